@@ -1,0 +1,33 @@
+"""Pick the frame of a clip in which most is in focus, and save it.
+
+    python examples/sharpest_frame.py clip.mp4 best.png
+"""
+
+import sys
+
+import cv2
+from br2focus.plugins.opencv import FocusStage
+
+
+def main(source: str, target: str) -> None:
+    capture = cv2.VideoCapture(source)
+    best_score, best_number, best = -1.0, -1, None
+    number = 0
+    with FocusStage() as stage:
+        while True:
+            ok, frame = capture.read()
+            if not ok:
+                break
+            score = stage(frame).score()
+            if score > best_score:
+                best_score, best_number, best = score, number, frame
+            number += 1
+    capture.release()
+    if best is None:
+        sys.exit(f"no frame in {source}")
+    cv2.imwrite(target, best)
+    print(f"frame {best_number} of {number}: score {best_score:.3f}, saved to {target}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3])

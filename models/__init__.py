@@ -1,0 +1,1 @@
+"""The networks: BR2Net, its backbones, attention and refining units, and their checkpoints."""

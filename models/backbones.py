@@ -1,0 +1,105 @@
+"""Five feature taps F1..F5 out of torchvision's classification networks.
+
+>>> import torch
+>>> net = make_backbone("mobilenet_v2").eval()
+>>> [tuple(tap.shape) for tap in net(torch.zeros(1, 3, 64, 64))]  # doctest: +NORMALIZE_WHITESPACE
+[(1, 24, 16, 16), (1, 32, 8, 8), (1, 64, 4, 4), (1, 96, 4, 4), (1, 320, 2, 2)]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torchvision.models as tv
+from torch import Tensor, nn
+
+
+class BackboneSpec(NamedTuple):
+    """One torchvision network: how it is built, where it is cut, the channels of its five taps."""
+
+    build: Callable[[], nn.Module]
+    cut: Callable[[Any], list[nn.Module]]
+    channels: tuple[int, int, int, int, int]
+
+
+class Backbone(nn.Module):
+    """Runs five stages one after the other and returns the output of each, shallow first."""
+
+    def __init__(self, stages: list[nn.Module], channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(stages)
+        self.channels = channels
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """B x 3 x H x W -> five features, B x C_k x H/s_k x W/s_k."""
+        taps = []
+        for stage in self.stages:
+            x = stage(x)
+            taps.append(x)
+        return taps
+
+
+def _cut_resnet(net: Any) -> list[nn.Module]:
+    stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
+    return [stem, net.layer1, net.layer2, net.layer3, net.layer4]
+
+
+def _cut_features(*ends: int) -> Callable[[Any], list[nn.Module]]:
+    def cut(net: Any) -> list[nn.Module]:
+        return [net.features[start:end] for start, end in zip((0, *ends), ends, strict=False)]
+
+    return cut
+
+
+def _build_resnext101_32x4d() -> nn.Module:
+    # torchvision names only 32x8d and 64x4d; the paper's 32x4d is the same class with other numbers.
+    blocks = [3, 4, 23, 3]
+    net: nn.Module = tv.ResNet(tv.resnet.Bottleneck, blocks, groups=32, width_per_group=4)
+    return net
+
+
+_RESNEXT_CHANNELS = (64, 256, 512, 1024, 2048)
+BACKBONES: dict[str, BackboneSpec] = {
+    "resnext50_32x4d": BackboneSpec(tv.resnext50_32x4d, _cut_resnet, _RESNEXT_CHANNELS),
+    "resnext101_32x4d": BackboneSpec(_build_resnext101_32x4d, _cut_resnet, _RESNEXT_CHANNELS),
+    "vgg16": BackboneSpec(tv.vgg16, _cut_features(5, 10, 17, 24, 31), (64, 128, 256, 512, 512)),
+    "mobilenet_v2": BackboneSpec(
+        tv.mobilenet_v2, _cut_features(4, 7, 11, 14, 18), (24, 32, 64, 96, 320)
+    ),
+}
+
+
+def make_backbone(name: str, start: Mapping[str, Tensor] | None = None) -> Backbone:
+    """Make the backbone ``name``, random or from ``start``.
+
+    Args:
+        name: a key of `BACKBONES`.
+        start: a state dict with torchvision's own names; entries behind the last tap (the classifier)
+            are not needed.
+
+    Raises:
+        ValueError: the name is unknown, or ``start`` lacks a tensor or has one of another shape.
+    """
+    if name not in BACKBONES:
+        raise ValueError(f"backbone {name!r} is not one of {', '.join(BACKBONES)}")
+    spec = BACKBONES[name]
+    net = spec.build()
+    backbone = Backbone(spec.cut(net), spec.channels)
+    if start is not None:
+        _load_start(net, backbone, start)
+    return backbone
+
+
+def _load_start(net: nn.Module, backbone: Backbone, start: Mapping[str, Tensor]) -> None:
+    """Load torchvision's names: ``net`` and ``backbone`` share their tensors, so identity maps the names."""
+    kept = {id(tensor) for tensor in backbone.state_dict(keep_vars=True).values()}
+    wanted = {
+        key: tensor
+        for key, tensor in net.state_dict(keep_vars=True).items()
+        if id(tensor) in kept and not key.endswith("num_batches_tracked")
+    }
+    wrong = [k for k, t in wanted.items() if k not in start or start[k].shape != t.shape]
+    if wrong:
+        raise ValueError(f"backbone weights lack or differ in {len(wrong)} tensors: {wrong[:5]}")
+    net.load_state_dict({key: start[key].float() for key in wanted}, strict=False)

@@ -1,0 +1,217 @@
+"""Checkpoints: safetensors with a JSON header; found by name or path, verified, loaded strictly.
+
+The header (key ``br2focus`` of the file's metadata) says what the weights are: the network's
+configuration, the scale of its input, the long side it was chosen for, its data, its polarity.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from .br2net import BR2Net, BR2NetConfig
+from .errors import CheckpointError
+
+FORMAT_VERSION = 1
+HEADER_KEY = "br2focus"
+MAX_HEADER_BYTES = 1 << 20
+SHIPPED = "br2focus.models.weights"
+
+
+@dataclass(frozen=True)
+class InputScale:
+    """How pixels become the network's input: RGB, (value / 255 - mean) / std per channel."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
+
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != 3 or len(self.std) != 3 or not min(self.std) > 0:
+            raise ValueError(f"{self} needs three means and three standard deviations above 0")
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """The header of a checkpoint.
+
+    Attributes:
+        name: how reports call the model.
+        config: the network.
+        scale: the scale of its input.
+        size: long side in pixels at which it is used unless told otherwise.
+        data: what it was trained on, in words.
+        polarity: what 1 means in its output; only "blurred" is written.
+        version: version of this header.
+    """
+
+    name: str
+    config: BR2NetConfig
+    scale: InputScale = field(default_factory=InputScale)
+    size: int = 320
+    data: str = ""
+    polarity: str = "blurred"
+    version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.size, int) and self.size > 0):
+            raise ValueError(f"size = {self.size!r} is not a positive whole number")
+
+    def to_json(self) -> str:
+        """The header as JSON text."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @staticmethod
+    def from_json(text: str) -> ModelInfo:
+        """Read a header.
+
+        Raises:
+            CheckpointError: it is not JSON, of another version or polarity, or names unknown fields.
+        """
+        try:
+            values: dict[str, Any] = json.loads(text)
+            if values["version"] != FORMAT_VERSION or values["polarity"] != "blurred":
+                raise CheckpointError(
+                    f"header version {values['version']}, polarity {values['polarity']!r}: "
+                    f"this program reads version {FORMAT_VERSION}, polarity 'blurred'"
+                )
+            config = BR2NetConfig(**values.pop("config"))
+            scale = InputScale(**{k: tuple(v) for k, v in values.pop("scale").items()})
+            return ModelInfo(config=config, scale=scale, **values)
+        except CheckpointError:
+            raise
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+            raise CheckpointError(f"the header is not one of br2focus: {error}") from error
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def shipped() -> dict[str, str]:
+    """Names of the shipped models and the SHA-256 of each file."""
+    lines = files(SHIPPED).joinpath("SHA256SUMS").read_text().splitlines()
+    return {name.removesuffix(".safetensors"): digest for digest, name in map(str.split, lines)}
+
+
+def find(model: str | Path) -> tuple[Path, str]:
+    """Path and SHA-256 of ``model``: the name of a shipped one, or a file.
+
+    Raises:
+        CheckpointError: neither a shipped name nor a file, or a shipped file whose hash is wrong.
+    """
+    pinned = shipped()
+    if str(model) in pinned:
+        with as_file(files(SHIPPED).joinpath(f"{model}.safetensors")) as path:
+            return path, _verified(path, pinned[str(model)])
+    path = Path(model)
+    if not path.is_file():
+        raise CheckpointError(
+            f"no model {str(model)!r}: name a .safetensors file or one of {', '.join(pinned)}"
+        )
+    return path, sha256(path)
+
+
+def _verified(path: Path, expected: str) -> str:
+    if not path.is_file():
+        raise CheckpointError(f"the shipped weights {path.name} are missing: reinstall br2focus")
+    found = sha256(path)
+    if found != expected:
+        raise CheckpointError(
+            f"{path.name} is damaged: expected SHA-256 {expected}, found {found}; reinstall br2focus"
+        )
+    return found
+
+
+def read_info(path: Path) -> ModelInfo:
+    """The header of a checkpoint, without its weights.
+
+    Raises:
+        CheckpointError: the file cannot be read, or is no safetensors file of br2focus.
+    """
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    if not 0 < length <= MAX_HEADER_BYTES:
+        raise CheckpointError(f"{path}: not a safetensors checkpoint (header of {length} bytes)")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: not a safetensors checkpoint ({error})") from error
+    if HEADER_KEY not in metadata:
+        raise CheckpointError(f"{path}: no br2focus header; was it saved by another program?")
+    try:
+        return ModelInfo.from_json(metadata[HEADER_KEY])
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def load(path: Path) -> tuple[BR2Net, ModelInfo]:
+    """The network of a checkpoint in float32 and evaluation mode, on the CPU.
+
+    Raises:
+        CheckpointError: the file is damaged, or its tensors are not those of the network it names.
+    """
+    info = read_info(path)
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: damaged ({error})") from error
+    with torch.device("meta"):  # neither memory nor random numbers before the names are checked
+        net = BR2Net(info.config)
+    wanted = net.state_dict()
+    _require_same_tensors(path, wanted, tensors)
+    state = {key: tensor.float() for key, tensor in tensors.items()}
+    net.load_state_dict(
+        {key: state.get(key, torch.zeros((), dtype=torch.int64)) for key in wanted}, assign=True
+    )
+    return net.eval(), info
+
+
+def _require_same_tensors(
+    path: Path, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]
+) -> None:
+    expected = {k: t.shape for k, t in wanted.items() if not k.endswith("num_batches_tracked")}
+    missing = sorted(expected.keys() - found.keys())
+    unknown = sorted(found.keys() - expected.keys())
+    shapes = sorted(k for k in expected.keys() & found.keys() if expected[k] != found[k].shape)
+    if missing or unknown or shapes:
+        raise CheckpointError(
+            f"{path}: not the network of its header: {len(missing)} tensors missing {missing[:3]}, "
+            f"{len(unknown)} unknown {unknown[:3]}, {len(shapes)} of another shape {shapes[:3]}"
+        )
+
+
+def save(net: BR2Net, info: ModelInfo, path: Path) -> None:
+    """Write ``net`` in float16 with its header; the final name appears only when complete.
+
+    Raises:
+        CheckpointError: a weight is not finite in float16.
+    """
+    tensors = {
+        key: tensor.detach().to("cpu", torch.float16).contiguous()
+        for key, tensor in net.state_dict().items()
+        if not key.endswith("num_batches_tracked")
+    }
+    wrong = [key for key, tensor in tensors.items() if not tensor.isfinite().all()]
+    if wrong:
+        raise CheckpointError(f"{path}: not written, these are not finite in float16: {wrong[:3]}")
+    partial = path.with_name(path.name + ".partial")
+    save_file(tensors, partial, metadata={HEADER_KEY: info.to_json()})
+    partial.replace(path)

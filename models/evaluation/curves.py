@@ -1,0 +1,141 @@
+"""Precision-recall, ROC and F curves of one or several evaluations, as PNG files."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .metrics import BINS, Curve, ImageScore, Positive, f_measure, mean_precision_recall, roc
+from .run import Evaluation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's palette, told apart by colour-blind readers; the dashes tell lines apart in gray.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00")
+DASHES = ("-", "--", "-.", ":")
+ROC_POINTS = 513
+SIDES: tuple[tuple[Positive, str], ...] = (("blurred", "blurred"), ("focused", "in focus"))
+
+
+class _Line(NamedTuple):
+    """A model in a plot: its images with both classes, and how it is drawn."""
+
+    name: str
+    scores: Sequence[ImageScore]
+    style: dict[str, Any]
+
+
+def plot_curves(evaluations: Mapping[str, Evaluation], folder: Path) -> list[Path]:
+    """Draw all evaluations into ``pr.png``, ``roc.png`` and ``f.png``.
+
+    Args:
+        evaluations: by the name in the legend.
+        folder: made if it is missing; each file appears complete or not at all.
+
+    Returns:
+        The files.
+
+    Raises:
+        ValueError: there is no evaluation, or one has no image with both classes.
+        OSError: a file cannot be written.
+    """
+    lines = list(_lines(evaluations))
+    if not lines:
+        raise ValueError("there is no evaluation to draw")
+    folder.mkdir(parents=True, exist_ok=True)
+    drawings = {"pr.png": _draw_pr, "roc.png": _draw_roc, "f.png": _draw_f}
+    return [_save(_figure(draw, lines), folder / name) for name, draw in drawings.items()]
+
+
+def _lines(evaluations: Mapping[str, Evaluation]) -> Iterator[_Line]:
+    styles = zip(itertools.cycle(COLOURS), itertools.cycle(DASHES), strict=False)
+    for (name, evaluation), (colour, dash) in zip(evaluations.items(), styles, strict=False):
+        scores = [i.score for i in evaluation.images if i.score.has_both_classes]
+        if not scores:
+            raise ValueError(f"{name} has no curve: no image has both blurred and sharp pixels")
+        yield _Line(name, scores, {"color": colour, "linestyle": dash})
+
+
+def mean_roc(scores: Sequence[ImageScore]) -> tuple[Curve, Curve]:
+    """False positive rates, and the true positive rate there averaged over images.
+
+    Its area is the mean ``auc`` of the report, up to the grid of 513 rates.
+    """
+    rates = np.linspace(0, 1, ROC_POINTS)
+    return rates, np.mean([np.interp(rates, *roc(s)) for s in scores], axis=0)
+
+
+def _figure(draw: Callable[[Figure, Sequence[_Line]], None], lines: Sequence[_Line]) -> Figure:
+    from matplotlib.figure import Figure
+
+    # A bare Figure draws with Agg and leaves pyplot's global state and its backends alone.
+    figure = Figure(dpi=120, layout="constrained")
+    draw(figure, lines)
+    return figure
+
+
+def _panels(figure: Figure) -> Iterator[tuple[Positive, Axes]]:
+    """Two panels side by side: positive = blurred, positive = in focus."""
+    figure.set_size_inches(10, 4.8)
+    axes = figure.subplots(1, 2)
+    for (positive, label), panel in zip(SIDES, axes, strict=True):
+        panel.set_title(f"positive = {label}")
+        yield positive, panel
+
+
+def _draw_pr(figure: Figure, lines: Sequence[_Line]) -> None:
+    for positive, axes in _panels(figure):
+        for line in lines:
+            precision, recall = mean_precision_recall(line.scores, positive=positive)
+            found = (
+                recall > 0
+            )  # the precision of an empty detection is 0 by rule, not by measurement
+            # The dot at the strictest threshold shows a constant map, whose curve is one point.
+            dot = {"marker": "o", "markevery": [0], "markersize": 5, "clip_on": False, "zorder": 3}
+            axes.plot(recall[found], precision[found], label=line.name, **line.style, **dot)
+        _finish(axes, "recall", "precision")
+
+
+def _draw_roc(figure: Figure, lines: Sequence[_Line]) -> None:
+    figure.set_size_inches(5.6, 5.2)
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="0.8", linewidth=1)
+    for line in lines:
+        rates, found = mean_roc(line.scores)
+        area = float(np.trapezoid(found, rates))
+        axes.plot(rates, found, label=f"{line.name} ({area:.3f})", **line.style)
+    _finish(axes, "false positive rate", "true positive rate (positive = blurred)")
+
+
+def _draw_f(figure: Figure, lines: Sequence[_Line]) -> None:
+    thresholds = np.arange(BINS)[::-1] / (BINS - 1)
+    for positive, axes in _panels(figure):
+        for line in lines:
+            f = f_measure(*mean_precision_recall(line.scores, positive=positive))
+            axes.plot(thresholds, f, label=f"{line.name} ({f.max():.3f})", **line.style)
+        symbol = "P" if positive == "blurred" else "1 - P"
+        _finish(axes, f"threshold on {symbol}", "F (beta² = 0.3)")
+
+
+def _finish(axes: Axes, across: str, up: str) -> None:
+    axes.set(xlabel=across, ylabel=up, xlim=(0, 1), ylim=(0, 1.01))
+    axes.grid(color="0.9")
+    axes.set_axisbelow(True)
+    axes.legend(loc="lower center" if "threshold" in across else "lower right", fontsize="small")
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        figure.savefig(part, format="png")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path

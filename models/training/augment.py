@@ -1,0 +1,98 @@
+"""Random changes to a training pair that keep its labels true.
+
+Everything that follows the picture through a camera and a codec (noise, JPEG) is the same in blurred
+and in-focus regions, or the network would learn the noise instead of the blur.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from br2focus.models.evaluation.masks import Sample
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """How much the pictures are changed.
+
+    Attributes:
+        crop: side of the square crop in pixels, after scaling.
+        scale: smallest and largest random scale of the picture before the crop.
+        rotation: largest angle in degrees; corners without a picture are ignored, not labelled.
+        colour: largest relative change of contrast, brightness and saturation.
+        noise: largest standard deviation of added Gaussian noise, of 255.
+        jpeg: lowest quality of a random JPEG round trip (100: never).
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
+
+    crop: int = 256
+    scale: tuple[float, float] = (0.45, 1.0)
+    rotation: float = 0.0
+    colour: float = 0.3
+    noise: float = 8.0
+    jpeg: int = 40
+
+    def __post_init__(self) -> None:
+        if self.crop < 1 or not 0 < self.scale[0] <= self.scale[1] or not 0 <= self.jpeg <= 100:
+            raise ValueError(
+                f"crop = {self.crop}, scale = {self.scale}, jpeg = {self.jpeg}: crop is at least 1, "
+                "0 < smallest <= largest scale, jpeg is 0 to 100"
+            )
+
+
+def augment(sample: Sample, config: AugmentConfig, rng: np.random.Generator) -> Sample:
+    """A random crop of ``sample``: images crop x crop; pixels outside the picture are not valid."""
+    image, mask, valid = _crop(sample, config, rng)
+    if rng.random() < 0.5:
+        image, mask, valid = image[:, ::-1], mask[:, ::-1], valid[:, ::-1]
+    light = _colour(image.astype(np.float32), config.colour, rng)
+    if config.noise and rng.random() < 0.5:
+        light += rng.normal(0, rng.uniform(0, config.noise), light.shape).astype(np.float32)
+    pixels = np.clip(light + 0.5, 0, 255).astype(np.uint8)
+    if config.jpeg < 100 and rng.random() < 0.5:
+        pixels = _jpeg(pixels, int(rng.integers(config.jpeg, 100)))
+    return Sample(np.ascontiguousarray(pixels), mask, valid)
+
+
+def _crop(sample: Sample, config: AugmentConfig, rng: np.random.Generator) -> Sample:
+    """Scale, rotate and crop in one resampling; shrinking goes through an area filter first."""
+    height, width = sample.mask.shape
+    scale = float(rng.uniform(*config.scale))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    scaled = cv2.resize(sample.image, size, interpolation=way)
+    labels = np.where(sample.valid, sample.mask.astype(np.uint8), 2).astype(np.uint8)
+    # The exact form samples at pixel centres like the area filter; the plain one is off by .5 px.
+    labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    crop = config.crop
+    centre = [rng.uniform(min(crop / 2, s / 2), max(s - crop / 2, s / 2)) for s in size]
+    angle = float(rng.uniform(-config.rotation, config.rotation))
+    move = np.asarray(cv2.getRotationMatrix2D((centre[0], centre[1]), angle, 1.0), np.float64)
+    # Whole pixels without a rotation: interpolation would blur what is labelled in focus.
+    shift = np.array([crop / 2 - centre[0], crop / 2 - centre[1]])
+    move[:, 2] += shift if angle else np.round(shift)
+    image = cv2.warpAffine(scaled, move, (crop, crop), borderMode=cv2.BORDER_REFLECT_101)
+    labels = cv2.warpAffine(labels, move, (crop, crop), flags=cv2.INTER_NEAREST, borderValue=2)
+    return Sample(np.asarray(image, np.uint8), labels == 1, labels != 2)
+
+
+def _colour(
+    image: NDArray[np.float32], amount: float, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    contrast, brightness, saturation = rng.uniform(-amount, amount, 3)
+    gray = image.mean(2, keepdims=True)
+    image = gray + (image - gray) * np.float32(1 + saturation)
+    mean = np.float32(image.mean())
+    changed = (image - mean) * np.float32(1 + contrast) + mean * np.float32(1 + brightness)
+    return np.asarray(changed, np.float32)
+
+
+def _jpeg(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    _, code = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), np.uint8)

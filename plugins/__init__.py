@@ -1,0 +1,1 @@
+"""Hosts: the command line and other programs that the pipeline runs inside of."""

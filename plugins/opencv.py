@@ -1,0 +1,143 @@
+"""One more stage in an OpenCV loop: picture in, blur map out.
+
+    from br2focus.plugins.opencv import FocusStage
+
+    with FocusStage() as stage:
+        result = stage(frame_bgr)
+        print(result.score(), result.blur.shape)
+
+Synchronous, one call a frame: no thread, no window, no video library.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from fractions import Fraction
+from types import TracebackType
+from typing import Any, Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from br2focus.realtime.engine import Engine, EngineSettings
+from br2focus.realtime.frame import BlurMap, FocusResult, Frame, Image, Roi, Values
+from br2focus.realtime.overlay import OverlayKind, OverlayStyle, draw
+from br2focus.realtime.smoothing import Smoothing
+
+MICROSECOND = Fraction(1, 1_000_000)
+
+
+@dataclass(frozen=True, eq=False)
+class StageResult:
+    """What one frame gave; read-only.
+
+    Attributes:
+        result: the frame (as BGR) with its map.
+        model: name of the model, for legends.
+    """
+
+    result: FocusResult
+    model: str = field(default="")
+
+    @property
+    def blur(self) -> Values:
+        """P(blurred): float32 H x W in [0, 1], 1 = blurred."""
+        return self.result.blur.values
+
+    @property
+    def in_focus(self) -> NDArray[np.bool_]:
+        """Where P(blurred) < .5: bool H x W."""
+        return self.blur < 0.5
+
+    def score(self, roi: tuple[int, int, int, int] | None = None) -> float:
+        """How much is in focus: mean of 1 - P, 0 to 1.
+
+        Args:
+            roi: x, y, width, height in pixels, clipped to the frame; None for the whole frame.
+
+        Raises:
+            ValueError: the ROI lies outside the frame.
+        """
+        return self.result.blur.sharpness(None if roi is None else Roi("roi", *map(int, roi)))
+
+    def overlay(self, kind: OverlayKind = "peaking", style: OverlayStyle | None = None) -> Image:
+        """The frame with an overlay, a new uint8 BGR array that may be drawn on."""
+        return np.array(draw(self.result, kind, style, self.model))
+
+
+class FocusStage:
+    """Computes blur maps of single frames in the calling thread.
+
+    Args:
+        model: name of a shipped model, or a .safetensors file.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        size: long side of the map in pixels, None for the model's own.
+        smoothing: time constant in seconds, None for raw maps.
+
+    Raises:
+        FocusError: the model or the device cannot be used.
+    """
+
+    def __init__(
+        self, model: str = "lite", *, device: str = "auto", size: int | None = None,
+        smoothing: float | None = None,
+    ) -> None:  # fmt: skip
+        self._engine = Engine(EngineSettings(model=model, device=device, size=size))
+        self._smoothing = Smoothing(smoothing) if smoothing else None
+        self._index = 0
+
+    def __call__(self, image: Image | cv2.UMat, *, seconds: float | None = None) -> StageResult:
+        """Compute one frame.
+
+        Args:
+            image: uint8 BGR, BGRA or gray, any size, any strides, or a `cv2.UMat` of these; not changed.
+            seconds: media time of the frame, for smoothing; None takes the time of the call.
+
+        Raises:
+            ValueError: the array is not such a picture.
+            ComputeError: the network cannot run.
+        """
+        arrived = time.monotonic()
+        bgr = _as_bgr(image)
+        pts = int((arrived if seconds is None else seconds) / MICROSECOND)
+        frame = Frame(bgr, self._index, pts, MICROSECOND, arrived)
+        self._index += 1
+        blur: BlurMap = self._engine(bgr)
+        if self._smoothing is not None:
+            blur = self._smoothing(frame, blur)
+        return StageResult(FocusResult(frame, blur), self._engine.info.name)
+
+    def reset(self) -> None:
+        """Forget the past, before a new clip."""
+        self._index = 0
+        if self._smoothing is not None:
+            self._smoothing.reset()
+
+    def close(self) -> None:
+        """Release the network; the stage may be used again."""
+        self._engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        self.close()
+
+
+def _as_bgr(image: Any) -> Image:
+    """A contiguous uint8 BGR view or copy; the caller's array stays writable."""
+    array = np.asarray(image.get() if isinstance(image, cv2.UMat) else image)
+    if array.dtype != np.uint8 or not array.size or array.ndim not in (2, 3):
+        raise ValueError(f"a frame is uint8 BGR, BGRA or gray, got {array.dtype} {array.shape}")
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if channels not in (1, 3, 4):
+        raise ValueError(f"a frame has 1, 3 or 4 channels, got {channels}")
+    if channels == 3:
+        return np.ascontiguousarray(array).view()
+    code = cv2.COLOR_BGRA2BGR if channels == 4 else cv2.COLOR_GRAY2BGR
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(array), code), np.uint8)

@@ -1,0 +1,1 @@
+"""The pipeline: sources, engine, smoothing, overlays and sinks, joined by two threads."""

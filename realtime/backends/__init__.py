@@ -1,0 +1,39 @@
+"""What runs the network: one small protocol, one file for each library.
+
+A backend is made for one size of frame and one size of map, used by one thread, and closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from br2focus.realtime.frame import Image, Values
+
+Pending = Callable[[], Values]
+
+
+class Backend(Protocol):
+    """Frame in (uint8 BGR H x W x 3), map out (float32 h x w, P(blurred), at the network's size)."""
+
+    name: str
+    """For reports, such as "openvino bf16"."""
+
+    depth: int
+    """How many frames may be started before the first one is finished."""
+
+    def start(self, image: Image) -> Pending:
+        """Begin one frame; calling the result waits for its map, which owns its memory."""
+
+    def close(self) -> None:
+        """Release what the backend holds."""
+
+
+def shrink(image: Image, size: tuple[int, int]) -> Image:
+    """``image`` at ``size`` (width, height), area-averaged: the same input for every CPU backend."""
+    if (image.shape[1], image.shape[0]) == size:
+        return image
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

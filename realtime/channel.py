@@ -1,0 +1,89 @@
+"""The one hand-over between threads: closable, cancellable, error-carrying.
+
+>>> channel = Channel(2)
+>>> channel.put(1), channel.put(2)
+(True, True)
+>>> channel.close()
+>>> list(channel)
+[1, 2]
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Channel(Generic[T]):
+    """A bounded hand-over from one producer to one reader.
+
+    Stop flows upstream by `cancel`, errors flow downstream by ``close(error)``: there is no sentinel, no
+    flag to poll and no time-out.
+
+    Args:
+        capacity: items that may wait.
+        drop: when full, replace the oldest item (live) instead of waiting (files).
+    """
+
+    def __init__(self, capacity: int, *, drop: bool = False) -> None:
+        if capacity < 1:
+            raise ValueError(f"capacity is at least 1, got {capacity}")
+        self._capacity, self._drop = capacity, drop
+        self._items: deque[T] = deque()
+        self._changed = threading.Condition()
+        self._closed = self._cancelled = False
+        self._error: BaseException | None = None
+        self._dropped = 0
+
+    @property
+    def dropped(self) -> int:
+        """Items replaced before they were read."""
+        return self._dropped
+
+    def put(self, item: T) -> bool:
+        """Hand over ``item``; waits while full unless the channel drops. False: nobody listens."""
+        with self._changed:
+            if self._closed:
+                raise ValueError("put after close")
+            if not self._drop:
+                self._changed.wait_for(lambda: self._cancelled or len(self._items) < self._capacity)
+            if self._cancelled:
+                return False
+            if len(self._items) == self._capacity:
+                self._items.popleft()
+                self._dropped += 1
+            self._items.append(item)
+            self._changed.notify_all()
+            return True
+
+    def close(self, error: BaseException | None = None) -> None:
+        """The producer is done: the reader drains, then stops, or raises ``error``."""
+        with self._changed:
+            if not self._closed:
+                self._closed, self._error = True, error
+            self._changed.notify_all()
+
+    def cancel(self) -> None:
+        """The reader left: a waiting `put` is released, waiting items are let go."""
+        with self._changed:
+            self._cancelled = True
+            self._items.clear()
+            self._changed.notify_all()
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        with self._changed:
+            self._changed.wait_for(lambda: self._items or self._closed or self._cancelled)
+            if self._items:
+                item = self._items.popleft()
+                self._changed.notify_all()
+                return item
+            if self._error is not None and not self._cancelled:
+                raise self._error
+            raise StopIteration

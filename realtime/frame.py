@@ -1,0 +1,135 @@
+"""The vocabulary: what flows from a source through the engine to a sink. Frozen and self-checking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+Values = NDArray[np.float32]
+
+
+class Roi(NamedTuple):
+    """A named rectangle in pixels of the upright frame, x and y of its top-left corner."""
+
+    name: str
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture with its media time.
+
+    Attributes:
+        image: uint8 BGR H x W x 3, upright; made read-only.
+        index: 0 for the first frame of the source, counting every frame it gave (dropped ones too).
+        pts: presentation time in units of ``time_base``.
+        time_base: seconds a unit, rational.
+        arrived: `time.monotonic` when the frame reached this program, in seconds.
+    """
+
+    image: Image
+    index: int
+    pts: int
+    time_base: Fraction
+    arrived: float
+
+    def __post_init__(self) -> None:
+        image = self.image
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            raise ValueError(f"a frame is uint8 H x W x 3 (BGR), got {image.dtype} {image.shape}")
+        image.flags.writeable = False
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.image.shape[1], self.image.shape[0]
+
+    @property
+    def seconds(self) -> Fraction:
+        """Presentation time in seconds."""
+        return self.pts * self.time_base
+
+
+@dataclass(frozen=True, eq=False)
+class BlurMap:
+    """P(blurred) for every pixel of a frame.
+
+    Attributes:
+        values: float32 H x W in [0, 1], 1 = blurred; owns its memory; made read-only.
+    """
+
+    values: Values
+
+    def __post_init__(self) -> None:
+        values = self.values
+        if values.dtype != np.float32 or values.ndim != 2 or not values.size:
+            raise ValueError(f"a blur map is float32 H x W, got {values.dtype} {values.shape}")
+        if not (values.min() >= 0 and values.max() <= 1):  # false for NaN too
+            raise ValueError("a blur map lies in [0, 1]")
+        values.flags.writeable = False
+
+    def in_focus_share(self) -> float:
+        """Share of the pixels that are in focus (P < .5), 0 to 1."""
+        return float((self.values < 0.5).mean())
+
+    def sharpness(self, roi: Roi | None = None) -> float:
+        """Mean of 1 - P over ``roi`` (clipped to the frame) or the whole frame, 0 to 1.
+
+        Raises:
+            ValueError: the ROI lies outside the frame.
+        """
+        return float(1 - self._inside(roi).mean())
+
+    def _inside(self, roi: Roi | None) -> Values:
+        if roi is None:
+            return self.values
+        top, left = max(roi.y, 0), max(roi.x, 0)
+        part = self.values[top : max(roi.y + roi.height, 0), left : max(roi.x + roi.width, 0)]
+        if not part.size:
+            height, width = self.values.shape
+            raise ValueError(f"ROI {roi.name!r} lies outside the {width} x {height} frame")
+        return part
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Where the time of one result went, in seconds.
+
+    Attributes:
+        arrived: `time.monotonic` when the frame reached this program.
+        ready: `time.monotonic` when its map was ready.
+        network: seconds in the network with its resizes.
+        smoothing_delay: by how much smoothing lets the map lag behind the picture.
+    """
+
+    arrived: float
+    ready: float
+    network: float = 0.0
+    smoothing_delay: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class FocusResult:
+    """A frame with its own map: an overlay can never be drawn on another frame than its own.
+
+    Raises:
+        ValueError: frame and map differ in size.
+    """
+
+    frame: Frame
+    blur: BlurMap
+    timing: Timing = field(default_factory=lambda: Timing(0.0, 0.0))
+
+    def __post_init__(self) -> None:
+        if self.frame.image.shape[:2] != self.blur.values.shape:
+            raise ValueError(
+                f"frame {self.frame.image.shape[:2]} and map {self.blur.values.shape} differ in size"
+            )

@@ -1,0 +1,174 @@
+"""Focus overlays: pure functions from a picture and its blur map to a picture.
+
+Pictures are uint8 BGR H x W x 3; maps float32 H x W in [0, 1], 1 = blurred. Nothing is drawn in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, get_args
+
+import cv2
+import numpy as np
+
+from .frame import FocusResult, Image, Values
+
+OverlayKind = Literal["peaking", "heat", "mask", "outline", "side-by-side", "none"]
+KINDS: tuple[OverlayKind, ...] = get_args(OverlayKind)
+COLOUR_MAP = cv2.COLORMAP_VIRIDIS  # readable with every colour vision, and in gray
+STRIPE_PERIOD = 12
+
+
+@dataclass(frozen=True)
+class OverlayStyle:
+    """How overlays look.
+
+    Attributes:
+        colour: of peaking and outline, BGR; the default is told from most subjects by every colour vision.
+        opacity: of heat and mask, 0 to 1.
+        threshold: gradient from which an edge is peaked, in gray levels a pixel (lower: more edges).
+        stripes: draw peaking as black and coloured stripes, so that it does not rest on colour alone.
+        legend: draw the scale and the model's name.
+    """
+
+    colour: tuple[int, int, int] = (0, 176, 255)
+    opacity: float = 0.55
+    threshold: float = 12.0
+    stripes: bool = False
+    legend: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.opacity <= 1 or self.threshold <= 0:
+            raise ValueError("opacity is 0 to 1 and threshold is positive")
+
+
+def heat(image: Image, blur: Values, style: OverlayStyle) -> Image:
+    """The map in colours over the picture: yellow in focus, violet blurred."""
+    sharp = cv2.convertScaleAbs(blur, alpha=-255, beta=255)
+    colours = cv2.applyColorMap(sharp, COLOUR_MAP)
+    return _u8(cv2.addWeighted(colours, style.opacity, image, 1 - style.opacity, 0))
+
+
+def mask(image: Image, blur: Values, style: OverlayStyle) -> Image:
+    """What is blurred becomes dark and gray, what is in focus stays as it is."""
+    gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    dark = cv2.addWeighted(image, 1 - style.opacity, gray, style.opacity * 0.45, 0)
+    return _where(blur >= 0.5, _u8(dark), image)
+
+
+def outline(image: Image, blur: Values, style: OverlayStyle) -> Image:
+    """A line around what is in focus (the contour P = .5), dark-edged so that it shows on any ground."""
+    focused = (blur < 0.5).astype(np.uint8)
+    contours, _ = cv2.findContours(focused, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    drawn = image.copy()
+    width = max(2, image.shape[1] // 480)
+    cv2.drawContours(drawn, contours, -1, (0, 0, 0), width + 2, cv2.LINE_AA)
+    cv2.drawContours(drawn, contours, -1, style.colour, width, cv2.LINE_AA)
+    return drawn
+
+
+def edges(image: Image) -> Values:
+    """Gradient magnitude of the luma by the Sobel operator, in gray levels a pixel: float32 H x W."""
+    gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    # 1/8 is the norm of the Sobel kernel: a ramp of one level a pixel has the gradient 1.
+    dx = cv2.Sobel(gray, cv2.CV_32F, 1, 0, scale=1 / 8, borderType=cv2.BORDER_REPLICATE)
+    dy = cv2.Sobel(gray, cv2.CV_32F, 0, 1, scale=1 / 8, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(cv2.magnitude(dx, dy), np.float32)
+
+
+def peaking(image: Image, blur: Values, style: OverlayStyle) -> Image:
+    """Colour on the edges that are in focus: contrast gated by the map, so blurred contrast stays dark."""
+    peaked = (edges(image) >= style.threshold) & (blur < 0.5)
+    marked = np.full_like(image, style.colour)
+    if style.stripes:
+        marked[_stripes(image.shape[1], image.shape[0])] = 0
+    return _where(peaked, marked, image)
+
+
+def side_by_side(image: Image, blur: Values, style: OverlayStyle) -> Image:
+    """The picture and its heat map next to each other, H x 2W x 3."""
+    return np.ascontiguousarray(np.hstack([image, heat(image, blur, style)]))
+
+
+DRAW: dict[str, Callable[[Image, Values, OverlayStyle], Image]] = {
+    "peaking": peaking,
+    "heat": heat,
+    "mask": mask,
+    "outline": outline,
+    "side-by-side": side_by_side,
+}
+
+
+def draw(
+    result: FocusResult, kind: OverlayKind, style: OverlayStyle | None = None, model: str = ""
+) -> Image:
+    """``result``'s picture with the overlay ``kind`` and its legend; the picture itself for "none".
+
+    Raises:
+        ValueError: ``kind`` is not one of `KINDS`.
+    """
+    if kind == "none":
+        return result.frame.image
+    if kind not in DRAW:
+        raise ValueError(f"overlay {kind!r} is not one of {', '.join(KINDS)}")
+    style = style or OverlayStyle()
+    drawn = DRAW[kind](result.frame.image, result.blur.values, style)
+    if style.legend:
+        _put_legend(drawn, kind, model, style.colour)
+    return drawn
+
+
+def _put_legend(image: Image, kind: OverlayKind, model: str, colour: tuple[int, int, int]) -> None:
+    patch = legend(kind, model, max(image.shape[0] / 720, 0.5), colour)
+    height, width = patch.shape[:2]
+    margin = height // 3
+    if image.shape[0] >= 3 * height and image.shape[1] >= width + 2 * margin:
+        image[-height - margin : -margin, margin : margin + width] = patch
+
+
+@lru_cache(maxsize=16)
+def legend(kind: OverlayKind, model: str, scale: float, colour: tuple[int, int, int]) -> Image:
+    """The small plate that says what the colours mean, and which model says so."""
+    font, size, pad = cv2.FONT_HERSHEY_SIMPLEX, 0.5 * scale, round(8 * scale)
+    named = f"br2focus {model}".strip()
+    words = ["blurred", "in focus", named] if kind in ("heat", "side-by-side") else [kind, named]
+    boxes = [cv2.getTextSize(word, font, size, 1)[0] for word in words]
+    bar = round(90 * scale) if len(words) == 3 else round(18 * scale)
+    height = boxes[0][1] + 2 * pad
+    plate = np.full((height, sum(b[0] for b in boxes) + bar + (len(words) + 2) * pad, 3), 24, np.uint8)
+    x = pad
+    for number, (word, box) in enumerate(zip(words, boxes, strict=True)):
+        cv2.putText(plate, word, (x, height - pad), font, size, (235, 235, 235), 1, cv2.LINE_AA)
+        x += box[0] + pad
+        if number == 0:
+            plate[pad:-pad, x : x + bar] = _swatch(kind, bar, colour)
+            x += bar + pad
+    return plate
+
+
+def _swatch(kind: OverlayKind, width: int, colour: tuple[int, int, int]) -> Image:
+    if kind in ("heat", "side-by-side"):
+        ramp = np.linspace(0, 255, width).astype(np.uint8)[None]
+        return _u8(cv2.applyColorMap(ramp, COLOUR_MAP))
+    shown = (96, 96, 96) if kind == "mask" else colour
+    return np.full((1, width, 3), shown, np.uint8)
+
+
+@lru_cache(maxsize=4)
+def _stripes(width: int, height: int) -> np.ndarray:
+    """Diagonal stripes: bool H x W, True where dark."""
+    y, x = np.ogrid[:height, :width]
+    return (x + y) % STRIPE_PERIOD < STRIPE_PERIOD // 2
+
+
+def _where(chosen: np.ndarray, yes: Image, no: Image) -> Image:
+    """``yes`` where ``chosen`` (bool H x W), else ``no``; OpenCV copies by mask faster than NumPy."""
+    result = no.copy()
+    cv2.copyTo(yes, chosen.astype(np.uint8), result)
+    return result
+
+
+def _u8(image: object) -> Image:
+    return np.asarray(image, np.uint8)

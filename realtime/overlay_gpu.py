@@ -1,0 +1,43 @@
+"""The overlays of `overlay` for pictures that lie on a GPU, in PyTorch and kornia.
+
+Pictures are float B x 3 x H x W RGB in [0, 1], maps float B x 1 x H x W. The tests hold each function to
+its OpenCV form within rounding.
+"""
+
+from __future__ import annotations
+
+import cv2
+import kornia
+import numpy as np
+import torch
+from torch import Tensor
+
+from .overlay import COLOUR_MAP, OverlayStyle
+
+
+def heat(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
+    """The map in colours over the picture: yellow in focus, violet blurred; B x 3 x H x W."""
+    table = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[None], COLOUR_MAP)[0, :, ::-1]
+    colours = torch.from_numpy(table.copy()).to(image) / 255
+    level = ((1 - blur[:, 0]) * 255).round().long().clamp(0, 255)
+    return style.opacity * colours[level].permute(0, 3, 1, 2) + (1 - style.opacity) * image
+
+
+def mask(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
+    """What is blurred becomes dark and gray, what is in focus stays as it is; B x 3 x H x W."""
+    gray = kornia.color.rgb_to_grayscale(image)
+    dark = (1 - style.opacity) * image + style.opacity * 0.45 * gray
+    return torch.where(blur >= 0.5, dark, image)
+
+
+def edges(image: Tensor) -> Tensor:
+    """Gradient magnitude of the luma by the Sobel operator, in 1/255 a pixel; B x 1 x H x W."""
+    gray = kornia.color.rgb_to_grayscale(image) * 255
+    return kornia.filters.spatial_gradient(gray, "sobel", normalized=True)[:, 0].norm(dim=1, keepdim=True)
+
+
+def peaking(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
+    """Colour on the edges that are in focus; B x 3 x H x W."""
+    colour = torch.tensor(style.colour[::-1]).to(image).view(1, 3, 1, 1) / 255
+    peaked = (edges(image) >= style.threshold) & (blur < 0.5)
+    return torch.where(peaked, colour, image)

@@ -1,0 +1,132 @@
+"""Joins a source, the engine and the smoothing with two threads; iterates results.
+
+    with Pipeline(source, engine) as pipeline:
+        for result in pipeline:
+            ...
+
+Errors of a thread are raised where the results are read. Leaving the context stops both threads from
+any state.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from .channel import Channel
+from .engine import Engine
+from .errors import SourceError
+from .frame import BlurMap, FocusResult, Frame, Timing
+from .smoothing import Smoothing
+from .source import Source
+from .stats import Snapshot, Stats
+
+FILE_CAPACITY = 4
+FILE_DEPTH = 2
+JOIN_SECONDS = 2.0
+
+
+class Pipeline:
+    """Runs ``source`` through ``engine`` and ``smoothing``.
+
+    A live source replaces waiting frames and results by the newest; any other source waits, so that
+    every frame comes out once. The policy follows ``source.info.live``.
+
+    Args:
+        source: iterated and closed by the capture thread.
+        engine: used and closed by the inference thread alone.
+        smoothing: None for raw maps.
+    """
+
+    def __init__(self, source: Source, engine: Engine, smoothing: Smoothing | None = None) -> None:
+        self._source, self._engine, self._smoothing = source, engine, smoothing
+        live = source.info.live
+        self._frames: Channel[Frame] = Channel(1 if live else FILE_CAPACITY, drop=live)
+        self._results: Channel[FocusResult] = Channel(1 if live else FILE_CAPACITY, drop=live)
+        self._depth = 1 if live else FILE_DEPTH
+        self._stats = Stats()
+        self._threads = [
+            threading.Thread(target=self._capture, name="capture", daemon=True),
+            threading.Thread(target=self._infer, name="infer", daemon=True),
+        ]
+
+    def __enter__(self) -> Self:
+        started = []
+        try:
+            for thread in self._threads:
+                thread.start()
+                started.append(thread)
+        except RuntimeError:
+            self._stop(started)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        stuck = self._stop(self._threads)
+        if stuck and error is None:
+            names = ", ".join(thread.name for thread in stuck)
+            raise SourceError(f"{self._source.info.name}: does not let go ({names} is stuck)")
+
+    def __iter__(self) -> Iterator[FocusResult]:
+        for result in self._results:
+            self._stats.count(result.timing)
+            yield result
+
+    @property
+    def stats(self) -> Snapshot:
+        """Counters and latencies so far."""
+        return self._stats.snapshot(self._frames.dropped + self._results.dropped)
+
+    def _capture(self) -> None:
+        error: BaseException | None = None
+        try:
+            for frame in self._source:
+                if not self._frames.put(frame):
+                    break
+        except BaseException as caught:
+            error = caught
+        try:
+            self._source.close()
+        except BaseException as caught:
+            error = error or caught
+        self._frames.close(error)
+
+    def _infer(self) -> None:
+        error: BaseException | None = None
+        try:
+            for frame, blur in self._engine.stream(self._frames, self._depth):
+                if not self._results.put(self._finish(frame, blur)):
+                    break
+        except BaseException as caught:
+            error = caught
+        self._frames.cancel()
+        try:
+            self._engine.close()
+        except BaseException as caught:
+            error = error or caught
+        self._results.close(error)
+
+    def _finish(self, frame: Frame, blur: BlurMap) -> FocusResult:
+        delay = 0.0
+        if self._smoothing is not None:
+            blur, delay = self._smoothing(frame, blur), self._smoothing.delay
+        timing = Timing(frame.arrived, time.monotonic(), self._engine.seconds, delay)
+        return FocusResult(frame, blur, timing)
+
+    def _stop(self, threads: list[threading.Thread]) -> list[threading.Thread]:
+        """Cancel both channels and join; returns the threads that stay in a driver's call."""
+        self._results.cancel()
+        self._frames.cancel()
+        for thread in threads:
+            thread.join(JOIN_SECONDS)
+        if any(thread.is_alive() for thread in threads):
+            self._source.close()  # from outside: may release a read that blocks
+            for thread in threads:
+                thread.join(JOIN_SECONDS)
+        return [thread for thread in threads if thread.is_alive()]

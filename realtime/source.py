@@ -1,0 +1,97 @@
+"""Where frames come from: the Source protocol and `Frames`, the source over any iterable."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+
+from .errors import SourceError
+from .frame import Frame, Image
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What is known of a source before its first frame.
+
+    Attributes:
+        name: for messages and reports, without secrets.
+        size: width and height of the upright frames, or None while unknown.
+        rate: frames a second as a fraction, or None when unknown or variable.
+        live: frames arrive at their own time and old ones are worth nothing.
+        frames: how many frames to expect, or None; an estimate, for progress only.
+    """
+
+    name: str
+    size: tuple[int, int] | None = None
+    rate: Fraction | None = None
+    live: bool = False
+    frames: int | None = None
+
+
+class Source(Protocol):
+    """Iterates `Frame` objects in order; a context manager; `close` may come from another thread."""
+
+    @property
+    def info(self) -> SourceInfo: ...
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...  # fmt: skip
+
+
+class ClosingSource:
+    """The context manager half of a source."""
+
+    def close(self) -> None:
+        """Release what the source holds; may be called twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        self.close()
+
+
+class Frames(ClosingSource):
+    """A source over any iterable of uint8 BGR images H x W x 3.
+
+    Args:
+        images: the pictures; each is copied, so the caller may reuse its buffer.
+        rate: frames a second, for the times given to the frames.
+        live: behave as a camera does (old frames are replaced, not queued).
+
+    Raises:
+        SourceError: while iterating, an item is not such an image.
+    """
+
+    def __init__(
+        self, images: Iterable[Image], rate: Fraction = Fraction(30), *, live: bool = False
+    ) -> None:
+        self._images = images
+        self.info = SourceInfo(name="frames", rate=rate, live=live)
+
+    def __iter__(self) -> Iterator[Frame]:
+        time_base = 1 / Fraction(self.info.rate or 30)
+        for index, image in enumerate(self._images):
+            try:
+                copy = np.array(image, order="C")
+                frame = Frame(copy, index, index, time_base, time.monotonic())
+            except ValueError as error:
+                raise SourceError(f"frame {index}: {error}") from error
+            yield frame

@@ -1,0 +1,45 @@
+"""What a video file says of itself, as the writer needs it to keep times, colours and shape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+from .source import SourceInfo
+
+
+@dataclass(frozen=True)
+class Colour:
+    """Colour tags by their numbers in ITU-T H.273 (FFmpeg's enumerations); 2 = not stated.
+
+    Attributes:
+        matrix: 1 BT.709, 5/6 BT.601, 9 BT.2020.
+        full_range: True for 0..255, False for 16..235.
+        primaries, transfer: as in H.273.
+    """
+
+    matrix: int = 2
+    full_range: bool = False
+    primaries: int = 2
+    transfer: int = 2
+
+
+@dataclass(frozen=True)
+class VideoInfo(SourceInfo):
+    """A `SourceInfo` of a video file.
+
+    Attributes:
+        path: the file.
+        time_base: seconds a unit of the frames' pts.
+        sample_aspect: width to height of one pixel, after rotation.
+        colour: tags of the stored picture.
+        start, duration: the part to read in seconds, None = from the beginning, to the end.
+    """
+
+    path: Path = field(default_factory=Path)
+    time_base: Fraction = Fraction(1, 90000)
+    sample_aspect: Fraction = Fraction(1)
+    colour: Colour = field(default_factory=Colour)
+    start: float | None = None
+    duration: float | None = None

@@ -1,0 +1,251 @@
+"""The engine: backends held to the reference, sizes, faults and fallbacks. The GPU part needs a GPU."""
+
+import threading
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from br2focus.models import checkpoint
+from br2focus.models.br2net import BR2Net, BR2NetConfig
+from br2focus.models.checkpoint import ModelInfo
+from br2focus.models.errors import CheckpointError
+from br2focus.models.fast import InferenceNet, network_size
+from br2focus.realtime.backends import shrink
+from br2focus.realtime.backends.openvino import OpenVinoBackend, graph_key
+from br2focus.realtime.engine import Engine, EngineSettings
+from br2focus.realtime.errors import ComputeError
+from br2focus.realtime.source import Frames
+
+SIZES = [(720, 1280), (427, 640), (1280, 720), (161, 121), (121, 161), (2, 2), (5, 3), (3, 1000)]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    """A checkpoint with random weights of the shipped kind of network."""
+    torch.manual_seed(0)
+    config = BR2NetConfig(
+        backbone="mobilenet_v2", width=8, reduce=8, h2l_tap=2, h2l_shrink="area", fusion="mean"
+    )
+    net = BR2Net(config).eval()
+    path = tmp_path_factory.mktemp("model") / "random.safetensors"
+    checkpoint.save(net, ModelInfo(name="random", config=config, size=128), path)
+    return str(path)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("BR2FOCUS_CACHE", str(folder))
+        yield folder
+
+
+def picture(height=90, width=120, seed=0) -> np.ndarray:
+    noise = np.random.default_rng(seed).integers(0, 255, (height, width, 3)).astype(np.uint8)
+    return cv2.GaussianBlur(noise, (0, 0), 2)
+
+
+def test_inference_form_equals_the_network(model):
+    net, info = checkpoint.load(checkpoint.find(model)[0])
+    image = torch.from_numpy(picture(96, 128))[None]
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (info.scale.mean, info.scale.std))
+    rgb = image.flip(-1).permute(0, 3, 1, 2) / 255
+    with torch.inference_mode():
+        plain = torch.sigmoid(net((rgb - mean) / std).fused)[:, 0]
+        fast = InferenceNet(net, info.scale)(image)
+    assert (plain - fast).abs().max() < 1e-5
+    assert plain.std() > 1e-4
+
+
+@pytest.mark.parametrize(("bf16", "bound"), [(False, 1e-4), (True, 2e-2)])
+def test_openvino_equals_pytorch(model, bf16, bound):
+    reference = Engine(EngineSettings(model, "cpu", backend="torch"))
+    ours = Engine(EngineSettings(model, "cpu", backend="openvino", bf16=bf16))
+    image = picture(180, 240)
+    assert np.abs(ours(image).values - reference(image).values).max() < bound
+    assert "openvino" in ours.device and "torch" in reference.device
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_any_size_gives_a_map_of_that_size(model, size):
+    engine = Engine(EngineSettings(model, "cpu", backend="torch"))
+    blur = engine(picture(*size))
+    assert blur.values.shape == size and blur.values.flags.owndata
+
+
+@pytest.mark.parametrize(
+    ("size", "long_side", "want"),
+    [
+        ((1280, 720), 480, (480, 256)),
+        ((720, 1280), 480, (256, 480)),
+        ((640, 427), 480, (480, 320)),
+        ((161, 121), 480, (160, 128)),
+        ((4000, 40), 320, (320, 32)),
+    ],
+)
+def test_network_size(size, long_side, want):
+    assert network_size(size, long_side) == want
+
+
+def test_converted_once_and_cached(model, cache, monkeypatch):
+    engine = Engine(EngineSettings(model, "cpu", backend="openvino"))
+    engine(picture())
+    path, digest = checkpoint.find(model)
+    loads = []
+    make = lambda: loads.append(1)  # noqa: E731
+    backend = OpenVinoBackend(digest, make, (128, 96), cache)  # type: ignore[arg-type]
+    assert not loads and backend.start(picture())().shape == (96, 128)
+    assert graph_key(digest, "1") != graph_key(digest[::-1], "1") != graph_key(digest, "2")
+
+
+def test_stream_keeps_order_over_changing_sizes(model):
+    engine = Engine(EngineSettings(model, "cpu", backend="openvino"))
+    images = [picture(64, 64, 1), picture(64, 64, 2), picture(64, 96, 3), picture(64, 64, 4)]
+    results = list(engine.stream(Frames(images), depth=2))
+    assert [frame.index for frame, _ in results] == [0, 1, 2, 3]
+    for (frame, blur), image in zip(results, images, strict=True):
+        assert blur.values.shape == image.shape[:2]
+        assert np.array_equal(blur.values, engine(image).values), frame.index
+
+
+class Failing:
+    """A backend that fails or gives NaN from a certain frame on."""
+
+    name, depth = "failing", 2
+
+    def __init__(self, size, *, at=0, nan=False, late=False):
+        self.size, self.at, self.nan, self.late, self.count = size, at, nan, late, 0
+
+    def start(self, image):
+        number, self.count = self.count, self.count + 1
+        values = np.full((self.size[1], self.size[0]), 0.25, np.float32)
+        if number >= self.at and self.nan:
+            values[0, 0] = np.nan
+        fails = number >= self.at and not self.nan
+        if fails and not self.late:
+            raise RuntimeError("device lost\nlong trace")
+
+        def finish():
+            if fails:
+                raise RuntimeError("device lost later")
+            return values
+
+        return finish
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_failing_backend_falls_back_without_losing_a_frame(model, monkeypatch, late):
+    engine = Engine(EngineSettings(model, "cpu"))
+    monkeypatch.setattr(engine, "_make_openvino", lambda size: Failing(size, at=2, late=late))
+    results = list(engine.stream(Frames([picture(seed=s) for s in range(6)]), depth=2))
+    assert [frame.index for frame, _ in results] == list(range(6))
+    reference = Engine(EngineSettings(model, "cpu", backend="torch"))
+    assert np.array_equal(results[-1][1].values, reference(picture(seed=5)).values)
+    assert len(engine.notices) == 1 and "device lost" in engine.notices[0]
+    assert "\n" not in engine.notices[0]
+
+
+def test_a_backend_that_cannot_start_falls_back(model, monkeypatch):
+    engine = Engine(EngineSettings(model, "cpu"))
+
+    def refuse(size):
+        raise RuntimeError("no kernel")
+
+    monkeypatch.setattr(engine, "_make_openvino", refuse)
+    assert engine(picture()).values.shape == (90, 120)
+    assert engine.notices == ["OpenVINO failed (no kernel): computing with PyTorch"]
+
+
+def test_the_last_backend_failing_is_a_compute_error(model, monkeypatch):
+    engine = Engine(EngineSettings(model, "cpu", backend="torch"))
+    failing = Failing((128, 96))
+    failing.name = "torch fp32"
+    monkeypatch.setattr(engine, "_make_torch", lambda size: failing)
+    with pytest.raises(ComputeError, match="device lost"):
+        engine(picture())
+
+
+def test_nan_is_redone_exactly_and_then_given_up_on(model, monkeypatch):
+    engine = Engine(EngineSettings(model, "cpu"))
+    monkeypatch.setattr(engine, "_make_openvino", lambda size: Failing(size, at=1, nan=True))
+    reference = Engine(EngineSettings(model, "cpu", backend="torch"))
+    maps = [engine(picture(seed=s)).values for s in range(6)]
+    assert np.allclose(maps[0], 0.25)
+    for seed in range(1, 6):
+        assert np.array_equal(maps[seed], reference(picture(seed=seed)).values)
+    assert len(engine.notices) == 1 and "not finite" in engine.notices[0]
+    assert "torch fp32" in engine.device
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "tpu", "cuda:x"])
+def test_unknown_device_is_a_compute_error(model, device):
+    with pytest.raises(ComputeError, match="no device"):
+        Engine(EngineSettings(model, device))
+
+
+def test_unknown_model_and_size_are_said(model):
+    with pytest.raises(CheckpointError, match="no model 'nothing'"):
+        Engine(EngineSettings("nothing"))
+    with pytest.raises(ValueError, match="64 to 2048"):
+        EngineSettings(model, size=10)
+
+
+def test_engine_can_be_used_after_close(model):
+    engine = Engine(EngineSettings(model, "cpu", backend="torch"))
+    first = engine(picture()).values
+    engine.close()
+    assert np.array_equal(first, engine(picture()).values)
+
+
+@pytest.mark.needs_cuda
+@pytest.mark.parametrize("graph", [True, False], ids=["graph", "eager"])
+@pytest.mark.parametrize("size", [(720, 1280), (161, 121)])
+def test_cuda_equals_the_reference(model, graph, size):
+    from br2focus.realtime.backends.cuda import CudaBackend
+
+    net, info = checkpoint.load(checkpoint.find(model)[0])
+    frame_size = (size[1], size[0])
+    small = network_size(frame_size, info.size)
+    backend = CudaBackend(InferenceNet(net, info.scale), frame_size, small, graph=graph)
+    reference = InferenceNet(net, info.scale)
+    pending = [backend.start(picture(*size, seed)) for seed in range(3)]
+    for seed, finish in enumerate(pending):
+        image = torch.from_numpy(np.array(shrink(picture(*size, seed), small)))[None]
+        difference = np.abs(finish() - reference(image)[0].numpy())
+        assert difference.max() < 2e-2 and difference.mean() < 1e-3
+    backend.close()
+
+
+@pytest.mark.needs_cuda
+def test_cuda_engine_runs_on_a_thread_and_matches_the_cpu(model):
+    images = [picture(360, 640, seed) for seed in range(8)]
+    maps = []
+
+    def run():
+        engine = Engine(EngineSettings(model, "cuda"))
+        maps.extend(blur.values for _, blur in engine.stream(Frames(images), depth=2))
+        engine.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(60)
+    reference = Engine(EngineSettings(model, "cpu", backend="torch"))
+    for image, values in zip(images, maps, strict=True):
+        assert np.abs(values - reference(image).values).max() < 3e-2
+
+
+@pytest.mark.needs_cuda
+def test_cuda_out_of_memory_goes_to_the_cpu(model, monkeypatch):
+    from br2focus.realtime.backends.cuda import CudaBackend
+
+    def full(*args, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(CudaBackend, "__init__", full)
+    engine = Engine(EngineSettings(model, "cuda"))
+    assert engine(picture()).values.shape == (90, 120)
+    assert "computing on the CPU" in engine.notices[0]

@@ -1,0 +1,111 @@
+"""Overlays on tiny pictures, and the GPU forms against the OpenCV forms."""
+
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from br2focus.realtime import overlay, overlay_gpu
+from br2focus.realtime.frame import BlurMap, FocusResult, Frame
+from br2focus.realtime.overlay import OverlayStyle
+
+STYLE = OverlayStyle(legend=False)
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    noise = np.random.default_rng(0).integers(0, 255, (90, 120, 3)).astype(np.uint8)
+    return cv2.GaussianBlur(noise, (0, 0), 1.5)
+
+
+@pytest.fixture
+def blur() -> np.ndarray:
+    return np.tile(np.linspace(0, 1, 120, dtype=np.float32), (90, 1))
+
+
+def result(picture: np.ndarray, blur: np.ndarray) -> FocusResult:
+    return FocusResult(Frame(picture, 0, 0, Fraction(1, 30), 0.0), BlurMap(blur))
+
+
+@pytest.mark.parametrize("kind", overlay.KINDS)
+def test_every_kind_keeps_the_picture_and_its_height(picture, blur, kind):
+    before = picture.copy()
+    drawn = overlay.draw(result(picture, blur), kind, OverlayStyle(), "lite")
+    width = 240 if kind == "side-by-side" else 120
+    assert drawn.shape == (90, width, 3) and drawn.dtype == np.uint8
+    assert np.array_equal(picture, before)
+
+
+def test_none_is_the_picture_itself(picture, blur):
+    assert overlay.draw(result(picture, blur), "none") is picture
+
+
+def test_unknown_kind_names_the_known(picture, blur):
+    with pytest.raises(ValueError, match="peaking, heat"):
+        overlay.draw(result(picture, blur), "fog")  # type: ignore[arg-type]
+
+
+def test_heat_is_yellow_in_focus_and_violet_blurred(picture, blur):
+    drawn = overlay.heat(picture, blur, OverlayStyle(opacity=1))
+    sharp, blurred = drawn[0, 0].astype(int), drawn[0, -1].astype(int)
+    assert sharp[1] > 200 and sharp[2] > 200 and sharp[0] < 100
+    assert blurred[1] < 50 and blurred[0] > blurred[1]
+
+
+def test_mask_changes_only_what_is_blurred(picture, blur):
+    drawn = overlay.mask(picture, blur, STYLE)
+    focused = blur < 0.5
+    assert np.array_equal(drawn[focused], picture[focused])
+    assert drawn[~focused].mean() < 0.9 * picture[~focused].mean()
+
+
+def test_peaking_needs_an_edge_and_focus():
+    step = np.zeros((20, 40, 3), np.uint8)
+    step[:, 10:] = 200
+    step[:, 30:] = 0
+    blur = np.zeros((20, 40), np.float32)
+    blur[:, 20:] = 1
+    peaked = (overlay.peaking(step, blur, STYLE) == STYLE.colour).all(2)
+    assert peaked[:, 9:11].all()
+    assert not peaked[:, 20:].any() and not peaked[:, :8].any()
+
+
+def test_gradient_of_a_ramp_is_its_slope():
+    ramp = np.repeat(np.arange(0, 60, 3, dtype=np.uint8)[None, :, None], 8, 0).repeat(3, 2)
+    assert np.allclose(overlay.edges(ramp)[2:-2, 2:-2], 3)
+
+
+def test_stripes_are_dark_on_half_of_the_peaked(picture):
+    sharp = np.zeros(picture.shape[:2], np.float32)
+    style = OverlayStyle(threshold=0.001, stripes=True)
+    drawn = overlay.peaking(picture, sharp, style)
+    dark = (drawn == 0).all(2).mean()
+    assert 0.4 < dark < 0.6
+
+
+def test_outline_runs_between_focus_and_blur(picture, blur):
+    drawn = overlay.outline(picture, blur, STYLE)
+    changed = (drawn != picture).any(2).any(0)
+    assert changed[55:63].all() and not changed[70:].any()
+
+
+def test_legend_shows_the_model_and_stays_off_tiny_pictures(picture, blur):
+    big = np.zeros((720, 1280, 3), np.uint8)
+    sharp = np.zeros(big.shape[:2], np.float32)
+    with_legend = overlay.draw(result(big, sharp), "outline", OverlayStyle(), "lite")
+    assert with_legend[-60:, :300].any()
+    tiny = np.zeros((2, 2, 3), np.uint8)
+    drawn = overlay.draw(result(tiny, np.ones((2, 2), np.float32)), "heat", OverlayStyle(), "lite")
+    assert drawn.shape == (2, 2, 3)
+
+
+@pytest.mark.parametrize("kind", ["heat", "mask", "peaking"])
+def test_gpu_form_equals_opencv_form(picture, blur, kind):
+    rgb = torch.from_numpy(picture[:, :, ::-1].copy()).permute(2, 0, 1)[None].float() / 255
+    theirs = getattr(overlay_gpu, kind)(rgb, torch.from_numpy(blur)[None, None], STYLE)
+    theirs = (theirs[0].permute(1, 2, 0).numpy()[:, :, ::-1] * 255).round()
+    ours = overlay.DRAW[kind](picture, blur, STYLE)
+    differs = np.abs(ours - theirs).max(2)
+    # A gradient that lies on the threshold may fall to either side; levels round to either side.
+    assert (differs > 2).mean() < 0.005

@@ -1,0 +1,191 @@
+"""The stop and error matrix: whatever fails, wherever and whenever, the error arrives and threads end."""
+
+import itertools
+import threading
+import time
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from br2focus.realtime.frame import BlurMap, Frame
+from br2focus.realtime.pipeline import Pipeline
+from br2focus.realtime.smoothing import Smoothing
+from br2focus.realtime.source import Frames, SourceInfo
+
+TOTAL = 200
+PICTURE = np.zeros((4, 6, 3), np.uint8)
+
+
+class Boom(Exception):
+    pass
+
+
+class FakeSource:
+    """Gives numbered frames and may fail at one of them, or on close."""
+
+    def __init__(self, *, live=False, fail_at=None, total=TOTAL, fail_on_close=False):
+        self.info = SourceInfo("fake", live=live)
+        self.fail_at, self.total, self.fail_on_close = fail_at, total, fail_on_close
+        self.closed = 0
+
+    def __iter__(self):
+        for index in range(self.total):
+            if index == self.fail_at:
+                raise Boom("source")
+            yield Frame(PICTURE.copy(), index, index, Fraction(1, 30), time.monotonic())
+        if self.fail_at == self.total:
+            raise Boom("source")
+
+    def close(self):
+        self.closed += 1
+        if self.fail_on_close:
+            raise Boom("close")
+
+
+class FakeEngine:
+    """Maps of zeros; may fail at one frame. Stands for `Engine` in the two calls a pipeline makes."""
+
+    seconds = 0.0
+
+    def __init__(self, *, fail_at=None):
+        self.fail_at = fail_at
+        self.closed_by = None
+
+    def stream(self, frames, depth):
+        for number, frame in enumerate(frames):
+            if number == self.fail_at:
+                raise Boom("process")
+            yield frame, BlurMap(np.zeros(PICTURE.shape[:2], np.float32))
+
+    def close(self):
+        self.closed_by = threading.current_thread().name
+
+
+def threads():
+    return [t for t in threading.enumerate() if t.name in ("capture", "infer")]
+
+
+@pytest.mark.parametrize("at", [0, 1, 3, 50, 199])
+@pytest.mark.parametrize("what", ["source", "process", "sink", "break", "end"])
+@pytest.mark.parametrize("live", [True, False], ids=["live", "file"])
+def test_every_way_to_end(live, what, at):
+    # A live pipeline may drop any frame, so what counts results must not wait for a certain number.
+    total = at if what == "end" else TOTAL
+    source = FakeSource(live=live, total=total, fail_at=at if what == "source" else None)
+    engine = FakeEngine(fail_at=min(at, 0 if live else at) if what == "process" else None)
+    seen = []
+
+    def run():
+        with Pipeline(source, engine, None) as pipeline:
+            for result in pipeline:
+                seen.append(result.frame.index)
+                if what == "sink" and (live or len(seen) > at):
+                    raise Boom("sink")
+                if what == "break" and (live or len(seen) > at):
+                    break
+
+    if what in ("source", "process", "sink"):
+        with pytest.raises(Boom, match=what):
+            run()
+    else:
+        run()
+    assert not threads()
+    assert source.closed == 1
+    assert engine.closed_by == "infer"
+    assert seen == sorted(set(seen))
+    if not live:
+        want = {"source": at, "process": at, "sink": at + 1, "break": at + 1, "end": at}[what]
+        assert seen == list(range(want))
+
+
+def test_live_keeps_the_newest_and_counts_drops():
+    with Pipeline(FakeSource(live=True), FakeEngine(), None) as pipeline:
+        seen = []
+        for result in pipeline:
+            seen.append(result.frame.index)
+            time.sleep(0.01)
+        assert seen[-1] == TOTAL - 1
+        assert len(seen) + pipeline.stats.dropped == TOTAL
+        assert pipeline.stats.results == len(seen) < TOTAL
+
+
+def test_file_waits_for_a_slow_reader_with_bounded_queues():
+    given = []
+
+    def count():
+        for number in itertools.count():
+            given.append(number)
+            yield PICTURE
+
+    with Pipeline(Frames(count()), FakeEngine(), None) as pipeline:
+        results = iter(pipeline)
+        next(results)
+        time.sleep(0.1)
+        assert len(given) <= 12
+    assert not threads()
+
+
+def test_a_source_stuck_in_a_read_is_released_by_closing_it(monkeypatch):
+    monkeypatch.setattr("br2focus.realtime.pipeline.JOIN_SECONDS", 0.1)
+    release = threading.Event()
+
+    class Stuck(FakeSource):
+        def __iter__(self):
+            yield from super().__iter__()
+            release.wait(10)
+
+        def close(self):
+            super().close()
+            release.set()
+
+    source = Stuck(total=1)
+    with Pipeline(source, FakeEngine(), None) as pipeline:
+        next(iter(pipeline))
+    assert source.closed and not threads()
+
+
+def test_a_thread_that_cannot_be_joined_is_said(monkeypatch):
+    monkeypatch.setattr("br2focus.realtime.pipeline.JOIN_SECONDS", 0.05)
+    release = threading.Event()
+
+    class Wedged(FakeSource):
+        def __iter__(self):
+            release.wait(10)
+            yield from ()
+
+    with pytest.raises(OSError, match="capture is stuck"), Pipeline(Wedged(), FakeEngine(), None):
+        pass
+    release.set()
+    for thread in threads():
+        thread.join(5)
+
+
+def test_an_error_on_close_arrives():
+    source = FakeSource(total=2, fail_on_close=True)
+    with (
+        pytest.raises(Boom, match="close"),
+        Pipeline(source, FakeEngine(), None) as pipeline,
+    ):
+        list(pipeline)
+
+
+def test_a_failed_start_leaves_no_thread(monkeypatch):
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if thread.name == "infer":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError, match="new thread"):
+        Pipeline(FakeSource(), FakeEngine(), None).__enter__()
+    assert not threads()
+
+
+def test_results_carry_times():
+    with Pipeline(FakeSource(total=3), FakeEngine(), Smoothing(0.2)) as pipeline:
+        results = list(pipeline)
+    assert all(r.timing.ready >= r.timing.arrived > 0 for r in results)
+    assert all(r.timing.smoothing_delay == 0.2 for r in results)
+    assert pipeline.stats.age_p50 >= 0.2
