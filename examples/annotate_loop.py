@@ -1,11 +1,12 @@
 """Your own OpenCV loop, with focus peaking: read with cv2, annotate, write with cv2.
 
-    python examples/annotate_loop.py clip.mp4 peaking.mp4
+python examples/annotate_loop.py clip.mp4 peaking.mp4
 """
 
 import sys
 
 import cv2
+
 from br2focus.plugins.opencv import FocusStage
 
 

@@ -10,6 +10,7 @@ import sys
 
 import cv2
 import numpy as np
+
 from br2focus.plugins.opencv import FocusStage
 
 Box = tuple[int, int, int, int]  # x, y, width, height

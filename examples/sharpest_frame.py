@@ -1,11 +1,12 @@
 """Pick the frame of a clip in which most is in focus, and save it.
 
-    python examples/sharpest_frame.py clip.mp4 best.png
+python examples/sharpest_frame.py clip.mp4 best.png
 """
 
 import sys
 
 import cv2
+
 from br2focus.plugins.opencv import FocusStage
 
 

@@ -7,6 +7,7 @@ come (uint8 BGR), so that every backend gets the input scale from the same place
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +18,9 @@ from .checkpoint import InputScale
 from .rlrm import Rlrm, Size, resize
 
 GRID = 32  # the deepest tap's stride: sides that it divides keep all taps aligned
-# Below this many channels the nine resized taps move more memory than the plain convolution computes.
-TAPS_PAY_FROM = 64
+# Channels whose convolution at the larger size costs as much as resizing and adding nine taps there
+# (measured in tests/models/test_rlrm.py: 256 channels at twice the size lose a little, 2048 win nine times).
+TAPS_COST = 256
 
 
 def network_size(size: tuple[int, int], long_side: int) -> tuple[int, int]:
@@ -35,7 +37,7 @@ def network_size(size: tuple[int, int], long_side: int) -> tuple[int, int]:
 def fold_batchnorm(net: nn.Module) -> None:
     """Fold every BatchNorm that directly follows a convolution into it, in place; ``net`` is in eval."""
     children = list(net.named_children())
-    for (name, child), (next_name, follower) in zip(children, children[1:], strict=False):
+    for (name, child), (next_name, follower) in pairwise(children):
         if isinstance(child, nn.Conv2d) and isinstance(follower, nn.BatchNorm2d):
             setattr(net, name, fuse_conv_bn_eval(child, follower))
             setattr(net, next_name, nn.Identity())
@@ -54,7 +56,8 @@ def fold_rlrm(unit: Rlrm) -> None:
 def refine(unit: Rlrm, p: Tensor, feature: Tensor) -> Tensor:
     """One step of the L2H pathway: ``feature`` (B x C x h x w) refines ``p`` (B x 1 x H x W)."""
     size = (p.shape[-2], p.shape[-1])
-    if feature.shape[1] >= TAPS_PAY_FROM and tuple(feature.shape[-2:]) != size:
+    share = (feature.shape[-2] * feature.shape[-1]) / (size[0] * size[1])
+    if feature.shape[1] * (1 - share) > TAPS_COST:
         return unit.by_taps(p, feature)
     refined: Tensor = unit(p, resize(feature, size))
     return refined
@@ -66,11 +69,15 @@ class InferenceNet(nn.Module):
     ``net`` itself is not changed. Sides of 32 pixels and more are meant; others work.
     """
 
+    gain: Tensor
+    offset: Tensor
+
     def __init__(self, net: BR2Net, scale: InputScale) -> None:
         super().__init__()
         self.net = copy.deepcopy(net).eval().requires_grad_(False)
-        for unit in [*self.net.l2h, *self.net.h2l]:
-            fold_rlrm(unit)
+        for unit in self.net.modules():
+            if isinstance(unit, Rlrm):
+                fold_rlrm(unit)
         fold_batchnorm(self.net)
         mean = torch.tensor(scale.mean).view(1, 3, 1, 1)
         gain = 1 / (255 * torch.tensor(scale.std).view(1, 3, 1, 1))
@@ -89,6 +96,7 @@ class InferenceNet(nn.Module):
     def _last_l2h(self, a: list[Tensor]) -> Tensor:
         p: Tensor = self.net.l2h_start(a[0])
         for unit, feature in zip(self.net.l2h, a[1:], strict=True):
+            assert isinstance(unit, Rlrm)
             p = refine(unit, p, feature)
         return p
 

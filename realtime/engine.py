@@ -23,7 +23,7 @@ from br2focus.models import checkpoint
 from br2focus.models.fast import GRID, InferenceNet, network_size
 
 from .backends import Backend, Pending
-from .errors import ComputeError
+from .errors import ComputeError, SettingsError
 from .frame import BlurMap, Frame, Image, Values
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class EngineSettings:
 
     def __post_init__(self) -> None:
         if self.size is not None and not MIN_SIZE <= self.size <= MAX_SIZE:
-            raise ValueError(f"size is {MIN_SIZE} to {MAX_SIZE} pixels, got {self.size}")
+            raise SettingsError(f"size is {MIN_SIZE} to {MAX_SIZE} pixels, got {self.size}")
 
 
 def cache_folder() -> Path:
@@ -170,6 +170,11 @@ class Engine:
         for first, finish in waiting:
             yield first, finish()
 
+    def detach(self) -> None:
+        """Release what belongs to the calling thread (CUDA streams, graphs); the rest serves the next."""
+        if self._device != "cpu":
+            self._release()
+
     def close(self) -> None:
         """Release the backend; the engine may be used again."""
         self._release()
@@ -261,7 +266,7 @@ def _at_frame_size(values: Values, padded: Image, image: Image) -> BlurMap:
 
 
 def _resolve_device(device: str) -> str:
-    """"cpu", "cuda" or "cuda:N" for what the user asked.
+    """ "cpu", "cuda" or "cuda:N" for what the user asked.
 
     Raises:
         ComputeError: a CUDA device that is not here, or an unknown name.

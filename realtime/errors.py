@@ -5,6 +5,8 @@ The command line turns them into exit codes: settings 2, source 3, sink 5, compu
 
 from br2focus.models.errors import FocusError
 
+__all__ = ["ComputeError", "FocusError", "SettingsError", "SinkError", "SourceError"]
+
 
 class SettingsError(FocusError, ValueError):
     """A setting, option or settings file is wrong."""

@@ -13,6 +13,7 @@ from typing import Literal, get_args
 import cv2
 import numpy as np
 
+from .errors import SettingsError
 from .frame import FocusResult, Image, Values
 
 OverlayKind = Literal["peaking", "heat", "mask", "outline", "side-by-side", "none"]
@@ -41,7 +42,7 @@ class OverlayStyle:
 
     def __post_init__(self) -> None:
         if not 0 <= self.opacity <= 1 or self.threshold <= 0:
-            raise ValueError("opacity is 0 to 1 and threshold is positive")
+            raise SettingsError("opacity is 0 to 1 and threshold is positive")
 
 
 def heat(image: Image, blur: Values, style: OverlayStyle) -> Image:
@@ -137,7 +138,9 @@ def legend(kind: OverlayKind, model: str, scale: float, colour: tuple[int, int, 
     boxes = [cv2.getTextSize(word, font, size, 1)[0] for word in words]
     bar = round(90 * scale) if len(words) == 3 else round(18 * scale)
     height = boxes[0][1] + 2 * pad
-    plate = np.full((height, sum(b[0] for b in boxes) + bar + (len(words) + 2) * pad, 3), 24, np.uint8)
+    plate = np.full(
+        (height, sum(b[0] for b in boxes) + bar + (len(words) + 2) * pad, 3), 24, np.uint8
+    )
     x = pad
     for number, (word, box) in enumerate(zip(words, boxes, strict=True)):
         cv2.putText(plate, word, (x, height - pad), font, size, (235, 235, 235), 1, cv2.LINE_AA)

@@ -33,7 +33,8 @@ def mask(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
 def edges(image: Tensor) -> Tensor:
     """Gradient magnitude of the luma by the Sobel operator, in 1/255 a pixel; B x 1 x H x W."""
     gray = kornia.color.rgb_to_grayscale(image) * 255
-    return kornia.filters.spatial_gradient(gray, "sobel", normalized=True)[:, 0].norm(dim=1, keepdim=True)
+    gradient: Tensor = kornia.filters.spatial_gradient(gray, "sobel", normalized=True)[:, 0]
+    return torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
 
 
 def peaking(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:

@@ -37,7 +37,7 @@ class Pipeline:
 
     Args:
         source: iterated and closed by the capture thread.
-        engine: used and closed by the inference thread alone.
+        engine: used by the inference thread alone, which detaches it at the end.
         smoothing: None for raw maps.
     """
 
@@ -107,7 +107,7 @@ class Pipeline:
             error = caught
         self._frames.cancel()
         try:
-            self._engine.close()
+            self._engine.detach()
         except BaseException as caught:
             error = error or caught
         self._results.close(error)

@@ -80,11 +80,15 @@ def lbp(image: Image) -> Values:
     Difference with its sign: its absolute value marks smooth ramps too, and ranked worse on the
     training list.
     """
-    bits = _neighbours_set(_gray(image))
+    rare = _rare(_neighbours_set(_gray(image)))
+    return _blurred(_window_mean(_float32(rare)), floor=1e-2)
+
+
+def _rare(bits: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Where 8 x H x W neighbours in order of angle make a pattern of bins 6 to 9."""
     ones = np.sum(bits, axis=0, dtype=np.uint8)
     changes = np.sum(bits ^ np.roll(bits, 1, axis=0), axis=0, dtype=np.uint8)
-    rare = (changes > 2) | (ones >= 6)  # more than two changes is bin 9
-    return _blurred(_window_mean(_float32(rare)), floor=1e-2)
+    return np.asarray((changes > 2) | (ones >= 6), np.bool_)  # more than two changes is bin 9
 
 
 def _neighbours_set(gray: Values) -> NDArray[np.uint8]:

@@ -99,7 +99,7 @@ def _draw_pr(figure: Figure, lines: Sequence[_Line]) -> None:
             )  # the precision of an empty detection is 0 by rule, not by measurement
             # The dot at the strictest threshold shows a constant map, whose curve is one point.
             dot = {"marker": "o", "markevery": [0], "markersize": 5, "clip_on": False, "zorder": 3}
-            axes.plot(recall[found], precision[found], label=line.name, **line.style, **dot)
+            axes.plot(recall[found], precision[found], label=line.name, **(line.style | dot))
         _finish(axes, "recall", "precision")
 
 
@@ -135,7 +135,7 @@ def _save(figure: Figure, path: Path) -> Path:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         figure.savefig(part, format="png")
-        os.replace(part, path)
+        part.replace(path)
     finally:
         part.unlink(missing_ok=True)
     return path

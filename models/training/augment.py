@@ -67,9 +67,9 @@ def _crop(sample: Sample, config: AugmentConfig, rng: np.random.Generator) -> Sa
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     scaled = cv2.resize(sample.image, size, interpolation=way)
-    labels = np.where(sample.valid, sample.mask.astype(np.uint8), 2).astype(np.uint8)
+    classes = np.where(sample.valid, sample.mask.astype(np.uint8), 2).astype(np.uint8)
     # The exact form samples at pixel centres like the area filter; the plain one is off by .5 px.
-    labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    small = cv2.resize(classes, size, interpolation=cv2.INTER_NEAREST_EXACT)
     crop = config.crop
     centre = [rng.uniform(min(crop / 2, s / 2), max(s - crop / 2, s / 2)) for s in size]
     angle = float(rng.uniform(-config.rotation, config.rotation))
@@ -78,7 +78,7 @@ def _crop(sample: Sample, config: AugmentConfig, rng: np.random.Generator) -> Sa
     shift = np.array([crop / 2 - centre[0], crop / 2 - centre[1]])
     move[:, 2] += shift if angle else np.round(shift)
     image = cv2.warpAffine(scaled, move, (crop, crop), borderMode=cv2.BORDER_REFLECT_101)
-    labels = cv2.warpAffine(labels, move, (crop, crop), flags=cv2.INTER_NEAREST, borderValue=2)
+    labels = cv2.warpAffine(small, move, (crop, crop), flags=cv2.INTER_NEAREST, borderValue=2)
     return Sample(np.asarray(image, np.uint8), labels == 1, labels != 2)
 
 

@@ -56,7 +56,7 @@ def _draw(logs: Mapping[str, Sequence[Event]]) -> Figure:
         if events:
             _draw_loss(loss, name, events, f"C{index}")
             for axes, key in zip(figures, FIGURES, strict=True):
-                _draw_validation(axes, f"{name} {{:.3f}}", key, events, f"C{index}")
+                _draw_validation(axes, name, key, events, f"C{index}")
     loss.set_yscale("log")
     for axis_format in (loss.yaxis.set_major_formatter, loss.yaxis.set_minor_formatter):
         axis_format(ScalarFormatter())
@@ -76,11 +76,9 @@ def _draw_loss(axes: Axes, name: str, events: Sequence[Event], colour: str) -> N
     axes.plot(x, smooth(y, max(1, round(SMOOTHING * len(y)))), color=colour, label=name)
 
 
-def _draw_validation(
-    axes: Axes, label: str, key: str, events: Sequence[Event], colour: str
-) -> None:
+def _draw_validation(axes: Axes, name: str, key: str, events: Sequence[Event], colour: str) -> None:
     points = [(e["iteration"], e.get("validation", {}).get(key)) for e in events]
     known = [(iteration, value) for iteration, value in points if value is not None]
     if known:
         x, y = zip(*known, strict=True)
-        axes.plot(x, y, color=colour, marker="o", markersize=4, label=label.format(y[-1]))
+        axes.plot(x, y, color=colour, marker="o", markersize=4, label=f"{name} {y[-1]:.3f}")

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from br2focus.models import checkpoint
 from br2focus.models.br2net import BR2Net, Maps
 from br2focus.models.checkpoint import ModelInfo
-from br2focus.models.fast import network_size
 from br2focus.models.evaluation.masks import MaskedFolder, Pair
 from br2focus.models.evaluation.metrics import measure, summarise
+from br2focus.models.fast import network_size
 
 from .config import DataConfig, OptimiserConfig, TrainingConfig
 from .data import Batch, TrainingSet, batches, normalise
@@ -150,11 +150,14 @@ class Trainer:
     def _nets(self) -> dict[str, nn.Module]:
         return {"net": self.net, "average": self.average}
 
-    def run(self, report: Callable[[Event], None] = lambda event: None) -> Path:
-        """Train to the end and save the averaged network; ``report`` gets every log event.
+    def run(self, report: Callable[[Event], bool | None] = lambda event: None) -> Path | None:
+        """Train to the end and save the averaged network.
+
+        Args:
+            report: gets every log event; True stops the run, whose state is then saved.
 
         Returns:
-            The path of the finished checkpoint.
+            The path of the finished checkpoint, or None when stopped before the end.
         """
         config = self.config
         for batch in batches(self.data, config.batch, self.iteration, config.iterations):
@@ -163,12 +166,12 @@ class Trainer:
             last = self.iteration == config.iterations
             if self.held_pairs and (last or self.iteration % config.validate_every == 0):
                 event |= {"validation": self.validate()}
-            self._log(
-                event
-            )  # before the state: a kill in between repeats the event, never loses it
-            if last or self.iteration % config.save_every == 0:
+            self._log(event)  # before the state: a kill between them repeats the event
+            stop = report(event) and not last
+            if stop or last or self.iteration % config.save_every == 0:
                 save_state(self.state_path, self.iteration, self._nets(), self.optimiser)
-            report(event)
+            if stop:
+                return None
         path = self.out / f"{config.name}.safetensors"
         checkpoint.save(self.average, self.info, path)
         return path

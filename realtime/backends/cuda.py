@@ -52,9 +52,9 @@ class CudaBackend:
         self.name = f"torch {device} {'fp16' if dtype == torch.float16 else 'fp32'}"
         self.depth = DEPTH
         self._device, self._size, self._frame_size = torch.device(device), size, frame_size
-        self._net = net.to(self._device, dtype, memory_format=torch.channels_last)
+        self._net = net.to(self._device, dtype).to(memory_format=torch.channels_last)
         with torch.cuda.device(self._device):
-            self._up, self._compute, self._down = (torch.cuda.Stream() for _ in range(3))
+            self._up, self._compute, self._down = (_stream() for _ in range(3))
             self._slots = [self._make_slot() for _ in range(DEPTH)]
             for slot in self._slots:
                 self._warm(slot, graph=graph)
@@ -64,7 +64,7 @@ class CudaBackend:
         width, height = self._frame_size
         picture = torch.zeros((1, height, width, 3), dtype=torch.uint8, device=self._device)
         values = torch.zeros((1, self._size[1], self._size[0]), device=self._device)
-        events = (torch.cuda.Event() for _ in range(3))
+        events = _event(), _event(), _event()
         pinned_in = torch.empty((height, width, 3), dtype=torch.uint8, pin_memory=True)
         pinned_out = torch.empty((self._size[1], self._size[0]), pin_memory=True)
         return _Slot(pinned_in, pinned_out, picture, values, *events)
@@ -126,3 +126,11 @@ class CudaBackend:
         torch.cuda.synchronize(self._device)
         self._slots.clear()
         self._free.clear()
+
+
+def _stream() -> torch.cuda.Stream:
+    return torch.cuda.Stream()  # type: ignore[no-untyped-call]
+
+
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event()  # type: ignore[no-untyped-call]

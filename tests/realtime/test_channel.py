@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+
 from br2focus.realtime.channel import Channel
 
 

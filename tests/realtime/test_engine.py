@@ -6,9 +6,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+
 from br2focus.models import checkpoint
-from br2focus.models.br2net import BR2Net, BR2NetConfig
-from br2focus.models.checkpoint import ModelInfo
 from br2focus.models.errors import CheckpointError
 from br2focus.models.fast import InferenceNet, network_size
 from br2focus.realtime.backends import shrink
@@ -18,27 +17,6 @@ from br2focus.realtime.errors import ComputeError
 from br2focus.realtime.source import Frames
 
 SIZES = [(720, 1280), (427, 640), (1280, 720), (161, 121), (121, 161), (2, 2), (5, 3), (3, 1000)]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> str:
-    """A checkpoint with random weights of the shipped kind of network."""
-    torch.manual_seed(0)
-    config = BR2NetConfig(
-        backbone="mobilenet_v2", width=8, reduce=8, h2l_tap=2, h2l_shrink="area", fusion="mean"
-    )
-    net = BR2Net(config).eval()
-    path = tmp_path_factory.mktemp("model") / "random.safetensors"
-    checkpoint.save(net, ModelInfo(name="random", config=config, size=128), path)
-    return str(path)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("cache")
-        patch.setenv("BR2FOCUS_CACHE", str(folder))
-        yield folder
 
 
 def picture(height=90, width=120, seed=0) -> np.ndarray:
@@ -88,13 +66,13 @@ def test_network_size(size, long_side, want):
     assert network_size(size, long_side) == want
 
 
-def test_converted_once_and_cached(model, cache, monkeypatch):
+def test_converted_once_and_cached(model, cache_folder):
     engine = Engine(EngineSettings(model, "cpu", backend="openvino"))
     engine(picture())
-    path, digest = checkpoint.find(model)
+    _, digest = checkpoint.find(model)
     loads = []
     make = lambda: loads.append(1)  # noqa: E731
-    backend = OpenVinoBackend(digest, make, (128, 96), cache)  # type: ignore[arg-type]
+    backend = OpenVinoBackend(digest, make, (128, 96), cache_folder)  # type: ignore[arg-type]
     assert not loads and backend.start(picture())().shape == (96, 128)
     assert graph_key(digest, "1") != graph_key(digest[::-1], "1") != graph_key(digest, "2")
 

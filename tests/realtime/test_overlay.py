@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+
 from br2focus.realtime import overlay, overlay_gpu
 from br2focus.realtime.frame import BlurMap, FocusResult, Frame
 from br2focus.realtime.overlay import OverlayStyle

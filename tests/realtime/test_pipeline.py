@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+
 from br2focus.realtime.frame import BlurMap, Frame
 from br2focus.realtime.pipeline import Pipeline
 from br2focus.realtime.smoothing import Smoothing
@@ -49,7 +50,7 @@ class FakeEngine:
 
     def __init__(self, *, fail_at=None):
         self.fail_at = fail_at
-        self.closed_by = None
+        self.detached_by = None
 
     def stream(self, frames, depth):
         for number, frame in enumerate(frames):
@@ -57,8 +58,8 @@ class FakeEngine:
                 raise Boom("process")
             yield frame, BlurMap(np.zeros(PICTURE.shape[:2], np.float32))
 
-    def close(self):
-        self.closed_by = threading.current_thread().name
+    def detach(self):
+        self.detached_by = threading.current_thread().name
 
 
 def threads():
@@ -91,7 +92,7 @@ def test_every_way_to_end(live, what, at):
         run()
     assert not threads()
     assert source.closed == 1
-    assert engine.closed_by == "infer"
+    assert engine.detached_by == "infer"
     assert seen == sorted(set(seen))
     if not live:
         want = {"source": at, "process": at, "sink": at + 1, "break": at + 1, "end": at}[what]

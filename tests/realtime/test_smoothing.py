@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+
 from br2focus.realtime.frame import BlurMap, Frame
 from br2focus.realtime.smoothing import Smoothing
 

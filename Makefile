@@ -1,0 +1,78 @@
+# `make demo` and `make test` are all that a newcomer needs; both install what they use first.
+# Another Python or another environment: make PYTHON=python3.12 VENV=/path/to/venv ...
+
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+ARGS ?=
+
+# Debian packages: opencv-python links libGL and GLib. Tests need nothing more so far.
+RUN_PACKAGES := libgl1 libglib2.0-0
+TEST_PACKAGES := $(RUN_PACKAGES)
+
+.DELETE_ON_ERROR:
+.PHONY: help install demo test lint bench tables clean
+
+help:
+	@echo 'make demo    render a clip, annotate it with the shipped model, say where it is'
+	@echo 'make test    run the tests (ARGS="-k name" picks some)'
+	@echo 'make lint    ruff, mypy, import-linter'
+	@echo 'make bench   accuracy and speed on this machine, as JSON and in the README'
+	@echo 'make clean   remove what was made here, except the environment in $(VENV)'
+
+install: $(VENV)/.installed
+
+demo: out/demo.mp4
+	$(BIN)/br2focus annotate out/demo.mp4 -o out/demo_annotated.mp4 --force
+	@echo
+	@echo 'The clip:      $(CURDIR)/out/demo.mp4'
+	@echo 'Its focus map: $(CURDIR)/out/demo_annotated.mp4'
+
+out/demo.mp4: examples/render_demo.py models/training/render.py | $(VENV)/.installed
+	$(BIN)/python examples/render_demo.py $@
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed-bench
+	$(BIN)/python benchmarks/accuracy.py
+	$(BIN)/python benchmarks/annotate.py
+	$(BIN)/python benchmarks/tables.py
+
+tables: $(VENV)/.installed
+	$(BIN)/python benchmarks/tables.py
+
+clean:
+	rm -rf out build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+# --- the environment: a stamp file for each set of packages, so that a second run starts at once -------
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo 'No $(PYTHON) here: install Python 3.11, or name another: make PYTHON=...' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || .ci/debian-packages $(notdir $(PYTHON))-venv
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	.ci/debian-packages $(RUN_PACKAGES)
+	@echo 'Installing into $(VENV): PyTorch with its CUDA libraries is some 3 GB to fetch, once.'
+	$(PIP) install -c constraints.txt -e '.[demo]'
+	@touch $@
+
+# pysodmetrics without its dependencies: it asks for opencv-python-headless, which would overwrite opencv-python.
+$(VENV)/.installed-dev: $(VENV)/.installed
+	.ci/debian-packages $(TEST_PACKAGES)
+	$(PIP) install -c constraints.txt -e '.[demo,test,dev]'
+	$(PIP) install -c constraints.txt --no-deps pysodmetrics
+	@touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed
+	$(PIP) install -c constraints.txt -e '.[demo,bench]'
+	@touch $@

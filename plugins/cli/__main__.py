@@ -1,0 +1,5 @@
+"""``python -m br2focus.plugins.cli``: the same as ``br2focus``."""
+
+from . import main
+
+main()

@@ -1,0 +1,263 @@
+"""``br2focus annotate``: videos, images and folders into annotated ones, maps and metrics."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from br2focus.realtime.annotate import Summary, annotate
+from br2focus.realtime.audio_copy import suggest_suffix
+from br2focus.realtime.engine import Engine, EngineSettings
+from br2focus.realtime.errors import FocusError, SinkError
+from br2focus.realtime.frame import FocusResult, Image, Roi
+from br2focus.realtime.image_files import Images, expand
+from br2focus.realtime.image_sink import ImageFile
+from br2focus.realtime.maps import Maps
+from br2focus.realtime.metrics_file import Metrics
+from br2focus.realtime.overlay import KINDS, OverlayKind, OverlayStyle, draw
+from br2focus.realtime.sink import Sink
+from br2focus.realtime.smoothing import Smoothing
+from br2focus.realtime.video_file import VideoFile
+from br2focus.realtime.video_info import VideoInfo
+from br2focus.realtime.video_writer import CODECS, VideoSettings, VideoWriter
+
+from .exits import Exit, code_of, line_of
+from .jobs import Job, plan
+from .options import RoiType, SmoothingType, engine_options, report_options
+from .progress import Progress, StopSignals
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of one call."""
+
+    engine: EngineSettings
+    overlay: OverlayKind
+    style: OverlayStyle
+    rois: tuple[Roi, ...]
+    smoothing: float | None
+    codec: str
+    crf: int | None
+    start: float | None
+    duration: float | None
+    stream: int | None
+    strict: bool
+    allow_special: bool
+    force: bool
+
+
+@click.command(
+    "annotate", epilog="Example: br2focus annotate clip.mp4 -o peaking.mp4 --overlay peaking"
+)
+@click.argument(
+    "inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="INPUT..."
+)
+@click.option(
+    "-o",
+    "--output",
+    "out",
+    type=click.Path(path_type=Path),
+    help="File or folder. Default: NAME_annotated beside the input.",
+)
+@click.option(
+    "--overlay",
+    type=click.Choice(KINDS),
+    default="heat",
+    show_default=True,
+    help="What is drawn; none with --maps or --metrics alone writes no picture.",
+)
+@click.option("--stripes", is_flag=True, help="Peaking as stripes: not by colour alone.")
+@click.option(
+    "--legend/--no-legend",
+    default=True,
+    show_default=True,
+    help="The small plate that explains the colours.",
+)
+@click.option(
+    "--maps",
+    type=click.Path(path_type=Path),
+    metavar="OUT",
+    help="Write the blur maps: a folder (16-bit PNG), .npz, or .mkv (gray FFV1).",
+)
+@click.option(
+    "--metrics",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write figures per frame: .csv, .jsonl or .parquet.",
+)
+@click.option(
+    "--roi",
+    "rois",
+    type=RoiType(),
+    multiple=True,
+    help="A region with a score of its own in --metrics; repeatable.",
+)
+@click.option(
+    "--smoothing",
+    type=SmoothingType(),
+    default="0.1",
+    show_default=True,
+    help="Time constant of the smoothing of maps.",
+)
+@click.option(
+    "--codec",
+    type=click.Choice(list(CODECS)),
+    default="h264",
+    show_default=True,
+    help="Video codec.",
+)
+@click.option(
+    "--crf", type=click.IntRange(0, 63), help="Quality of the codec; lower is better and larger."
+)
+@click.option("--start", type=click.FloatRange(0), help="Skip to this second.")
+@click.option(
+    "--duration", type=click.FloatRange(0, min_open=True), help="Stop after so many seconds."
+)
+@click.option(
+    "--stream", type=click.IntRange(0), help="Which video stream; default: the container's best."
+)
+@click.option("--strict", is_flag=True, help="A damaged input is an error (exit 3).")
+@click.option("--allow-special", is_flag=True, help="Allow pipes and devices as input.")
+@click.option("--force", is_flag=True, help="Replace existing outputs.")
+@engine_options
+@report_options
+def command(
+    inputs: tuple[Path, ...], out: Path | None, maps: Path | None, metrics: Path | None,
+    overlay: OverlayKind, stripes: bool, legend: bool, model: str, device: str, size: int | None,
+    as_json: bool, debug: bool, **options: Any,
+) -> int:  # fmt: skip
+    """Annotate videos, images or folders with what is in focus.
+
+    Every frame comes out once, with its time; sound is copied bit for bit. A file gets its final name
+    only when it is complete.
+    """
+    settings = EngineSettings(model=model, device=device, size=size)
+    style = OverlayStyle(stripes=stripes, legend=legend)
+    request = Request(engine=settings, overlay=overlay, style=style, **options)
+    drawn = overlay != "none" or out is not None or not (maps or metrics)
+    jobs = plan(
+        expand(list(inputs)), out=out, maps=maps, metrics=metrics, codec=request.codec, draw=drawn
+    )
+    if out is not None and not out.suffix:
+        _make_folder(out)
+    with StopSignals() as signals:
+        entries, code = _run_all(jobs, request, stop=lambda: signals.code is not None, debug=debug)
+    if as_json:
+        click.echo(json.dumps({"inputs": entries}))
+    return signals.code or code
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SinkError(f"{path}: cannot be made a folder ({error.strerror})") from error
+
+
+def _run_all(
+    jobs: list[Job], request: Request, *, stop: Callable[[], bool], debug: bool
+) -> tuple[list[dict[str, Any]], int]:
+    """All jobs in order; one that fails is reported and the next one begins."""
+    engine = Engine(request.engine)
+    entries, code = [], int(Exit.DONE)
+    for job in jobs:
+        if stop():
+            break
+        try:
+            entries.append(_run(job, engine, request, stop))
+        except FocusError as error:
+            if len(jobs) == 1 or debug:
+                raise
+            print(f"br2focus: {line_of(error)}", file=sys.stderr)
+            code = code or code_of(error)
+    return entries, code
+
+
+def _run(job: Job, engine: Engine, request: Request, stop: Callable[[], bool]) -> dict[str, Any]:
+    """One job; returns its entry of the JSON summary."""
+    source = _open(job, request)
+    with source:
+        if isinstance(source.info, VideoInfo) and job.output and not job.output.suffix:
+            job = replace(job, output=job.output.with_suffix(suggest_suffix(source.info)))
+        sinks = _sinks(job, source, engine.info.name, request)
+        smoothing = Smoothing(request.smoothing) if request.smoothing else None
+        already = len(engine.notices)
+        with Progress(job.source.name) as progress:
+
+            def show(done: int, expected: int | None) -> bool:
+                progress(done, expected)
+                return stop()
+
+            summary = annotate(source, engine, sinks, smoothing=smoothing, progress=show)
+    notices = [*getattr(source, "notices", ()), *engine.notices[already:]]
+    notices += [n for sink in sinks for n in getattr(sink, "notices", ())]
+    for notice in notices:
+        print(f"br2focus: {job.source.name}: {notice}", file=sys.stderr)
+    entry = _entry(job, source, summary, sinks, engine)
+    where = job.output or job.maps or job.metrics
+    print(f"{where}: {summary.frames} frames, {summary.fps:.1f} frames/s", file=sys.stderr)
+    return {**entry, "notices": notices}
+
+
+def _open(job: Job, request: Request) -> Images | VideoFile:
+    if job.is_image:
+        return Images([job.source])
+    return VideoFile(
+        job.source, start=request.start, duration=request.duration, stream=request.stream,
+        strict=request.strict, allow_special=request.allow_special,
+    )  # fmt: skip
+
+
+def _sinks(job: Job, source: Images | VideoFile, model: str, request: Request) -> list[Sink]:
+    """The outputs of one job; what was opened is given up when a later one cannot be."""
+
+    def render(result: FocusResult) -> Image:
+        return draw(result, request.overlay, request.style, model)
+
+    force = request.force
+    opened: list[Sink] = []
+    try:
+        if job.output is not None and job.is_image:
+            image = ImageFile(job.output, render=render, overwrite=force, source=job.source)
+            opened.append(image)
+        elif job.output is not None:
+            settings = VideoSettings(request.codec, request.crf)
+            opened.append(
+                VideoWriter(
+                    job.output, source.info, render=render, settings=settings, overwrite=force
+                )
+            )
+        if job.maps is not None:
+            opened.append(Maps(job.maps, source.info, overwrite=force))
+        if job.metrics is not None:
+            opened.append(Metrics(job.metrics, request.rois, overwrite=force))
+    except BaseException:
+        for sink in opened:
+            sink.abort()
+        raise
+    return opened
+
+
+def _entry(
+    job: Job, source: Images | VideoFile, summary: Summary, sinks: list[Sink], engine: Engine
+) -> dict[str, Any]:
+    """What ``--json`` says of one input."""
+    writers = [sink for sink in sinks if isinstance(sink, VideoWriter)]
+    return {
+        "input": str(job.source),
+        "output": str(job.output) if job.output else None,
+        "frames": summary.frames,
+        "seconds": round(summary.seconds, 3),
+        "fps": round(summary.fps, 2),
+        "audio_streams": sum(writer.audio_streams for writer in writers),
+        "damaged": getattr(source, "damaged", 0),
+        "repaired_timestamps": getattr(source, "repaired_timestamps", 0),
+        "model": engine.info.name,
+        "device": engine.device,
+    }

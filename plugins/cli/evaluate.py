@@ -1,0 +1,90 @@
+"""``br2focus evaluate``: accuracy on images with masks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import numpy as np
+
+from br2focus.models.evaluation.classical import CLASSICAL
+from br2focus.models.evaluation.masks import MaskedFolder
+from br2focus.models.evaluation.run import Evaluation, evaluate, table
+from br2focus.realtime.engine import Engine, EngineSettings
+from br2focus.realtime.errors import SettingsError, SinkError, SourceError
+
+from .options import engine_options, report_options
+from .progress import Progress
+
+CLASSICAL_PREFIX = "classical:"
+Predict = Callable[[np.ndarray], np.ndarray]
+
+
+@click.command(
+    "evaluate",
+    epilog="Example: br2focus evaluate --images test/images --masks test/masks --polarity blurred",
+)
+@click.option("--images", type=click.Path(path_type=Path), required=True, help="Folder of images.")
+@click.option("--masks", type=click.Path(path_type=Path), required=True, help="Folder of masks.")
+@click.option(
+    "--polarity",
+    type=click.Choice(["blurred", "focused"]),
+    required=True,
+    help="What white means in the masks.",
+)
+@click.option("--ignore", type=click.IntRange(0, 255), help="Gray value of pixels without a label.")
+@click.option(
+    "--list",
+    "names",
+    type=click.Path(path_type=Path),
+    help="File with the names to use, one a line.",
+)
+@click.option(
+    "--curves", type=click.Path(path_type=Path), help="Folder for PR, ROC and F curves (PNG)."
+)
+@engine_options
+@report_options
+def command(
+    images: Path, masks: Path, polarity: str, ignore: int | None, names: Path | None,
+    curves: Path | None, model: str, device: str, size: int | None, as_json: bool, debug: bool,
+) -> None:  # fmt: skip
+    """Measure the accuracy of a model on images with masks.
+
+    The figures compare P(blurred) with each mask at the mask's own size. --model also takes
+    classical:NAME for a method without learning.
+    """
+    try:
+        folder = MaskedFolder(images, masks, polarity, ignore, names)  # type: ignore[arg-type]
+        folder.pairs()
+        predict, name, where = _predictor(model, device, size)
+        with Progress("evaluate", "image") as progress:
+            result = evaluate(predict, folder, progress=progress)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise SourceError(str(error)) from error
+    report = result.report(name, where())
+    if curves is not None:
+        _plot(name, result, curves)
+    click.echo(json.dumps(report) if as_json else table(report))
+
+
+def _predictor(model: str, device: str, size: int | None) -> tuple[Predict, str, Callable[[], str]]:
+    """What computes the maps, its name, and (known after the first map) where it computes."""
+    if model.startswith(CLASSICAL_PREFIX):
+        method = model.removeprefix(CLASSICAL_PREFIX)
+        if method not in CLASSICAL:
+            known = ", ".join(CLASSICAL_PREFIX + name for name in CLASSICAL)
+            raise SettingsError(f"no model {model!r}: the classical ones are {known}")
+        return CLASSICAL[method], model, lambda: "cpu"
+    engine = Engine(EngineSettings(model=model, device=device, size=size))
+    return lambda image: engine(image).values, engine.info.name, lambda: engine.device
+
+
+def _plot(name: str, result: Evaluation, folder: Path) -> None:
+    from br2focus.models.evaluation.curves import plot_curves
+
+    try:
+        plot_curves({name: result}, folder)
+    except OSError as error:
+        raise SinkError(f"{folder}: {error.strerror or error}") from error

@@ -1,0 +1,66 @@
+"""Exit codes, and the one line on stderr that goes with each."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from enum import IntEnum
+
+import click
+
+from br2focus.models.errors import CheckpointError, FocusError
+from br2focus.realtime.errors import ComputeError, SettingsError, SinkError, SourceError
+
+
+class Exit(IntEnum):
+    """What the process says by its exit code."""
+
+    DONE = 0
+    BUG = 1
+    USAGE = 2
+    INPUT = 3
+    OUTPUT = 5
+    COMPUTE = 6
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+CODES: list[tuple[type[BaseException], Exit]] = [
+    (SettingsError, Exit.USAGE),
+    (click.ClickException, Exit.USAGE),
+    (SourceError, Exit.INPUT),
+    (SinkError, Exit.OUTPUT),
+    (ComputeError, Exit.COMPUTE),
+    (CheckpointError, Exit.COMPUTE),
+    (KeyboardInterrupt, Exit.INTERRUPTED),
+    (click.Abort, Exit.INTERRUPTED),
+]
+
+
+def code_of(error: BaseException) -> Exit:
+    """The exit code that ``error`` stands for."""
+    return next((code for kind, code in CODES if isinstance(error, kind)), Exit.BUG)
+
+
+def line_of(error: BaseException) -> str:
+    """The text of ``error`` in one line."""
+    if isinstance(error, click.ClickException):
+        return " ".join(error.format_message().split())
+    if isinstance(error, FocusError):
+        return " ".join(str(error).split())
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        return "interrupted"
+    text = " ".join(str(error).split())
+    return f"a bug in br2focus: {type(error).__name__}: {text} (--debug shows where)"
+
+
+def report(error: BaseException, *, debug: bool) -> int:
+    """Write one line about ``error`` to stderr (all of it with ``debug``); returns the exit code."""
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else Exit.BUG
+    if debug:
+        traceback.print_exception(error)
+    print(f"br2focus: {line_of(error)}", file=sys.stderr)
+    return code_of(error)

@@ -1,0 +1,75 @@
+"""Options that several subcommands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from br2focus.realtime.frame import Roi
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def engine_options(command: F) -> F:
+    """``--model``, ``--device``, ``--size``: what computes the maps."""
+    for option in (
+        click.option(
+            "--size", type=int, metavar="PIXELS", help="Long side of the map; default: the model's."
+        ),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda[:N]."),
+        click.option(
+            "--model", default="lite", show_default=True, metavar="NAME|FILE",
+            help="A shipped model or a .safetensors file.",
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def report_options(command: F) -> F:
+    """``--json`` and ``--debug``."""
+    for option in (
+        click.option("--debug", is_flag=True, help="Show a traceback with an error."),
+        click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout."),
+    ):
+        command = option(command)
+    return command
+
+
+class RoiType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5
+    """``NAME=x,y,w,h`` in pixels of the upright frame."""
+
+    name = "NAME=x,y,w,h"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Roi:
+        """Text to `Roi`; a usage error says the form."""
+        name, _, numbers = str(value).partition("=")
+        try:
+            x, y, width, height = (int(n) for n in numbers.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not NAME=x,y,w,h with whole pixels", param, ctx)
+        if not name or width <= 0 or height <= 0:
+            self.fail(f"{value!r} needs a name and a positive size", param, ctx)
+        return Roi(name, x, y, width, height)
+
+
+class SmoothingType(click.ParamType):  # type: ignore[type-arg]
+    """A time constant in seconds, or ``off``."""
+
+    name = "SECONDS|off"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | None:
+        """Text to seconds, None for off."""
+        if value is None or str(value) == "off":
+            return None
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = -1
+        if not 0 < seconds < 60:
+            self.fail(f"{value!r} is not a time in seconds (0 to 60) or off", param, ctx)
+        return seconds

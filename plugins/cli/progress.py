@@ -1,0 +1,88 @@
+"""Progress on stderr: a bar on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from types import FrameType, TracebackType
+from typing import Self
+
+from tqdm import tqdm
+
+from .exits import Exit
+
+LINE_SECONDS = 10.0
+
+
+class Progress:
+    """Shows ``name: done/expected`` with the rate and the time left; a context manager."""
+
+    def __init__(self, name: str, unit: str = "frame") -> None:
+        self._name, self._unit = name, unit
+        self._bar: tqdm[None] | None = None
+        self._begun = self._line = time.monotonic()
+        self._first: int | None = None  # a resumed run does not begin at 0
+
+    def __call__(self, done: int, expected: int | None, note: str = "") -> None:
+        """``done`` of ``expected`` (None: unknown) units are finished; ``note`` stands behind."""
+        if self._first is None:
+            self._first, self._begun = done, time.monotonic()
+        if sys.stderr.isatty():
+            self._show_bar(done, expected, note)
+        elif time.monotonic() - self._line >= LINE_SECONDS:
+            self._line = time.monotonic()
+            rate = (done - self._first) / (self._line - self._begun)
+            known = expected is not None and expected > done and rate > 0
+            left = f", {(expected - done) / rate:.0f} s left" if known and expected else ""
+            total = f"/{expected}" if expected else ""
+            text = f"{self._name}: {done}{total} {self._unit}s, {rate:.1f}/s{left} {note}"
+            print(text.rstrip(), file=sys.stderr, flush=True)
+
+    def _show_bar(self, done: int, expected: int | None, note: str) -> None:
+        if self._bar is None:
+            unit = f" {self._unit}s"
+            self._bar = tqdm(desc=self._name, total=expected, initial=done, unit=unit, leave=False)
+        if note:
+            self._bar.set_postfix_str(note, refresh=False)
+        self._bar.update(done - self._bar.n)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        if self._bar is not None:
+            self._bar.close()
+
+
+class StopSignals:
+    """While entered, the first Ctrl-C or SIGTERM asks for a clean end and the second one ends at once.
+
+    Attributes:
+        code: exit code of the signal that came, or None.
+    """
+
+    def __init__(self) -> None:
+        self.code: Exit | None = None
+        self._before: dict[int, signal.Handlers | object] = {}
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.code is not None:
+            raise KeyboardInterrupt
+        self.code = Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED
+        print("br2focus: finishing the file (once more to give it up)", file=sys.stderr)
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]

@@ -1,0 +1,203 @@
+"""`br2focus annotate` as a user calls it: outputs, names, options, summary, exit codes."""
+
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from br2focus.plugins.cli import run
+from br2focus.plugins.opencv import FocusStage
+from br2focus.realtime.overlay import KINDS
+
+KEYS = {
+    "input", "output", "frames", "seconds", "fps", "audio_streams", "damaged",
+    "repaired_timestamps", "model", "device",
+}  # fmt: skip
+
+
+@pytest.fixture
+def annotate(model, capsys):
+    """Runs the command with the small model; returns exit code, the JSON entries and stderr."""
+
+    def call(*args: object, json_out: bool = True):
+        extra = ["--json"] if json_out else []
+        code = run(["annotate", *map(str, args), "--model", model, "--device", "cpu", *extra])
+        captured = capsys.readouterr()
+        entries = json.loads(captured.out)["inputs"] if captured.out and json_out else []
+        return code, entries, captured.err
+
+    return call
+
+
+def packets(path: Path, kind: str) -> list[str]:
+    with av.open(str(path)) as container:
+        streams = [s for s in container.streams if s.type == kind]
+        return [
+            f"{p.stream.index} {hashlib.sha256(bytes(p)).hexdigest()}"
+            for p in container.demux(streams)
+            if p.size
+        ]
+
+
+def times(path: Path) -> list:
+    with av.open(str(path)) as container:
+        return [f.pts * f.time_base for f in container.decode(video=0)]
+
+
+def test_a_video_keeps_frames_times_and_sound(annotate, make_clip, tmp_path):
+    clip = make_clip(tmp_path / "clip.mp4", frames=12, audio=2, vfr=True)
+    code, [entry], _ = annotate(clip)
+    out = tmp_path / "clip_annotated.mp4"
+    assert code == 0 and entry.keys() >= KEYS
+    assert entry["output"] == str(out) and entry["frames"] == 12 and entry["audio_streams"] == 2
+    assert times(out) == times(clip)
+    assert packets(out, "audio") == packets(clip, "audio")
+    assert "openvino" in entry["device"] and entry["model"] == "random"
+
+
+@pytest.mark.parametrize("overlay", KINDS)
+def test_every_overlay(annotate, make_clip, tmp_path, overlay):
+    clip = make_clip(tmp_path / "clip.mp4", frames=2)
+    code, [entry], _ = annotate(clip, "-o", tmp_path / "out.mp4", "--overlay", overlay)
+    assert code == 0 and entry["frames"] == 2
+    with av.open(entry["output"]) as container:
+        wide, before = container.streams.video[0].width, av.open(str(clip)).streams.video[0].width
+    assert wide == before * (2 if overlay == "side-by-side" else 1)
+
+
+def test_maps_equal_the_opencv_stage_without_smoothing(annotate, make_clip, model, tmp_path):
+    clip = make_clip(tmp_path / "clip.mkv", frames=3, pix_fmt="yuv420p")
+    code, [entry], _ = annotate(
+        clip, "--overlay", "none", "--maps", tmp_path / "maps", "--smoothing", "off"
+    )
+    assert code == 0 and entry["output"] is None
+    capture = cv2.VideoCapture(str(clip))
+    with FocusStage(model, device="cpu") as stage:
+        for path in sorted((tmp_path / "maps").iterdir()):
+            frame = capture.read()[1]
+            stored = cv2.imread(str(path), cv2.IMREAD_UNCHANGED).astype(np.float32) / 65535
+            # The two libraries decode colours within a few levels of each other.
+            assert np.abs(stored - stage(frame).blur).max() < 0.01
+    assert len(list((tmp_path / "maps").iterdir())) == 3
+
+
+def test_metrics_with_rois(annotate, make_clip, tmp_path):
+    clip = make_clip(tmp_path / "clip.mp4", frames=3)
+    code, _, _ = annotate(clip, "--metrics", tmp_path / "m.csv", "--roi", "eye=2,2,8,8")
+    lines = (tmp_path / "m.csv").read_text().splitlines()
+    assert code == 0 and len(lines) == 4 and lines[0].endswith("eye_sharpness")
+
+
+def test_an_image_and_a_folder_of_both(annotate, make_clip, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "photo.jpg"), np.full((40, 50, 3), 90, np.uint8))
+    make_clip(folder / "clip.mp4", frames=2)
+    code, entries, _ = annotate(folder, "-o", tmp_path / "out")
+    assert code == 0 and [e["frames"] for e in entries] == [2, 1]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "clip_annotated.mp4", "photo_annotated.png",
+    ]  # fmt: skip
+    assert cv2.imread(str(tmp_path / "out" / "photo_annotated.png")).shape == (40, 50, 3)
+
+
+def test_start_and_duration(annotate, make_clip, tmp_path):
+    clip = make_clip(tmp_path / "clip.mp4", frames=30)
+    code, [entry], _ = annotate(clip, "--start", 0.2, "--duration", 0.4)
+    assert code == 0 and 8 <= entry["frames"] <= 16
+
+
+def test_one_failing_input_does_not_stop_the_others(annotate, make_clip, tmp_path):
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"no video" * 50)
+    good = make_clip(tmp_path / "good.mp4", frames=2)
+    code, entries, err = annotate(bad, good)
+    assert code == 3 and [e["frames"] for e in entries] == [2]
+    assert "bad.mp4: not a readable video" in err
+    assert not (tmp_path / "bad_annotated.mp4").exists()
+
+
+def lines(err: str) -> list[str]:
+    return err.strip().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "text"),
+    [
+        (["--overlay", "fog"], 2, "fog"),
+        (["--roi", "nothing"], 2, "NAME=x,y,w,h"),
+        (["--size", "7"], 2, "64 to 2048"),
+        (["--smoothing", "soon"], 2, "off"),
+        (["--crf", "9", "--codec", "ffv1"], 2, "CRF"),
+        (["--metrics", "m.xls"], 2, ".parquet"),
+        (["-o", "missing/folder/out.mp4"], 5, "folder"),
+        (["-o", "out.avi"], 2, ".mkv"),
+        (["--device", "cuda:77"], 6, "no device"),
+        (["--stream", "5"], 3, "stream"),
+        (["--roi", "far=5000,5000,5,5", "--metrics", "m.csv"], 2, "outside"),
+    ],
+)
+def test_wrong_options_are_one_line(
+    make_clip, model, tmp_path, monkeypatch, capsys, options, code, text
+):
+    monkeypatch.chdir(tmp_path)
+    make_clip(Path("clip.mp4"), frames=2)
+    before = sorted(Path().iterdir())
+    assert run(["annotate", "clip.mp4", "--model", model, *options]) == code
+    err = capsys.readouterr().err
+    assert text in err and len(lines(err)) == 1 and "Traceback" not in err
+    assert sorted(Path().iterdir()) == before
+
+
+def test_missing_input_and_missing_model(capsys, make_clip, tmp_path):
+    assert run(["annotate", str(tmp_path / "none.mp4")]) == 3
+    assert "no such file" in capsys.readouterr().err
+    clip = make_clip(tmp_path / "clip.mp4", frames=2)
+    assert run(["annotate", str(clip), "--model", "big"]) == 6
+    assert "lite" in capsys.readouterr().err
+
+
+def test_outputs_are_not_replaced_without_force_and_inputs_never(annotate, make_clip, tmp_path):
+    clip = make_clip(tmp_path / "clip.mp4", frames=2)
+    digest = hashlib.sha256(clip.read_bytes()).hexdigest()
+    out = tmp_path / "out.mp4"
+    out.write_text("precious")
+    assert annotate(clip, "-o", out)[0] == 5 and out.read_text() == "precious"
+    assert annotate(clip, "-o", out, "--force")[0] == 0
+    assert annotate(clip, "-o", clip, "--force")[0] in (2, 5)
+    assert hashlib.sha256(clip.read_bytes()).hexdigest() == digest
+
+
+def test_two_inputs_with_one_output_are_refused(annotate, make_clip, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    one = make_clip(tmp_path / "a" / "clip.mp4", frames=2)
+    two = make_clip(tmp_path / "b" / "clip.mp4", frames=2)
+    code, _, err = annotate(one, two, "-o", tmp_path / "out")
+    assert code == 2 and "same output" in err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopping_finishes_the_file(make_clip, model, tmp_path, number, code):
+    clip = make_clip(tmp_path / "clip.mp4", frames=600, size=(640, 480))
+    out = tmp_path / "out.mp4"
+    command = [sys.executable, "-m", "br2focus.plugins.cli", "annotate", str(clip), "-o", str(out)]
+    process = subprocess.Popen(
+        [*command, "--model", model, "--overlay", "side-by-side"], stderr=subprocess.PIPE
+    )
+    partial = tmp_path / "out.partial.mp4"
+    while not (partial.exists() and partial.stat().st_size > 10_000) and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(number)
+    err = process.communicate(timeout=120)[1].decode()
+    assert process.returncode == code, err
+    assert "Traceback" not in err
+    assert 0 < len(times(out)) < 600 and not partial.exists()
