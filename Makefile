@@ -7,9 +7,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 ARGS ?=
 
-# Debian packages: opencv-python links libGL and GLib. Tests need nothing more so far.
+# Debian packages: opencv-python links libGL and GLib; a test plays a result in Chromium.
 RUN_PACKAGES := libgl1 libglib2.0-0
-TEST_PACKAGES := $(RUN_PACKAGES)
+TEST_PACKAGES := $(RUN_PACKAGES) chromium
 
 .DELETE_ON_ERROR:
 .PHONY: help install demo test lint bench tables clean

@@ -2,27 +2,160 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from br2focus.models.errors import FocusError
 
 from .errors import SinkError
 
 REMEDIES = {
-    "ENOSPC": "the disk is full: free some space or choose another folder",
-    "EDQUOT": "the quota is used up: free some space or choose another folder",
-    "EFBIG": "the file would be larger than this system or shell allows (ulimit -f)",
-    "EACCES": "no permission: choose another folder",
-    "EPERM": "no permission: choose another folder",
-    "EROFS": "the folder is read-only: choose another one",
-    "ENAMETOOLONG": "the name is too long: choose a shorter one",
-    "ENOENT": "its folder does not exist: make it first",
-    "ENOTDIR": "its folder is not a folder: choose another one",
+    errno.ENOSPC: "the disk is full; free some space or choose another folder",
+    errno.EDQUOT: "the quota is used up; free some space or choose another folder",
+    errno.EFBIG: "the file grew over the size limit of this shell or file system (ulimit -f)",
+    errno.EACCES: "no permission to write there; choose another folder",
+    errno.EPERM: "no permission to write there; choose another folder",
+    errno.EROFS: "the folder is read-only; choose another one",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+    errno.ENOENT: "its folder does not exist; make it first",
+    errno.ENOTDIR: "its folder is a file; choose another folder",
+    errno.ELOOP: "its temporary name is a symbolic link; remove that link",
 }
 
 
 def refusal(path: Path, error: Exception) -> SinkError:
-    """``error`` while writing ``path`` as one line: what, where, what to do."""
-    number = getattr(error, "errno", None)
-    remedy = REMEDIES.get(os.errno_name(number)) if number else None  # type: ignore[attr-defined]
+    """``error``, met while writing ``path``, as one line: where, what, what to do."""
+    remedy = REMEDIES.get(getattr(error, "errno", None) or 0)
     return SinkError(f"{path}: {remedy or str(error).strip() or type(error).__name__}")
+
+
+class Output:
+    """Reserves ``path``: what is written goes to `temporary` in the same folder until `commit`.
+
+    A temporary file or folder left by a killed run is reused; one that another run is writing is refused.
+
+    Args:
+        path: the final name; the suffix of a file is kept in the temporary name.
+        folder: a folder of files instead of a file.
+        overwrite: replace an existing file; in an existing folder, replace files of the same names.
+        source: the input, which is never written over, under whatever name.
+
+    Raises:
+        SinkError: it exists, is the source, is of the other kind, or cannot be written.
+    """
+
+    def __init__(
+        self, path: Path, *, folder: bool = False, overwrite: bool = False,
+        source: Path | None = None,
+    ) -> None:  # fmt: skip
+        self.path, self._folder, self._overwrite = path, folder, overwrite
+        self._lock: int | None = None
+        with self._explained():
+            if not path.name or path.name == "..":
+                raise SinkError(f"{path}: not a name to write to")
+            name = f"{path.name}.partial" if folder else f"{path.stem}.partial{path.suffix}"
+            self.temporary = path.with_name(name)
+            self._refuse_source(source)
+            self._refuse_existing()
+            self._lock = self._reserve()
+
+    def commit(self) -> None:
+        """Give it its final name, on the disk for good.
+
+        Raises:
+            SinkError: the disk refuses, or the name was taken meanwhile.
+        """
+        with self._explained():
+            self._refuse_existing()
+            written = self._contents() if self._folder else [self.temporary]
+            for path in written:
+                _sync(path)
+            if self._folder and self.path.is_dir() and any(self.path.iterdir()):
+                for path in written:
+                    path.replace(self.path / path.name)
+                self.temporary.rmdir()
+            else:
+                self.temporary.replace(self.path)
+            _sync(self.path.parent)
+        self.release()
+
+    def discard(self) -> None:
+        """Remove what was written; never raises."""
+        if self._lock is None:
+            return
+        with suppress(OSError):
+            if self._folder:
+                self._clear()
+                self.temporary.rmdir()
+            else:
+                self.temporary.unlink()
+        self.release()
+
+    def release(self) -> None:
+        """Let another run have the temporary name; what was written stays there."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _refuse_source(self, source: Path | None) -> None:
+        for path in (self.path, self.temporary):
+            if source is not None and path.exists() and source.exists() and path.samefile(source):
+                raise SinkError(f"{self.path}: that is the input; choose another name")
+
+    def _refuse_existing(self) -> None:
+        path = self.path
+        if not os.path.lexists(path):
+            return
+        if path.is_dir() != self._folder:
+            raise SinkError(
+                f"{path}: is a {'file' if self._folder else 'folder'}; choose another name"
+            )
+        if not self._overwrite and not (self._folder and not any(path.iterdir())):
+            raise SinkError(f"{path}: exists; choose another name or allow overwriting (--force)")
+
+    def _reserve(self) -> int:
+        """An open descriptor that holds the lock of the temporary name, emptied."""
+        if self._folder:
+            self.temporary.mkdir(exist_ok=True)
+        kind = os.O_DIRECTORY if self._folder else os.O_RDWR | os.O_CREAT
+        lock = os.open(self.temporary, kind | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(lock).st_ino != self.temporary.stat().st_ino:  # committed while we waited
+                raise BlockingIOError
+            self._clear() if self._folder else os.ftruncate(lock, 0)
+        except BlockingIOError:
+            os.close(lock)
+            raise SinkError(f"{self.path}: another run is writing it; wait for it to end") from None
+        except OSError:
+            os.close(lock)
+            raise
+        return lock
+
+    def _contents(self) -> list[Path]:
+        return sorted(self.temporary.iterdir())
+
+    def _clear(self) -> None:
+        for path in self._contents():
+            path.unlink()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except FocusError:
+            raise
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            raise refusal(self.path, error) from error
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -34,7 +34,8 @@ def edges(image: Tensor) -> Tensor:
     """Gradient magnitude of the luma by the Sobel operator, in 1/255 a pixel; B x 1 x H x W."""
     gray = kornia.color.rgb_to_grayscale(image) * 255
     gradient: Tensor = kornia.filters.spatial_gradient(gray, "sobel", normalized=True)[:, 0]
-    return torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
+    magnitude: Tensor = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
+    return magnitude
 
 
 def peaking(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:

@@ -35,6 +35,8 @@ class VideoInfo(SourceInfo):
         sample_aspect: width to height of one pixel, after rotation.
         colour: tags of the stored picture.
         start, duration: the part to read in seconds, None = from the beginning, to the end.
+        shift: seconds that were added to every time of the picture, because the first was below zero;
+            sound copied beside it moves along.
     """
 
     path: Path = field(default_factory=Path)
@@ -43,3 +45,4 @@ class VideoInfo(SourceInfo):
     colour: Colour = field(default_factory=Colour)
     start: float | None = None
     duration: float | None = None
+    shift: Fraction = Fraction(0)

@@ -44,10 +44,11 @@ def row_of(shared: Path, name: str) -> tuple[dict[str, str], Path]:
     return row, next(folder.glob(f"{name}_*"))
 
 
-def source_times(path: Path) -> list[int | None]:
+def source_times(path: Path, count: int = 30) -> list[int | None]:
+    """What FFmpeg says of the first ``count`` frames."""
     with av.open(str(path)) as container:
         container.streams.video[0].thread_type = "SLICE"
-        return [frame.pts for frame in islice(container.decode(video=0), CAP)]
+        return [frame.pts for frame in islice(container.decode(video=0), count)]
 
 
 def read(path: Path, **options: object) -> tuple[VideoFile, list[Frame]]:
@@ -92,7 +93,7 @@ def test_media(shared: Path, name: str) -> None:
     if not repaired and not damaged:
         stored = source_times(path)
         shift = round(info.shift / info.time_base)
-        assert pts == [time + shift for time in stored if time is not None]
+        assert pts[:30] == [time + shift for time in stored if time is not None]
         assert (shift > 0) == (row["neg_pts"] != "0")
     assert ("interlaced" in notices) == (row["interlaced"] != "0")
     assert ("made from the nominal rate" in notices) == (row["pts_missing"] != "0")

@@ -1,0 +1,184 @@
+"""Colours of video frames: YUV of any kind to BGR and back, with the right matrix and range.
+
+What a file does not say is taken as players take it: BT.709 from 720 lines or 1280 columns on, BT.601
+below, limited range. RGB and gray have no matrix. PQ and HLG pictures are converted as if they were plain
+(no tone mapping): their highlights look flat and their colours pale.
+
+Deeper pictures are rounded to 8 bits, not cut. Against exact arithmetic the largest error is 2 of 255.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+from .frame import Image
+from .video_info import Colour
+
+UNSTATED, RGB = 2, 0
+HDR = {16: "PQ", 18: "HLG"}  # by their number in H.273
+_TO_SWSCALE = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}  # swscale has one number for BT.601
+# Usual formats and by how much their chroma is smaller, across and down.
+_PLANAR = {"420p": (2, 2), "422p": (2, 1), "444p": (1, 1)}
+_WEIGHTS = {
+    1: (0.2126, 0.0722),
+    4: (0.3, 0.11),
+    5: (0.299, 0.114),
+    7: (0.212, 0.087),
+    9: (0.2627, 0.0593),
+}
+_BAND = 64  # rows at a time: the scratch planes stay in the cache
+# For the others planar RGB, the one output that swscale computes both exactly and fast.
+_EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+_EXPAND = np.clip(np.rint((np.arange(256) - 16) * 255 / 219), 0, 255).astype(np.uint8)
+
+
+class _Set(NamedTuple):
+    matrix: int
+    primaries: int
+    transfer: int
+
+
+_HD, _SD, _PAL, _UHD = _Set(1, 1, 1), _Set(6, 6, 6), _Set(5, 5, 6), _Set(9, 9, 14)
+
+
+def tags(frame: av.VideoFrame) -> Colour:
+    """The colour tags of a decoded frame; RGB and the ``yuvj`` formats are full range by definition."""
+    name = frame.format.name
+    is_rgb = bool(frame.format.is_rgb)
+    full = is_rgb or name.startswith("yuvj") or frame.color_range == ColorRange.JPEG
+    if name.startswith("gray") and frame.color_range == ColorRange.UNSPECIFIED:
+        full = True
+    matrix = RGB if is_rgb else int(frame.colorspace)
+    return Colour(matrix, full, int(frame.color_primaries), int(frame.color_trc))
+
+
+def resolved(colour: Colour, size: tuple[int, int]) -> Colour:
+    """``colour`` with a number for every unstated value, so that an output can be tagged.
+
+    A matrix that cannot be written (RGB, unstated, unknown) is chosen by the primaries if those are
+    BT.2020, else by the ``size`` (width, height) of the picture; RGB then becomes limited range.
+    """
+    width, height = size
+    guess = _HD if width >= 1280 or height >= 720 else _PAL if height == 576 else _SD
+    if colour.primaries == _UHD.primaries:
+        guess = _UHD
+    known = colour.matrix in _TO_SWSCALE
+    return Colour(
+        matrix=(9 if colour.matrix == 10 else colour.matrix) if known else guess.matrix,
+        full_range=colour.full_range and colour.matrix != RGB,
+        primaries=colour.primaries if colour.primaries not in (0, UNSTATED) else guess.primaries,
+        transfer=colour.transfer if colour.transfer not in (0, UNSTATED) else guess.transfer,
+    )
+
+
+def to_bgr(frame: av.VideoFrame, reformatter: VideoReformatter) -> Image:
+    """The picture of a decoded frame.
+
+    Args:
+        frame: any pixel format and depth, odd sizes too.
+        reformatter: one for a file: it keeps the converter between frames.
+
+    Returns:
+        uint8 BGR H x W x 3, contiguous, owning its memory.
+    """
+    colour = tags(frame)
+    if frame.format.name.startswith("gray"):
+        return _gray_to_bgr(frame, reformatter, full_range=colour.full_range)
+    matrix = _TO_SWSCALE[resolved(colour, (frame.width, frame.height)).matrix]
+    smaller = _PLANAR.get(frame.format.name.removeprefix("yuvj").removeprefix("yuv"))
+    if smaller is not None:
+        return _eight_bit_planar(frame, _to_bgr_matrix(matrix, colour.full_range), smaller)
+    planar = reformatter.reformat(
+        frame, format="gbrp", interpolation=_EXACT,
+        src_colorspace=matrix, dst_colorspace=matrix,
+        src_color_range=ColorRange.JPEG if colour.full_range else ColorRange.MPEG,
+        dst_color_range=ColorRange.JPEG, threads=1,
+    )  # fmt: skip
+    green, blue, red = (_pixels(plane) for plane in planar.planes)
+    return cv2.merge((blue, green, red))  # type: ignore[return-value]
+
+
+def _to_bgr_matrix(matrix: int, full_range: bool) -> NDArray[np.float32]:
+    """3 x 4: from 8-bit Y, Cb, Cr to B, G, R."""
+    red, blue = _WEIGHTS[matrix]
+    green = 1 - red - blue
+    black, span, chroma = (0, 255, 255) if full_range else (16, 219, 224)
+    to_red, to_blue = 2 * (1 - red), 2 * (1 - blue)
+    rows = np.array(
+        [
+            [1, to_blue, 0],
+            [1, -to_blue * blue / green, -to_red * red / green],
+            [1, 0, to_red],
+        ]
+    )
+    rows *= 255 / np.array([span, chroma, chroma])
+    return np.hstack([rows, -rows @ [[black], [128], [128]]]).astype(np.float32)
+
+
+def _eight_bit_planar(
+    frame: av.VideoFrame, matrix: NDArray[np.float32], smaller: tuple[int, int]
+) -> Image:
+    # Exact, without overflow, and a third of the time of swscale's exact way. A chroma sample stands for
+    # its 2 x 2 pixels: written as 4:2:0 again, it comes back as it was.
+    luma, *chroma = (_pixels(plane) for plane in frame.planes[:3])
+    across, down = smaller
+    height, width = luma.shape
+    image = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _BAND):
+        rows = luma[top : top + _BAND]
+        parts = [rows]
+        for plane in chroma:
+            part = plane[top // down : (top + _BAND) // down]
+            size = (part.shape[1] * across, part.shape[0] * down)
+            large = cv2.resize(part, size, interpolation=cv2.INTER_NEAREST)
+            parts.append(large[: len(rows), :width])  # type: ignore[arg-type]
+        cv2.transform(cv2.merge(parts), matrix, image[top : top + _BAND])
+    return image
+
+
+def _gray_to_bgr(frame: av.VideoFrame, reformatter: VideoReformatter, *, full_range: bool) -> Image:
+    # swscale takes every gray for full range, whatever it is told
+    gray = _pixels(reformatter.reformat(frame, format="gray", threads=1).planes[0])
+    if not full_range:
+        gray = _EXPAND[gray]
+    return cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR)  # type: ignore[return-value]
+
+
+def _pixels(plane: av.video.plane.VideoPlane) -> Image:
+    """uint8 H x W view of an 8-bit plane."""
+    rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)  # type: ignore[call-overload]
+    return rows[:, : plane.width]  # type: ignore[no-any-return]
+
+
+def from_bgr(
+    image: Image, colour: Colour, pix_fmt: str, reformatter: VideoReformatter
+) -> av.VideoFrame:
+    """A frame for an encoder, with its pixels converted and tagged as ``colour`` says.
+
+    Args:
+        image: uint8 BGR H x W x 3; both sides even where ``pix_fmt`` halves the chroma.
+        colour: unstated values are resolved first (`resolved`).
+        pix_fmt: FFmpeg's name of a YUV format.
+        reformatter: one for an output: it keeps the converter between frames.
+    """
+    colour = resolved(colour, (image.shape[1], image.shape[0]))
+    full = colour.full_range or pix_fmt.startswith("yuvj")
+    frame = reformatter.reformat(
+        av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="bgr24"),
+        format=pix_fmt,
+        dst_colorspace=_TO_SWSCALE[colour.matrix],
+        src_color_range=ColorRange.JPEG,
+        dst_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
+        interpolation=Interpolation.BILINEAR | Interpolation.ACCURATE_RND,
+        threads=1,
+    )
+    frame.colorspace = colour.matrix
+    frame.color_range = ColorRange.JPEG if full else ColorRange.MPEG
+    frame.color_primaries, frame.color_trc = colour.primaries, colour.transfer
+    return frame
