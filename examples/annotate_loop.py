@@ -24,6 +24,8 @@ def main(source: str, target: str) -> None:
             if writer is None:
                 size = (frame.shape[1], frame.shape[0])
                 writer = cv2.VideoWriter(target, cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
+                if not writer.isOpened():
+                    sys.exit(f"cannot write {target}")
             writer.write(result.overlay("peaking"))
             number += 1
     capture.release()
@@ -34,4 +36,6 @@ def main(source: str, target: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    if len(sys.argv) != 3:
+        sys.exit("usage: annotate_loop.py CLIP OUTPUT.mp4")
+    main(sys.argv[1], sys.argv[2])

@@ -38,9 +38,12 @@ def main(source: str, target: str) -> None:
     for box in boxes:
         colour = (0, 176, 255) if box in kept else (128, 128, 128)
         cv2.rectangle(frame, box, colour, 2)
-    cv2.imwrite(target, frame)
+    if not cv2.imwrite(target, frame):
+        sys.exit(f"cannot write {target}")
     print(f"{len(kept)} of {len(boxes)} detections are in focus, drawn in {target}")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    if len(sys.argv) != 3:
+        sys.exit("usage: focused_detections.py CLIP OUTPUT.png")
+    main(sys.argv[1], sys.argv[2])

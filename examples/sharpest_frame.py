@@ -26,9 +26,12 @@ def main(source: str, target: str) -> None:
     capture.release()
     if best is None:
         sys.exit(f"no frame in {source}")
-    cv2.imwrite(target, best)
+    if not cv2.imwrite(target, best):
+        sys.exit(f"cannot write {target}")
     print(f"frame {best_number} of {number}: score {best_score:.3f}, saved to {target}")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    if len(sys.argv) != 3:
+        sys.exit("usage: sharpest_frame.py CLIP OUTPUT.png")
+    main(sys.argv[1], sys.argv[2])

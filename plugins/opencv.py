@@ -78,6 +78,7 @@ class FocusStage:
 
     Raises:
         FocusError: the model or the device cannot be used.
+        ValueError: ``size`` or ``smoothing`` is out of range.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class FocusStage:
         smoothing: float | None = None,
     ) -> None:  # fmt: skip
         self._engine = Engine(EngineSettings(model=model, device=device, size=size))
-        self._smoothing = Smoothing(smoothing) if smoothing else None
+        self._smoothing = None if smoothing is None else Smoothing(smoothing)
         self._index = 0
 
     def __call__(self, image: Image | cv2.UMat, *, seconds: float | None = None) -> StageResult:
@@ -130,7 +131,7 @@ class FocusStage:
 
 
 def _as_bgr(image: Any) -> Image:
-    """A contiguous uint8 BGR view or copy; the caller's array stays writable."""
+    """A contiguous uint8 BGR copy."""
     array = np.asarray(image.get() if isinstance(image, cv2.UMat) else image)
     if array.dtype != np.uint8 or not array.size or array.ndim not in (2, 3):
         raise ValueError(f"a frame is uint8 BGR, BGRA or gray, got {array.dtype} {array.shape}")
@@ -138,6 +139,6 @@ def _as_bgr(image: Any) -> Image:
     if channels not in (1, 3, 4):
         raise ValueError(f"a frame has 1, 3 or 4 channels, got {channels}")
     if channels == 3:
-        return np.ascontiguousarray(array).view()
+        return np.array(array, order="C")  # the caller may reuse the buffer before drawing
     code = cv2.COLOR_BGRA2BGR if channels == 4 else cv2.COLOR_GRAY2BGR
     return np.asarray(cv2.cvtColor(np.ascontiguousarray(array), code), np.uint8)

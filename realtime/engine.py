@@ -1,7 +1,7 @@
 """Picture to blur map: chooses the backend, survives its faults, brings the map to the frame's size.
 
->>> engine = Engine("lite", device="cpu")          # doctest: +SKIP
->>> engine(frame_bgr).values.shape                 # doctest: +SKIP
+>>> engine = Engine(EngineSettings("lite", device="cpu"))  # doctest: +SKIP
+>>> engine(frame_bgr).values.shape  # doctest: +SKIP
 (720, 1280)
 """
 
@@ -11,9 +11,10 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ from platformdirs import user_cache_path
 from br2focus.models import checkpoint
 from br2focus.models.fast import GRID, InferenceNet, network_size
 
-from .backends import Backend, Pending
+from .backends import Backend, Pending, shrink
 from .errors import ComputeError, SettingsError
 from .frame import BlurMap, Frame, Image, Values
 
@@ -34,6 +35,9 @@ MIN_SIZE, MAX_SIZE = 64, 2048
 # A backend that gives this many results that are not finite is not asked again.
 MAX_REDONE = 3
 TORCH_FP32 = "torch fp32"
+MAX_BACKENDS = 8  # sizes that are kept ready
+# What a library raises when its device or its memory fails; anything else is a bug.
+FAULTS = (RuntimeError, MemoryError, cv2.error)
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def cache_folder() -> Path:
 
 
 class Engine:
-    """Computes blur maps. One thread uses it; a backend is made for each new size of frame.
+    """Computes blur maps. One thread uses it; a backend is made for each size of frame.
 
     Args:
         settings: what to run and where.
@@ -85,13 +89,12 @@ class Engine:
         self._path, self._sha256 = checkpoint.find(self.settings.model)
         self.info: ModelInfo = checkpoint.read_info(self._path)
         self.notices: list[str] = []
+        self.seconds = 0.0
         self._device = _resolve_device(self.settings.device)
         self._use_openvino = self.settings.backend != "torch"
-        self.seconds = 0.0
         self._redone = 0
-        self._frame_size: tuple[int, int] | None = None
-        self._backend: Backend | None = None
-        self._exact: Backend | None = None
+        self._ran_on = ""
+        self._backends: dict[tuple[int, int], Backend] = {}  # by `_key`, oldest first
 
     @property
     def size(self) -> int:
@@ -100,53 +103,49 @@ class Engine:
 
     @property
     def device(self) -> str:
-        """What computes, for reports: "cpu (openvino bf16)"; "cpu" or "cuda" before the first frame."""
-        if self._backend is None:
-            return self._device
-        return f"{self._device} ({self._backend.name})"
+        """What computes, for reports: "cpu (openvino bf16)"; without a backend before the first frame."""
+        return f"{self._device} ({self._ran_on})" if self._ran_on else self._device
 
-    @property
-    def depth(self) -> int:
-        """How many frames may be started before the first one is finished."""
-        return self._backend.depth if self._backend else 1
+    def warm(self, frame_size: tuple[int, int]) -> Backend:
+        """The backend for frames of ``frame_size`` (width, height), made if it is not there yet.
 
-    def warm(self, frame_size: tuple[int, int]) -> None:
-        """Make the backend for frames of ``frame_size`` (width, height) before the first one comes.
-
-        No frame may be in flight.
+        Raises:
+            ComputeError: nothing here can run the network.
         """
-        if frame_size == self._frame_size:
-            return
-        self._release()
-        self._backend = self._make(frame_size)
-        self._frame_size = frame_size
+        key = self._key(frame_size)
+        backend = self._backends.pop(key, None) or self._make(frame_size)
+        self._backends[self._key(frame_size)] = backend  # making it may have changed the device
+        if len(self._backends) > MAX_BACKENDS:
+            self._backends.pop(next(iter(self._backends))).close()
+        self._ran_on = backend.name
+        return backend
 
     def start(self, image: Image) -> Callable[[], BlurMap]:
         """Begin one frame (uint8 BGR H x W x 3); calling the result waits for its map at H x W.
 
-        Frames in flight have one size, and are at most `depth`.
+        Frames in flight have one size, and are at most the backend's ``depth``. A backend that fails is
+        replaced, and the frame begun anew.
 
         Raises:
             ComputeError: nothing here can run the network.
         """
         begun = time.monotonic()
-        padded = _at_least(image, self.size)
-        self.warm((padded.shape[1], padded.shape[0]))
-        assert self._backend is not None
-        backend = self._backend
-        try:
-            pending = backend.start(padded)
-        except RuntimeError as error:
-            pending = self._restart(backend, padded, error)
+        fitted = _fit(image, self.size)
+        backend, pending = self._begin(fitted.picture)
         spent = time.monotonic() - begun
 
         def finish() -> BlurMap:
+            nonlocal backend, pending
             begun = time.monotonic()
-            try:
-                values = pending()
-            except RuntimeError as error:
-                values = self._restart(backend, padded, error)()
-            blur = _at_frame_size(self._finite(values, padded), padded, image)
+            while True:
+                try:
+                    values = pending()
+                    break
+                except FAULTS as error:
+                    self._give_up_on(backend, error)
+                    backend, pending = self._begin(fitted.picture)
+            values = self._finite(values, fitted.picture)
+            blur = _at_frame_size(values, fitted, (image.shape[1], image.shape[0]))
             self.seconds = spent + time.monotonic() - begun
             return blur
 
@@ -157,33 +156,78 @@ class Engine:
         return self.start(image)()
 
     def stream(self, frames: Iterable[Frame], depth: int) -> Iterator[tuple[Frame, BlurMap]]:
-        """Every frame with its map, in order, with up to ``depth`` frames in flight."""
+        """Every frame with its map, in order, with up to ``depth`` frames in flight.
+
+        An error of ``frames`` is raised after the maps of the frames before it.
+        """
         waiting: deque[tuple[Frame, Callable[[], BlurMap]]] = deque()
-        for frame in frames:
-            while waiting and waiting[0][0].size != frame.size:
-                first, finish = waiting.popleft()
-                yield first, finish()
-            waiting.append((frame, self.start(frame.image)))
-            while len(waiting) >= min(depth, self.depth):
-                first, finish = waiting.popleft()
-                yield first, finish()
-        for first, finish in waiting:
-            yield first, finish()
+        coming, error = iter(frames), None
+        try:
+            while True:
+                try:
+                    frame = next(coming, None)
+                except Exception as caught:
+                    frame, error = None, caught
+                if frame is None:
+                    break
+                while waiting and waiting[0][0].size != frame.size:
+                    yield _finished(waiting)
+                waiting.append((frame, self.start(frame.image)))
+                while len(waiting) >= min(depth, self.warm_depth):
+                    yield _finished(waiting)
+            while waiting:
+                yield _finished(waiting)
+            if error is not None:
+                raise error
+        finally:
+            for _, finish in waiting:  # left early: a backend gets its slots back
+                with suppress(Exception):
+                    finish()
+
+    @property
+    def warm_depth(self) -> int:
+        """How many frames the backend used last takes before the first one must be finished."""
+        return next(reversed(self._backends.values())).depth if self._backends else 1
 
     def detach(self) -> None:
         """Release what belongs to the calling thread (CUDA streams, graphs); the rest serves the next."""
         if self._device != "cpu":
-            self._release()
+            self.close()
 
     def close(self) -> None:
-        """Release the backend; the engine may be used again."""
-        self._release()
-        self._exact = None
+        """Release the backends; the engine may be used again."""
+        backends, self._backends = self._backends, {}
+        for backend in backends.values():
+            with suppress(RuntimeError):  # a lost device cannot even be waited for
+                backend.close()
 
-    def _release(self) -> None:
-        if self._backend is not None:
-            self._backend.close()
-        self._backend, self._frame_size = None, None
+    def _begin(self, picture: Image) -> tuple[Backend, Pending]:
+        """Begin ``picture`` on the first backend that takes it."""
+        while True:
+            backend = self.warm((picture.shape[1], picture.shape[0]))
+            try:
+                return backend, backend.start(picture)
+            except FAULTS as error:
+                self._give_up_on(backend, error)
+
+    def _give_up_on(self, failed: Backend, error: Exception) -> None:
+        """After a failure: from the GPU to the CPU, from OpenVINO to PyTorch, then the end.
+
+        Several frames in flight may fail together; only the first of them changes anything.
+        """
+        if failed not in self._backends.values():
+            return
+        if failed.name == TORCH_FP32:
+            raise ComputeError(f"the network failed: {_line(error)}") from error
+        self._use_openvino = self._use_openvino and self._device != "cpu"
+        self._device = "cpu"
+        self.close()
+        instead = "OpenVINO" if self._use_openvino else "PyTorch"
+        self.notices.append(f"{failed.name} failed ({_line(error)}): now {instead} on the CPU")
+
+    def _key(self, frame_size: tuple[int, int]) -> tuple[int, int]:
+        """What a backend is made for: the size of the map on a CPU, on a GPU that of the frame."""
+        return frame_size if self._device != "cpu" else network_size(frame_size, self.size)
 
     def _net(self) -> InferenceNet:
         net, info = checkpoint.load(self._path)
@@ -192,18 +236,20 @@ class Engine:
     def _make(self, frame_size: tuple[int, int]) -> Backend:
         """The best backend that starts; each one given up on leaves a notice."""
         size = network_size(frame_size, self.size)
+        if self._redone >= MAX_REDONE:
+            return self._make_exact(frame_size, size)
         if self._device != "cpu":
             try:
                 from .backends.cuda import CudaBackend
 
                 return CudaBackend(self._net(), frame_size, size, self._device)
-            except RuntimeError as error:  # no memory, a lost driver, a failed capture
+            except FAULTS as error:  # no memory, a lost driver, a failed capture
                 self._device = "cpu"
                 self.notices.append(f"the GPU failed ({_line(error)}): computing on the CPU")
         if self._use_openvino:
             try:
                 return self._make_openvino(size)
-            except (ImportError, RuntimeError) as error:
+            except (ImportError, *FAULTS) as error:
                 self._use_openvino = False
                 self.notices.append(f"OpenVINO failed ({_line(error)}): computing with PyTorch")
         return self._make_torch(size)
@@ -219,50 +265,72 @@ class Engine:
 
         return TorchBackend(self._net(), size)
 
-    def _restart(self, failed: Backend, image: Image, error: RuntimeError) -> Pending:
-        """Begin ``image`` anew after ``failed`` raised: on the CPU after the GPU, then on PyTorch.
+    def _make_exact(self, frame_size: tuple[int, int], size: tuple[int, int]) -> Backend:
+        """The float32 form on the same device."""
+        if self._device == "cpu":
+            return self._make_torch(size)
+        import torch
 
-        Several frames in flight may fail together; only the first of them changes the backend.
-        """
-        if failed is self._backend:
-            self._give_up_on(failed, error)
-        assert self._backend is not None
-        return self._backend.start(image)
+        from .backends.cuda import CudaBackend
 
-    def _give_up_on(self, failed: Backend, error: RuntimeError) -> None:
-        if isinstance(error, ComputeError) or failed.name == TORCH_FP32:
-            raise ComputeError(f"the network failed: {_line(error)}") from error
-        self._use_openvino = self._use_openvino and self._device != "cpu"
-        self._device = "cpu"
-        assert self._frame_size is not None
-        self._backend = self._make(self._frame_size)
-        self.notices.append(f"{failed.name} failed ({_line(error)}): now {self._backend.name}")
+        return CudaBackend(
+            self._net(), frame_size, size, self._device, dtype=torch.float32, graph=False
+        )
 
-    def _finite(self, values: Values, image: Image) -> Values:
+    def _finite(self, values: Values, picture: Image) -> Values:
         """``values``, or the frame redone in float32 where they are not finite."""
         if np.isfinite(values).all():
             return values
         self._redone += 1
         if self._redone == 1:
             self.notices.append(f"{self.device} gave a result that is not finite: redone in fp32")
-        if self._redone <= MAX_REDONE or self._exact is None:
-            self._exact = self._make_torch((values.shape[1], values.shape[0]))
-        values = self._exact.start(image)()
+        frame_size = (picture.shape[1], picture.shape[0])
+        exact = self._make_exact(frame_size, (values.shape[1], values.shape[0]))
+        values = exact.start(picture)()
         if not np.isfinite(values).all():
             raise ComputeError(f"the model {self.info.name!r} gives results that are not finite")
-        if self._redone >= MAX_REDONE:
-            self._backend = self._exact
+        if self._redone == MAX_REDONE:
+            self.close()  # from now on, `_make` makes the exact form
         return values
 
 
-def _at_frame_size(values: Values, padded: Image, image: Image) -> BlurMap:
-    """A map at the network's size -> at the padded frame's size -> without the padding."""
+class _Fitted(NamedTuple):
+    """A picture as a backend takes it, and the width and height of it that is not padding."""
+
+    picture: Image
+    used: tuple[int, int]
+
+
+def _fit(image: Image, long_side: int) -> _Fitted:
+    """``image`` itself; one whose side would be under 32 pixels in the network is shrunk and padded."""
     height, width = image.shape[:2]
-    size = (padded.shape[1], padded.shape[0])
-    if (values.shape[1], values.shape[0]) != size:
-        values = np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_LINEAR), np.float32)
+    scale = min(1.0, long_side / max(height, width))
+    if min(height, width) * scale >= GRID:
+        return _Fitted(image, (width, height))
+    used = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = shrink(image, used)
+    right, bottom = (max(GRID - side, 0) for side in used)
+    padded = cv2.copyMakeBorder(small, 0, bottom, 0, right, cv2.BORDER_REFLECT_101)
+    return _Fitted(np.asarray(padded, np.uint8), used)
+
+
+def _at_frame_size(values: Values, fitted: _Fitted, size: tuple[int, int]) -> BlurMap:
+    """A map at the network's size -> at the fitted picture's -> without padding -> at ``size``."""
+    height, width = fitted.picture.shape[:2]
+    values = _resized(values, (width, height))[: fitted.used[1], : fitted.used[0]]
     # Interpolation of ones may exceed one by a rounding error.
-    return BlurMap(np.clip(values[:height, :width], 0, 1))
+    return BlurMap(np.clip(_resized(values, size), 0, 1))
+
+
+def _resized(values: Values, size: tuple[int, int]) -> Values:
+    if (values.shape[1], values.shape[0]) == size:
+        return values
+    return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _finished(waiting: deque[tuple[Frame, Callable[[], BlurMap]]]) -> tuple[Frame, BlurMap]:
+    frame, finish = waiting.popleft()
+    return frame, finish()
 
 
 def _resolve_device(device: str) -> str:
@@ -283,18 +351,6 @@ def _resolve_device(device: str) -> str:
     if not torch.cuda.is_available() or int(number or 0) >= torch.cuda.device_count():
         raise ComputeError(f"no device {device!r} here ({torch.cuda.device_count()} GPUs): use cpu")
     return device
-
-
-def _at_least(image: Image, long_side: int) -> Image:
-    """Reflect-pad a frame so thin or small that a side would be under 32 pixels in the network."""
-    height, width = image.shape[:2]
-    scale = min(1.0, long_side / max(height, width))
-    least = int(np.ceil(GRID / scale))
-    bottom, right = max(least - height, 0), max(least - width, 0)
-    if not (bottom or right):
-        return image
-    padded = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REFLECT_101)
-    return np.asarray(padded, np.uint8)
 
 
 def _line(error: BaseException) -> str:

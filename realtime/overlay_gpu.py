@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .overlay import COLOUR_MAP, OverlayStyle
+from .overlay import COLOUR_MAP, OverlayStyle, outline_widths, stripes
 
 
 def heat(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
@@ -41,5 +41,24 @@ def edges(image: Tensor) -> Tensor:
 def peaking(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
     """Colour on the edges that are in focus; B x 3 x H x W."""
     colour = torch.tensor(style.colour[::-1]).to(image).view(1, 3, 1, 1) / 255
+    if style.stripes:
+        dark = torch.from_numpy(stripes(image.shape[3], image.shape[2])).to(image.device)
+        colour = torch.where(dark, torch.zeros_like(colour), colour)
     peaked = (edges(image) >= style.threshold) & (blur < 0.5)
     return torch.where(peaked, colour, image)
+
+
+def outline(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
+    """A line around what is in focus (the border P = .5), dark-edged; B x 3 x H x W."""
+    focused = (blur < 0.5).to(image)
+    line, edge = (
+        kornia.morphology.dilation(focused, torch.ones(side, side).to(image)) > focused
+        for side in outline_widths(image.shape[3])
+    )
+    colour = torch.tensor(style.colour[::-1]).to(image).view(1, 3, 1, 1) / 255
+    return torch.where(line, colour, torch.where(edge, torch.zeros_like(image), image))
+
+
+def side_by_side(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
+    """The picture and its heat map next to each other; B x 3 x H x 2W."""
+    return torch.cat([image, heat(image, blur, style)], 3)

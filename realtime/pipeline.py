@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -48,19 +49,21 @@ class Pipeline:
         self._results: Channel[FocusResult] = Channel(1 if live else FILE_CAPACITY, drop=live)
         self._depth = 1 if live else FILE_DEPTH
         self._stats = Stats()
+        self._started: list[threading.Thread] = []
         self._threads = [
             threading.Thread(target=self._capture, name="capture", daemon=True),
             threading.Thread(target=self._infer, name="infer", daemon=True),
         ]
 
     def __enter__(self) -> Self:
-        started = []
+        if self._started:
+            raise RuntimeError("a pipeline runs once: make another one")
         try:
             for thread in self._threads:
                 thread.start()
-                started.append(thread)
-        except RuntimeError:
-            self._stop(started)
+                self._started.append(thread)
+        except BaseException:
+            self._stop()
             raise
         return self
 
@@ -68,12 +71,13 @@ class Pipeline:
         self, kind: type[BaseException] | None, error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
-        stuck = self._stop(self._threads)
-        if stuck and error is None:
-            names = ", ".join(thread.name for thread in stuck)
-            raise SourceError(f"{self._source.info.name}: does not let go ({names} is stuck)")
+        released = self._stop()
+        if not released and error is None:
+            raise SourceError(f"{self._source.info.name}: does not let go (capture is stuck)")
 
     def __iter__(self) -> Iterator[FocusResult]:
+        if not self._started:
+            raise RuntimeError("enter the pipeline first: with Pipeline(...) as pipeline")
         for result in self._results:
             self._stats.count(result.timing)
             yield result
@@ -119,14 +123,17 @@ class Pipeline:
         timing = Timing(frame.arrived, time.monotonic(), self._engine.seconds, delay)
         return FocusResult(frame, blur, timing)
 
-    def _stop(self, threads: list[threading.Thread]) -> list[threading.Thread]:
-        """Cancel both channels and join; returns the threads that stay in a driver's call."""
+    def _stop(self) -> bool:
+        """Cancel both channels and join; False if the source stays in a driver's call."""
         self._results.cancel()
         self._frames.cancel()
-        for thread in threads:
-            thread.join(JOIN_SECONDS)
-        if any(thread.is_alive() for thread in threads):
-            self._source.close()  # from outside: may release a read that blocks
-            for thread in threads:
-                thread.join(JOIN_SECONDS)
-        return [thread for thread in threads if thread.is_alive()]
+        capture, infer = self._threads
+        if capture in self._started:
+            capture.join(JOIN_SECONDS)
+            if capture.is_alive():
+                with suppress(Exception):
+                    self._source.close()  # from outside: may release a read that blocks
+                capture.join(JOIN_SECONDS)
+        if infer in self._started:
+            infer.join()  # its work always ends: nobody listens, and nothing comes
+        return not capture.is_alive()

@@ -14,20 +14,21 @@ import click
 from br2focus.realtime.annotate import Summary, annotate
 from br2focus.realtime.audio_copy import suggest_suffix
 from br2focus.realtime.engine import Engine, EngineSettings
-from br2focus.realtime.errors import FocusError, SinkError
+from br2focus.realtime.errors import SettingsError, SinkError
 from br2focus.realtime.frame import FocusResult, Image, Roi
-from br2focus.realtime.image_files import Images, expand
+from br2focus.realtime.image_files import Images
 from br2focus.realtime.image_sink import ImageFile
 from br2focus.realtime.maps import Maps
 from br2focus.realtime.metrics_file import Metrics
 from br2focus.realtime.overlay import KINDS, OverlayKind, OverlayStyle, draw
 from br2focus.realtime.sink import Sink
 from br2focus.realtime.smoothing import Smoothing
+from br2focus.realtime.source import SourceInfo
 from br2focus.realtime.video_file import VideoFile
 from br2focus.realtime.video_info import VideoInfo
 from br2focus.realtime.video_writer import CODECS, VideoSettings, VideoWriter
 
-from .exits import Exit, code_of, line_of
+from .exits import Exit, report
 from .jobs import Job, plan
 from .options import RoiType, SmoothingType, engine_options, report_options
 from .progress import Progress, StopSignals
@@ -141,11 +142,7 @@ def command(
     style = OverlayStyle(stripes=stripes, legend=legend)
     request = Request(engine=settings, overlay=overlay, style=style, **options)
     drawn = overlay != "none" or out is not None or not (maps or metrics)
-    jobs = plan(
-        expand(list(inputs)), out=out, maps=maps, metrics=metrics, codec=request.codec, draw=drawn
-    )
-    if out is not None and not out.suffix:
-        _make_folder(out)
+    jobs = plan(list(inputs), out=out, maps=maps, metrics=metrics, codec=request.codec, draw=drawn)
     with StopSignals() as signals:
         entries, code = _run_all(jobs, request, stop=lambda: signals.code is not None, debug=debug)
     if as_json:
@@ -165,17 +162,16 @@ def _run_all(
 ) -> tuple[list[dict[str, Any]], int]:
     """All jobs in order; one that fails is reported and the next one begins."""
     engine = Engine(request.engine)
+    for folder in {job.output.parent for job in jobs if job.output and job.in_folder}:
+        _make_folder(folder)
     entries, code = [], int(Exit.DONE)
     for job in jobs:
         if stop():
             break
         try:
             entries.append(_run(job, engine, request, stop))
-        except FocusError as error:
-            if len(jobs) == 1 or debug:
-                raise
-            print(f"br2focus: {line_of(error)}", file=sys.stderr)
-            code = code or code_of(error)
+        except Exception as error:
+            code = code or report(error, debug=debug)
     return entries, code
 
 
@@ -183,8 +179,9 @@ def _run(job: Job, engine: Engine, request: Request, stop: Callable[[], bool]) -
     """One job; returns its entry of the JSON summary."""
     source = _open(job, request)
     with source:
-        if isinstance(source.info, VideoInfo) and job.output and not job.output.suffix:
-            job = replace(job, output=job.output.with_suffix(suggest_suffix(source.info)))
+        if isinstance(source.info, VideoInfo) and job.output and job.suffix_open:
+            name = job.output.name + suggest_suffix(source.info)
+            job = replace(job, output=job.output.with_name(name))
         sinks = _sinks(job, source, engine.info.name, request)
         smoothing = Smoothing(request.smoothing) if request.smoothing else None
         already = len(engine.notices)
@@ -194,7 +191,13 @@ def _run(job: Job, engine: Engine, request: Request, stop: Callable[[], bool]) -
                 progress(done, expected)
                 return stop()
 
-            summary = annotate(source, engine, sinks, smoothing=smoothing, progress=show)
+            try:
+                summary = annotate(source, engine, sinks, smoothing=smoothing, progress=show)
+            except BaseException:
+                for kept in (sink.kept for sink in sinks if isinstance(sink, VideoWriter)):
+                    if kept is not None:
+                        print(f"br2focus: the part done is in {kept}", file=sys.stderr)
+                raise
     notices = [*getattr(source, "notices", ()), *engine.notices[already:]]
     notices += [n for sink in sinks for n in getattr(sink, "notices", ())]
     for notice in notices:
@@ -220,28 +223,40 @@ def _sinks(job: Job, source: Images | VideoFile, model: str, request: Request) -
     def render(result: FocusResult) -> Image:
         return draw(result, request.overlay, request.style, model)
 
-    force = request.force
     opened: list[Sink] = []
     try:
-        if job.output is not None and job.is_image:
-            image = ImageFile(job.output, render=render, overwrite=force, source=job.source)
-            opened.append(image)
-        elif job.output is not None:
-            settings = VideoSettings(request.codec, request.crf)
-            opened.append(
-                VideoWriter(
-                    job.output, source.info, render=render, settings=settings, overwrite=force
-                )
-            )
-        if job.maps is not None:
-            opened.append(Maps(job.maps, source.info, overwrite=force))
         if job.metrics is not None:
-            opened.append(Metrics(job.metrics, request.rois, overwrite=force))
+            _require_inside(request.rois, source.info.size)
+            opened.append(Metrics(job.metrics, request.rois, overwrite=request.force))
+        if job.maps is not None:
+            opened.append(Maps(job.maps, source.info, overwrite=request.force))
+        if job.output is not None:
+            opened.append(_picture_sink(job, job.output, source.info, render, request))
     except BaseException:
         for sink in opened:
             sink.abort()
         raise
     return opened
+
+
+def _picture_sink(
+    job: Job, path: Path, info: SourceInfo, render: Callable[[FocusResult], Image], request: Request
+) -> Sink:
+    if job.is_image:
+        return ImageFile(path, render=render, overwrite=request.force, source=job.source)
+    settings = VideoSettings(request.codec, request.crf)
+    return VideoWriter(path, info, render=render, settings=settings, overwrite=request.force)
+
+
+def _require_inside(rois: tuple[Roi, ...], size: tuple[int, int] | None) -> None:
+    for roi in rois:
+        if size is not None and (
+            roi.x >= size[0]
+            or roi.y >= size[1]
+            or roi.x + roi.width <= 0
+            or roi.y + roi.height <= 0
+        ):
+            raise SettingsError(f"ROI {roi.name!r} lies outside the {size[0]} x {size[1]} frame")
 
 
 def _entry(

@@ -10,7 +10,7 @@ import click
 import numpy as np
 
 from br2focus.models.evaluation.classical import CLASSICAL
-from br2focus.models.evaluation.masks import MaskedFolder
+from br2focus.models.evaluation.masks import FolderError, MaskedFolder, UnreadableError
 from br2focus.models.evaluation.run import Evaluation, evaluate, table
 from br2focus.realtime.engine import Engine, EngineSettings
 from br2focus.realtime.errors import SettingsError, SinkError, SourceError
@@ -61,7 +61,7 @@ def command(
         predict, name, where = _predictor(model, device, size)
         with Progress("evaluate", "image") as progress:
             result = evaluate(predict, folder, progress=progress)
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except (FolderError, UnreadableError) as error:
         raise SourceError(str(error)) from error
     report = result.report(name, where())
     if curves is not None:

@@ -25,6 +25,10 @@ class Exit(IntEnum):
     TERMINATED = 143
 
 
+class Terminated(KeyboardInterrupt):
+    """A second SIGTERM: give up at once."""
+
+
 CODES: list[tuple[type[BaseException], Exit]] = [
     (SettingsError, Exit.USAGE),
     (click.ClickException, Exit.USAGE),
@@ -32,6 +36,7 @@ CODES: list[tuple[type[BaseException], Exit]] = [
     (SinkError, Exit.OUTPUT),
     (ComputeError, Exit.COMPUTE),
     (CheckpointError, Exit.COMPUTE),
+    (Terminated, Exit.TERMINATED),
     (KeyboardInterrupt, Exit.INTERRUPTED),
     (click.Abort, Exit.INTERRUPTED),
 ]
@@ -60,6 +65,9 @@ def report(error: BaseException, *, debug: bool) -> int:
         return error.exit_code
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else Exit.BUG
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        print(error.format_message(), file=sys.stderr)
+        return Exit.USAGE
     if debug:
         traceback.print_exception(error)
     print(f"br2focus: {line_of(error)}", file=sys.stderr)

@@ -1,16 +1,19 @@
-"""Which outputs belong to which input: one job for each video or image, one for a folder's images."""
+"""Which outputs belong to which input: one job for each video and image."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from br2focus.realtime.errors import SettingsError
-from br2focus.realtime.image_files import media_kind
+from br2focus.realtime.errors import SettingsError, SourceError
+from br2focus.realtime.image_files import expand, media_kind
 
 SUFFIX_OF_CODEC = {"vp9": ".webm", "ffv1": ".mkv"}
 MARK = "_annotated"
+OPEN = (".mp4", ".mkv")  # what an open suffix becomes
+OURS = (MARK, ".partial")  # ends of stems that a folder's listing leaves out
 
 
 @dataclass(frozen=True)
@@ -19,14 +22,18 @@ class Job:
 
     Attributes:
         source: a video or an image.
-        output: the annotated file; its suffix is open (None) while it follows from the input's sound.
+        output: the annotated file, or None.
+        suffix_open: the suffix of ``output`` is missing: it follows from the input's sound.
         maps, metrics: as asked for, or None.
+        in_folder: the folder of ``output`` was asked for and is made when missing.
     """
 
     source: Path
     output: Path | None
     maps: Path | None
     metrics: Path | None
+    suffix_open: bool = False
+    in_folder: bool = False
 
     @property
     def is_image(self) -> bool:
@@ -40,43 +47,65 @@ def plan(
 ) -> list[Job]:  # fmt: skip
     """The jobs for ``inputs``; with several, maps and metrics get ``-STEM`` before their suffix.
 
+    A folder stands for the images and videos in it and below it, without what this program wrote; under
+    ``out`` its sub-folders are kept.
+
     Raises:
-        SettingsError: several inputs and a single output file, or two inputs with one output.
+        SourceError: an input is missing, or a folder has nothing in it.
+        SettingsError: several inputs and a single output file, an output that is an input, or two inputs
+            with one output.
     """
-    many = len(inputs) > 1
-    if many and out is not None and out.suffix and not out.is_dir():
-        raise SettingsError(f"{len(inputs)} inputs need a folder, not the file {out}")
-    jobs = [
-        Job(
-            source,
-            _output(source, out, codec) if draw else None,
-            _named(maps, source) if many else maps,
-            _named(metrics, source) if many else metrics,
-        )
-        for source in inputs
-    ]
+    found = _found(inputs)
+    many = len(found) > 1
+    in_folder = out is not None and (not out.suffix or out.is_dir())
+    if many and out is not None and not in_folder:
+        raise SettingsError(f"{len(found)} inputs need a folder, not the file {out}")
+    stems = Counter((source.parent, source.stem) for source in found)
+    jobs = []
+    for source, below in found.items():
+        output, suffix = out, None
+        if out is None or in_folder:
+            name = source.stem if stems[source.parent, source.stem] == 1 else source.name
+            folder = source.parent if out is None else out / below
+            suffix = _suffix(source, codec)
+            output = folder / f"{name}{MARK}{suffix}"
+        its_maps, its_metrics = (_named(p, source) if many else p for p in (maps, metrics))
+        output = output if draw else None
+        open_end = suffix == ""
+        jobs.append(Job(source, output, its_maps, its_metrics, open_end, in_folder))
     for kind in ("output", "maps", "metrics"):
-        _require_different(kind, (getattr(job, kind) for job in jobs))
+        _require_different(kind, [getattr(job, kind) for job in jobs], found)
     return jobs
 
 
-def _output(source: Path, out: Path | None, codec: str) -> Path:
-    if out is not None and out.suffix and not out.is_dir():
-        return out
-    folder = source.parent if out is None else out
-    if media_kind(source) == "image":
-        return folder / f"{source.stem}{MARK}.png"
-    return folder / f"{source.stem}{MARK}{SUFFIX_OF_CODEC.get(codec, '')}"
+def _found(inputs: list[Path]) -> dict[Path, Path]:
+    """Every file, with the sub-folder of the given folder that it lies in."""
+    found: dict[Path, Path] = {}
+    for given in inputs:
+        for file in expand([given]):
+            if not given.is_dir():
+                found.setdefault(file, Path())
+            elif not file.stem.endswith(OURS):
+                found.setdefault(file, file.parent.relative_to(given))
+    if not found:
+        raise SourceError(f"{inputs[0]}: no image and no video found")
+    return found
+
+
+def _suffix(source: Path, codec: str) -> str:
+    return ".png" if media_kind(source) == "image" else SUFFIX_OF_CODEC.get(codec, "")
 
 
 def _named(path: Path | None, source: Path) -> Path | None:
     return None if path is None else path.with_name(f"{path.stem}-{source.stem}{path.suffix}")
 
 
-def _require_different(kind: str, paths: Iterable[Path | None]) -> None:
+def _require_different(kind: str, paths: Iterable[Path | None], inputs: Iterable[Path]) -> None:
     seen: set[Path] = set()
-    for path in paths:
-        if path is not None and path in seen:
+    taken = {path.absolute() for path in inputs}
+    for path in filter(None, paths):
+        if taken & {path.absolute(), *(path.absolute().with_name(path.name + s) for s in OPEN)}:
+            raise SettingsError(f"{path} is an input: give another name with -o")
+        if path in seen:
             raise SettingsError(f"two inputs have the same {kind} {path}: annotate them one by one")
-        if path is not None:
-            seen.add(path)
+        seen.add(path)

@@ -10,7 +10,7 @@ from typing import Self
 
 from tqdm import tqdm
 
-from .exits import Exit
+from .exits import Exit, Terminated
 
 LINE_SECONDS = 10.0
 
@@ -71,7 +71,9 @@ class StopSignals:
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.code is not None:
-            raise KeyboardInterrupt
+            for each in self._before:
+                signal.signal(each, signal.SIG_IGN)  # giving up is not interrupted again
+            raise Terminated if self.code == Exit.TERMINATED else KeyboardInterrupt
         self.code = Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED
         print("br2focus: finishing the file (once more to give it up)", file=sys.stderr)
 

@@ -9,8 +9,15 @@ from typing import Any
 
 import click
 
+from br2focus.models.evaluation.masks import FolderError, UnreadableError
 from br2focus.models.training.config import TrainingConfig, read_config
-from br2focus.realtime.errors import SettingsError, SourceError
+from br2focus.realtime.errors import (
+    ComputeError,
+    FocusError,
+    SettingsError,
+    SinkError,
+    SourceError,
+)
 
 from .options import report_options
 from .progress import Progress, StopSignals
@@ -66,8 +73,14 @@ def _train(
     log = folder / "log.jsonl"
     try:
         trainer = Trainer(settings, data, folder, device)
-    except (FileNotFoundError, ValueError) as error:
+    except (FolderError, UnreadableError) as error:
         raise SourceError(str(error)) from error
+    except FocusError:
+        raise
+    except (OSError, ValueError) as error:
+        raise SourceError(str(error)) from error
+    except RuntimeError as error:  # no such device
+        raise ComputeError(str(error)) from error
     with Progress(settings.name, "iteration") as progress:
 
         def report(event: dict[str, Any]) -> bool:
@@ -76,4 +89,9 @@ def _train(
                 plot_losses({settings.name: list(read_log(log))}, folder / "loss.png")
             return stop()
 
-        return trainer.run(report)
+        try:
+            return trainer.run(report)
+        except (FloatingPointError, RuntimeError) as error:
+            raise ComputeError(f"{settings.name}: {error}") from error
+        except OSError as error:
+            raise SinkError(f"{folder}: {error.strerror or error}") from error

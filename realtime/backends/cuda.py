@@ -56,6 +56,8 @@ class CudaBackend:
         with torch.cuda.device(self._device):
             self._up, self._compute, self._down = (_stream() for _ in range(3))
             self._slots = [self._make_slot() for _ in range(DEPTH)]
+            # Weights and buffers were written on this thread's stream, which ours do not wait for.
+            torch.cuda.current_stream().synchronize()
             for slot in self._slots:
                 self._warm(slot, graph=graph)
         self._free = list(self._slots)
@@ -87,10 +89,13 @@ class CudaBackend:
         self._compute.synchronize()
         if graph:
             captured = torch.cuda.CUDAGraph()
-            # With the default mode, any CUDA call of another thread kills the capture.
+            first = self._slots[0].graph
+            # One pool for all slots: their graphs replay one after the other on one stream. With the
+            # default error mode, any CUDA call of another thread kills the capture.
             with torch.cuda.graph(
-                captured, stream=self._compute, capture_error_mode="thread_local"
-            ):
+                captured, pool=first.pool() if first else None, stream=self._compute,
+                capture_error_mode="thread_local",
+            ):  # fmt: skip
                 self._run(slot)
             slot.graph = captured
 
@@ -123,9 +128,11 @@ class CudaBackend:
 
     def close(self) -> None:
         """Wait for what is in flight, then let go of graphs and buffers."""
-        torch.cuda.synchronize(self._device)
-        self._slots.clear()
-        self._free.clear()
+        try:
+            torch.cuda.synchronize(self._device)
+        finally:
+            self._slots.clear()
+            self._free.clear()
 
 
 def _stream() -> torch.cuda.Stream:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,14 +47,19 @@ class OpenVinoBackend:
         bf16 = bf16 and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self.name = "openvino bf16" if bf16 else "openvino fp32"
         path = cache / f"{graph_key(sha256, ov.__version__)}-{size[0]}x{size[1]}.xml"
-        if not path.is_file():
-            _convert(make_net(), size, path)
         options: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
             "PERFORMANCE_HINT": "LATENCY",
-            "CACHE_DIR": str(cache / "compiled"),
         }
-        compiled = core.compile_model(path, "CPU", options)
+        try:
+            if not path.is_file():
+                _save(_converted(make_net(), size), path)
+            cached = options | {"CACHE_DIR": str(cache / "compiled")}
+            compiled = core.compile_model(path, "CPU", cached)
+        except (OSError, RuntimeError):  # the folder cannot be written, or an entry is damaged
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+            compiled = core.compile_model(_converted(make_net(), size), "CPU", options)
         self._free = [compiled.create_infer_request() for _ in range(self.depth)]
 
     def start(self, image: Image) -> Pending:
@@ -83,16 +90,22 @@ def graph_key(sha256: str, runtime: str) -> str:
     return digest.hexdigest()[:24]
 
 
-def _convert(net: InferenceNet, size: tuple[int, int], path: Path) -> None:
-    """Write the OpenVINO form of ``net``; the name appears only when both of its files are complete."""
+def _converted(net: InferenceNet, size: tuple[int, int]) -> Any:
+    """The OpenVINO form of ``net`` for pictures of one size."""
     import openvino as ov
     import torch
 
     example = torch.zeros((1, size[1], size[0], 3), dtype=torch.uint8)
-    model = ov.convert_model(torch.export.export(net.float(), (example,)))
+    return ov.convert_model(torch.export.export(net.float(), (example,)))
+
+
+def _save(model: Any, path: Path) -> None:
+    """Write ``model``; another program may do the same, and the name appears only when it is complete."""
+    import openvino as ov
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    stem = path.with_name(f"{path.stem}.partial")
-    partial = stem.with_name(stem.name + ".xml")
-    ov.save_model(model, partial, compress_to_fp16=False)
-    partial.with_suffix(".bin").replace(path.with_suffix(".bin"))
-    partial.replace(path)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        graph = Path(folder) / path.name
+        ov.save_model(model, graph, compress_to_fp16=False)
+        graph.with_suffix(".bin").replace(path.with_suffix(".bin"))
+        graph.replace(path)

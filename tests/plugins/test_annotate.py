@@ -109,6 +109,31 @@ def test_an_image_and_a_folder_of_both(annotate, make_clip, tmp_path):
     assert cv2.imread(str(tmp_path / "out" / "photo_annotated.png")).shape == (40, 50, 3)
 
 
+def test_a_folder_keeps_its_sub_folders_and_leaves_out_what_was_written(
+    annotate, make_clip, tmp_path
+):
+    for name in ("card1", "card2"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        make_clip(tmp_path / "in" / name / "c.mp4", frames=2)
+    make_clip(tmp_path / "in" / "card1" / "c.mkv", frames=2)
+    for _ in range(2):
+        code, entries, _ = annotate(tmp_path / "in", "--force")
+        assert code == 0 and len(entries) == 3
+    code, _, _ = annotate(tmp_path / "in", "-o", tmp_path / "out")
+    names = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.mp4"))
+    assert code == 0
+    assert names == [
+        "card1/c.mkv_annotated.mp4", "card1/c.mp4_annotated.mp4", "card2/c_annotated.mp4",
+    ]  # fmt: skip
+
+
+def test_an_output_that_is_another_input_is_refused(annotate, make_clip, tmp_path):
+    one = make_clip(tmp_path / "clip.mp4", frames=2)
+    two = make_clip(tmp_path / "clip_annotated.mp4", frames=2)
+    code, _, err = annotate(one, two, "--force")
+    assert code == 2 and "is an input" in err
+
+
 def test_start_and_duration(annotate, make_clip, tmp_path):
     clip = make_clip(tmp_path / "clip.mp4", frames=30)
     code, [entry], _ = annotate(clip, "--start", 0.2, "--duration", 0.4)
@@ -121,7 +146,7 @@ def test_one_failing_input_does_not_stop_the_others(annotate, make_clip, tmp_pat
     good = make_clip(tmp_path / "good.mp4", frames=2)
     code, entries, err = annotate(bad, good)
     assert code == 3 and [e["frames"] for e in entries] == [2]
-    assert "bad.mp4: not a readable video" in err
+    assert "not a readable video" in err
     assert not (tmp_path / "bad_annotated.mp4").exists()
 
 

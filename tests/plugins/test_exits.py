@@ -33,6 +33,11 @@ def test_a_bug_is_called_one_in_one_line(capsys):
     assert "Traceback" not in err
 
 
+def test_no_command_shows_the_help(capsys):
+    assert run([]) == 2
+    assert "annotate" in capsys.readouterr().err
+
+
 def test_debug_shows_where(capsys):
     report(SourceError("gone"), debug=True)
     assert "SourceError" in capsys.readouterr().err

@@ -32,16 +32,18 @@ def test_inference_form_equals_the_network(model):
     with torch.inference_mode():
         plain = torch.sigmoid(net((rgb - mean) / std).fused)[:, 0]
         fast = InferenceNet(net, info.scale)(image)
-    assert (plain - fast).abs().max() < 1e-5
+    assert (plain - fast).abs().max() < 1e-4
     assert plain.std() > 1e-4
 
 
-@pytest.mark.parametrize(("bf16", "bound"), [(False, 1e-4), (True, 2e-2)])
-def test_openvino_equals_pytorch(model, bf16, bound):
+# bfloat16 has 8 bits: single pixels at an edge of the map move a lot, the map as a whole hardly.
+@pytest.mark.parametrize(("bf16", "most", "mean"), [(False, 1e-4, 1e-5), (True, 0.25, 1e-2)])
+def test_openvino_equals_pytorch(model, bf16, most, mean):
     reference = Engine(EngineSettings(model, "cpu", backend="torch"))
     ours = Engine(EngineSettings(model, "cpu", backend="openvino", bf16=bf16))
     image = picture(180, 240)
-    assert np.abs(ours(image).values - reference(image).values).max() < bound
+    difference = np.abs(ours(image).values - reference(image).values)
+    assert difference.max() < most and difference.mean() < mean
     assert "openvino" in ours.device and "torch" in reference.device
 
 
@@ -147,6 +149,53 @@ def test_the_last_backend_failing_is_a_compute_error(model, monkeypatch):
         engine(picture())
 
 
+def test_a_stream_left_early_gives_its_slots_back(model):
+    engine = Engine(EngineSettings(model, "cpu", backend="openvino"))
+    images = [picture(64, 64, seed) for seed in range(5)]
+    for _ in range(3):
+        stream = engine.stream(Frames(images), depth=2)
+        next(stream)
+        stream.close()
+    assert len(list(engine.stream(Frames(images), depth=2))) == 5
+
+
+def test_an_error_of_the_source_comes_after_the_frames_before_it(model):
+    def images():
+        yield from (picture(64, 64, seed) for seed in range(3))
+        raise OSError("cable")
+
+    engine = Engine(EngineSettings(model, "cpu", backend="openvino"))
+    stream = engine.stream(Frames(images()), depth=2)
+    assert [next(stream)[0].index for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(OSError, match="cable"):
+        next(stream)
+
+
+def test_an_unwritable_cache_costs_time_and_nothing_else(model, monkeypatch):
+    monkeypatch.setenv("BR2FOCUS_CACHE", "/proc/nowhere")
+    engine = Engine(EngineSettings(model, "cpu"))
+    assert engine(picture(64, 64)).values.shape == (64, 64)
+    assert "openvino" in engine.device and not engine.notices
+
+
+def test_a_damaged_cache_entry_is_made_anew(model, monkeypatch, tmp_path):
+    monkeypatch.setenv("BR2FOCUS_CACHE", str(tmp_path))
+    want = Engine(EngineSettings(model, "cpu"))(picture(64, 64)).values
+    [graph] = tmp_path.glob("*.xml")
+    graph.write_text("<net>")
+    assert np.array_equal(Engine(EngineSettings(model, "cpu"))(picture(64, 64)).values, want)
+    assert np.array_equal(Engine(EngineSettings(model, "cpu"))(picture(64, 64)).values, want)
+    assert "openvino" in Engine(EngineSettings(model, "cpu")).warm((64, 64)).name
+    assert graph.stat().st_size > 1000
+
+
+def test_thin_pictures_stay_small(model):
+    engine = Engine(EngineSettings(model, "cpu", backend="torch"))
+    thin = np.zeros((2, 20_000, 3), np.uint8)
+    assert engine(thin).values.shape == (2, 20_000)
+    assert max(engine._backends) == (128, 32)
+
+
 def test_nan_is_redone_exactly_and_then_given_up_on(model, monkeypatch):
     engine = Engine(EngineSettings(model, "cpu"))
     monkeypatch.setattr(engine, "_make_openvino", lambda size: Failing(size, at=1, nan=True))
@@ -157,6 +206,8 @@ def test_nan_is_redone_exactly_and_then_given_up_on(model, monkeypatch):
         assert np.array_equal(maps[seed], reference(picture(seed=seed)).values)
     assert len(engine.notices) == 1 and "not finite" in engine.notices[0]
     assert "torch fp32" in engine.device
+    other = picture(160, 64)
+    assert np.array_equal(engine(other).values, reference(other).values)
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "tpu", "cuda:x"])

@@ -161,6 +161,29 @@ def test_a_thread_that_cannot_be_joined_is_said(monkeypatch):
         thread.join(5)
 
 
+def test_slow_work_is_waited_for(monkeypatch):
+    monkeypatch.setattr("br2focus.realtime.pipeline.JOIN_SECONDS", 0.05)
+
+    class Slow(FakeEngine):
+        def stream(self, frames, depth):
+            for result in super().stream(frames, depth):
+                time.sleep(0.3)
+                yield result
+
+    with Pipeline(FakeSource(), Slow(), None) as pipeline:
+        next(iter(pipeline))
+    assert not threads()
+
+
+def test_a_pipeline_is_entered_once_and_before_it_is_read():
+    pipeline = Pipeline(FakeSource(), FakeEngine(), None)
+    with pytest.raises(RuntimeError, match="enter"):
+        next(iter(pipeline))
+    with pipeline, pytest.raises(RuntimeError, match="once"):
+        pipeline.__enter__()
+    assert not threads()
+
+
 def test_an_error_on_close_arrives():
     source = FakeSource(total=2, fail_on_close=True)
     with (
