@@ -156,6 +156,22 @@ def _pixels(plane: av.video.plane.VideoPlane) -> Image:
     return rows[:, : plane.width]  # type: ignore[no-any-return]
 
 
+def _half_chroma(image: Image, to_bgr: NDArray[np.float32]) -> av.VideoFrame:
+    """A yuv420p frame; chroma is the mean of 2 x 2 pixels. A quarter of swscale's time."""
+    back = np.linalg.inv(to_bgr[:, :3].astype(np.float64))
+    forth = np.hstack([back, -back @ to_bgr[:, 3:]]).astype(np.float32)
+    height, width = image.shape[:2]
+    data, area = np.empty(height * width * 3 // 2, np.uint8), height * width
+    luma, *chroma = cv2.split(cv2.transform(image, forth))
+    data[:area].reshape(height, width)[:] = luma
+    half = (width // 2, height // 2)
+    for number, plane in enumerate(chroma):
+        start = area + number * (area // 4)
+        part = data[start : start + area // 4].reshape(height // 2, width // 2)
+        cv2.resize(plane, half, dst=part, interpolation=cv2.INTER_AREA)
+    return av.VideoFrame.from_ndarray(data.reshape(height * 3 // 2, width), format="yuv420p")
+
+
 def from_bgr(
     image: Image, colour: Colour, pix_fmt: str, reformatter: VideoReformatter
 ) -> av.VideoFrame:
@@ -169,15 +185,19 @@ def from_bgr(
     """
     colour = resolved(colour, (image.shape[1], image.shape[0]))
     full = colour.full_range or pix_fmt.startswith("yuvj")
-    frame = reformatter.reformat(
-        av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="bgr24"),
-        format=pix_fmt,
-        dst_colorspace=_TO_SWSCALE[colour.matrix],
-        src_color_range=ColorRange.JPEG,
-        dst_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
-        interpolation=Interpolation.BILINEAR | Interpolation.ACCURATE_RND,
-        threads=1,
-    )
+    matrix = _TO_SWSCALE[colour.matrix]
+    if pix_fmt == "yuv420p":
+        frame = _half_chroma(image, _to_bgr_matrix(matrix, full))
+    else:
+        frame = reformatter.reformat(
+            av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="bgr24"),
+            format=pix_fmt,
+            dst_colorspace=matrix,
+            src_color_range=ColorRange.JPEG,
+            dst_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
+            interpolation=Interpolation.BILINEAR | Interpolation.ACCURATE_RND,
+            threads=1,
+        )
     frame.colorspace = colour.matrix
     frame.color_range = ColorRange.JPEG if full else ColorRange.MPEG
     frame.color_primaries, frame.color_trc = colour.primaries, colour.transfer

@@ -94,6 +94,7 @@ class Engine:
         self._use_openvino = self.settings.backend != "torch"
         self._redone = 0
         self._ran_on = ""
+        self._in_flight = 1
         self._backends: dict[tuple[int, int], Backend] = {}  # by `_key`, oldest first
 
     @property
@@ -160,6 +161,9 @@ class Engine:
 
         An error of ``frames`` is raised after the maps of the frames before it.
         """
+        if depth != self._in_flight:  # another trade of latency against throughput
+            self.close()
+            self._in_flight = depth
         waiting: deque[tuple[Frame, Callable[[], BlurMap]]] = deque()
         coming, error = iter(frames), None
         try:
@@ -258,7 +262,9 @@ class Engine:
         from .backends.openvino import OpenVinoBackend
 
         cache, bf16 = cache_folder(), self.settings.bf16
-        return OpenVinoBackend(self._sha256, self._net, size, cache, bf16=bf16)
+        return OpenVinoBackend(
+            self._sha256, self._net, size, cache, bf16=bf16, depth=self._in_flight
+        )
 
     def _make_torch(self, size: tuple[int, int]) -> Backend:
         from .backends.torch_cpu import TorchBackend
@@ -318,8 +324,10 @@ def _at_frame_size(values: Values, fitted: _Fitted, size: tuple[int, int]) -> Bl
     """A map at the network's size -> at the fitted picture's -> without padding -> at ``size``."""
     height, width = fitted.picture.shape[:2]
     values = _resized(values, (width, height))[: fitted.used[1], : fitted.used[0]]
+    values = np.ascontiguousarray(_resized(values, size))
     # Interpolation of ones may exceed one by a rounding error.
-    return BlurMap(np.clip(_resized(values, size), 0, 1))
+    cv2.threshold(values, 1, 1, cv2.THRESH_TRUNC, dst=values)
+    return BlurMap(values)
 
 
 def _resized(values: Values, size: tuple[int, int]) -> Values:

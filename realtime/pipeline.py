@@ -26,7 +26,7 @@ from .source import Source
 from .stats import Snapshot, Stats
 
 FILE_CAPACITY = 4
-FILE_DEPTH = 2
+FILE_DEPTH = 3  # on a CPU two computed at once and one waiting
 JOIN_SECONDS = 2.0
 
 

@@ -33,7 +33,15 @@ class Backend(Protocol):
 
 
 def shrink(image: Image, size: tuple[int, int]) -> Image:
-    """``image`` at ``size`` (width, height), area-averaged: the same input for every CPU backend."""
+    """``image`` at ``size`` (width, height), area-averaged: the same input for every CPU backend.
+
+    A large reduction starts with whole blocks of pixels, where OpenCV is several times faster.
+    """
+    width, height = image.shape[1], image.shape[0]
+    block = min(width // size[0], height // size[1])
+    if block > 1 and width % block == 0 and height % block == 0:
+        whole = (width // block, height // block)
+        image = np.asarray(cv2.resize(image, whole, interpolation=cv2.INTER_AREA), np.uint8)
     if (image.shape[1], image.shape[0]) == size:
         return image
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -32,24 +33,26 @@ class OpenVinoBackend:
         size: width and height of the map.
         cache: folder for converted and compiled graphs.
         bf16: compute in bfloat16 where the CPU has it, else in float32.
+        depth: frames in flight; 1 puts all cores on one frame (least latency), more give each frame fewer
+            cores (most frames a second).
     """
-
-    depth = 2
 
     def __init__(
         self, sha256: str, make_net: Callable[[], InferenceNet], size: tuple[int, int],
-        cache: Path, *, bf16: bool = True,
+        cache: Path, *, bf16: bool = True, depth: int = 1,
     ) -> None:  # fmt: skip
         import openvino as ov
 
-        self._size = size
+        self._size, self.depth = size, depth
         core = ov.Core()
         bf16 = bf16 and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self.name = "openvino bf16" if bf16 else "openvino fp32"
         path = cache / f"{graph_key(sha256, ov.__version__)}-{size[0]}x{size[1]}.xml"
         options: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
-            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": str(max(1, min(depth - 1, os.cpu_count() or 1))),
+            # Pinned threads wait for their core while decoder and encoder use it.
+            "ENABLE_CPU_PINNING": False,
         }
         try:
             if not path.is_file():
