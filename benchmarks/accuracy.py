@@ -47,7 +47,7 @@ def measure(name: str) -> Report:
     cuhk = SHARED / "data" / "cuhk"
     names = cuhk / "dbd_test_xu100.txt"
     folder = MaskedFolder(cuhk / "images", cuhk / "masks", "blurred", names=names)
-    device = f"cpu, {1 if name.startswith('classical:') else os.cpu_count()} threads"
+    device = "1 CPU thread" if name.startswith("classical:") else f"{os.cpu_count()} CPU threads"
     report = evaluate(PREDICTORS[name](), folder, progress=_progress).report(name, device)
     rounded = {k: None if v is None else round(v, 4) for k, v in report["metrics"].items()}
     return report | {"ms_per_image": round(report["ms_per_image"], 1), "metrics": rounded}

@@ -1,6 +1,6 @@
 """The picture of the README: the demo clip at three moments of its focus pull, as heat map and peaking.
 
-python benchmarks/picture.py out/demo.mp4 docs/demo.png
+python benchmarks/picture.py out/demo.mp4 docs/demo.jpg
 """
 
 import sys
@@ -13,7 +13,7 @@ from br2focus.plugins.opencv import FocusStage
 from br2focus.realtime.overlay import OverlayStyle
 from br2focus.realtime.video_file import VideoFile
 
-MOMENTS = (0.06, 0.27, 0.5)  # of the clip: focus near, in the middle, far
+MOMENTS = (0.07, 0.37, 0.67)  # of the clip: focus near, in the middle, far
 WIDTH = 480
 
 
@@ -31,7 +31,7 @@ def main(clip: str, target: str) -> None:
             height = WIDTH * rows[0].shape[0] // rows[0].shape[1]
             small = [cv2.resize(r, (WIDTH, height), interpolation=cv2.INTER_AREA) for r in rows]
             columns.append(np.vstack(small))
-    cv2.imwrite(target, np.hstack(columns), [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    cv2.imwrite(target, np.hstack(columns), [cv2.IMWRITE_JPEG_QUALITY, 88])
 
 
 if __name__ == "__main__":

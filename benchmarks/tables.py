@@ -54,7 +54,7 @@ def accuracy(content: dict[str, Any]) -> str:
         for report in models
     ]
     table = markdown(["model", *(f"`{name}`" for name in METRICS), "ms an image"], rows)
-    devices = ", ".join(sorted({report["device"] for report in models}))
+    devices = " and ".join(sorted({report["device"] for report in models}))
     return f"{table}\n\n{content['data']}; times on {devices}."
 
 

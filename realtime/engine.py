@@ -35,7 +35,7 @@ MIN_SIZE, MAX_SIZE = 64, 2048
 # A backend that gives this many results that are not finite is not asked again.
 MAX_REDONE = 3
 TORCH_FP32 = "torch fp32"
-MAX_BACKENDS = 8  # sizes that are kept ready
+MAX_BACKENDS = 16  # sizes that are kept ready
 # What a library raises when its device or its memory fails; anything else is a bug.
 FAULTS = (RuntimeError, MemoryError, cv2.error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ class Evaluation:
     Attributes:
         images: the measured images, in the folder's order.
         skipped: the unreadable ones.
-        ms_per_image: mean time of the predictor alone, in milliseconds.
+        ms_per_image: median time of the predictor alone, in milliseconds.
     """
 
     images: tuple[ImageResult, ...]
@@ -97,7 +98,7 @@ def evaluate(
     """Measure a predictor on every image of a folder.
 
     The map is compared at the mask's own size. The first image is predicted once more before the
-    clock starts, so that loading and compiling are not in ``ms_per_image``.
+    clock starts, and ``ms_per_image`` is a median: loading, and compiling for a new size, are not in it.
 
     Args:
         predict: uint8 BGR H x W x 3 -> P(blurred), float32 of any size, in [0, 1].
@@ -112,7 +113,7 @@ def evaluate(
     pairs = folder.pairs()
     images: list[ImageResult] = []
     skipped: list[Skipped] = []
-    seconds = 0.0
+    seconds: list[float] = []
     for done, pair in enumerate(pairs, start=1):
         name = pair.image.stem
         try:
@@ -123,7 +124,7 @@ def evaluate(
             if not images:
                 predict(sample.image)
             blur, took = _timed(predict, sample.image)
-            seconds += took
+            seconds.append(took)
             images.append(ImageResult(name, _score(blur, sample, name)))
         if progress:
             progress(done, len(pairs))
@@ -131,7 +132,7 @@ def evaluate(
         raise UnreadableError(
             f"none of {len(pairs)} images can be read, first: {skipped[0].reason}"
         )
-    return Evaluation(tuple(images), tuple(skipped), 1000 * seconds / len(images))
+    return Evaluation(tuple(images), tuple(skipped), 1000 * statistics.median(seconds))
 
 
 def _timed(predict: Predictor, image: Image) -> tuple[Values, float]:
