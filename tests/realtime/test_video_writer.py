@@ -408,8 +408,10 @@ def test_no_frame_makes_no_file(tmp_path: Path) -> None:
 
 
 WRITE = """
-import sys
+import resource, sys
 from pathlib import Path
+if {limit}:
+    resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
 sys.path.insert(0, {tests!r})
 from test_video_writer import INFO, SinkError, VideoFile, VideoWriter, forever, shown
 video = VideoFile(Path({source!r}))
@@ -432,14 +434,11 @@ def forever() -> Iterator[FocusResult]:
 
 def start(source: Path, path: Path, limit: int | None = None) -> subprocess.Popen[str]:
     """A process that writes frames to ``path`` without end; ``limit``: bytes a file may have."""
-    code = WRITE.format(tests=str(Path(__file__).parent), source=str(source), path=str(path))
-
-    def before() -> None:
-        if limit is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
+    tests = str(Path(__file__).parent)
+    code = WRITE.format(tests=tests, source=str(source), path=str(path), limit=limit)
+    # Set in the child itself: `preexec_fn` forks this process, which has threads of many libraries.
     return subprocess.Popen(
-        [sys.executable, "-c", code], preexec_fn=before, text=True, env=os.environ | ENV,
+        [sys.executable, "-c", code], text=True, env=os.environ | ENV,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
