@@ -408,7 +408,7 @@ def test_no_frame_makes_no_file(tmp_path: Path) -> None:
 
 
 WRITE = """
-import resource, sys
+import resource, sys, time
 from pathlib import Path
 if {limit}:
     resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
@@ -420,6 +420,8 @@ try:
     for item in forever():
         sink.write(item)
         print(item.frame.index, flush=True)
+        if item.frame.index == {pause}:
+            time.sleep(600)
 except SinkError as error:
     print(error, file=sys.stderr)
     sink.abort()
@@ -432,10 +434,12 @@ def forever() -> Iterator[FocusResult]:
         yield result(index % 50 + 50 * (index // 50), index, size=(64, 48))
 
 
-def start(source: Path, path: Path, limit: int | None = None) -> subprocess.Popen[str]:
-    """A process that writes frames to ``path`` without end; ``limit``: bytes a file may have."""
+def start(
+    source: Path, path: Path, *, limit: int | None = None, pause: int | None = None
+) -> subprocess.Popen[str]:
+    """A process that writes frames to ``path``; ``limit``: bytes a file may have; ``pause``: last frame."""
     tests = str(Path(__file__).parent)
-    code = WRITE.format(tests=tests, source=str(source), path=str(path), limit=limit)
+    code = WRITE.format(tests=tests, source=str(source), path=str(path), limit=limit, pause=pause)
     # Set in the child itself: `preexec_fn` forks this process, which has threads of many libraries.
     return subprocess.Popen(
         [sys.executable, "-c", code], text=True, env=os.environ | ENV,
@@ -450,7 +454,8 @@ ENV = {"PYTHONPATH": os.pathsep.join(sys.path)}
 def test_a_kill_loses_at_most_a_second(suffix: str, make_clip: MakeClip, tmp_path: Path) -> None:
     source = make_clip(tmp_path / "in.mp4", frames=200, audio=1)
     path, part = tmp_path / f"out{suffix}", tmp_path / f"out.partial{suffix}"
-    with start(source, path) as process:
+    # It pauses beside the kill: tiny frames would run past the sound of the source before the signal.
+    with start(source, path, pause=110) as process:
         assert process.stdout is not None
         written = 0
         for line in process.stdout:
