@@ -32,8 +32,11 @@ demo: out/demo.mp4
 out/demo.mp4: examples/render_demo.py models/training/render.py | $(VENV)/.installed
 	$(BIN)/python examples/render_demo.py $@
 
+# In two processes: in one, the test that kills a child process ends the interpreter itself with a
+# segmentation fault inside close(2) (seen four times; either half alone passes). The cause is not known yet.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(ARGS) --ignore=tests/realtime
+	$(BIN)/python -m pytest $(ARGS) tests/realtime
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
