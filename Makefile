@@ -29,7 +29,7 @@ demo: out/demo.mp4
 	@echo 'The clip:      $(CURDIR)/out/demo.mp4'
 	@echo 'Its focus map: $(CURDIR)/out/demo_annotated.mp4'
 
-out/demo.mp4: examples/render_demo.py models/training/render.py | $(VENV)/.installed
+out/demo.mp4: examples/render_demo.py models/rendering/optics.py | $(VENV)/.installed
 	$(BIN)/python examples/render_demo.py $@
 
 # In two processes: in one, the test that kills a child process ends the interpreter itself with a

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import data
 
-from br2focus.models.training.render import (
+from br2focus.models.rendering.optics import (
     BlurStack,
     Lens,
     Pixels,

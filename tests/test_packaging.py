@@ -170,7 +170,7 @@ def wheel(source_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_every_file(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         inside = {name for name in archive.namelist() if name.startswith("br2focus/")}
-    kinds = {".py", ".toml", ".safetensors", ".md"}
+    kinds = {".py", ".toml", ".txt", ".safetensors", ".md"}
     expected = {
         "br2focus/" + path.relative_to(ROOT).as_posix()
         for folder in folders_with_files()

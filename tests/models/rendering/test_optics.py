@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from br2focus.models.training.render import (
+from br2focus.models.rendering.optics import (
     BLURRED,
     IGNORED,
     IN_FOCUS,
@@ -13,9 +13,11 @@ from br2focus.models.training.render import (
     Lens,
     Values,
     blur,
+    classes,
     disk_kernel,
     label,
     over,
+    polygon_kernel,
     premultiply,
     to_linear,
     to_srgb,
@@ -86,6 +88,19 @@ class TestBlur:
         # All its cells but the rim are equal, so the largest is 1 / area.
         assert 1 / kernel.max() == pytest.approx(np.pi * radius**2, rel=0.04)
 
+    @pytest.mark.parametrize("radius", [0.8, 3.0, 9.5])
+    @pytest.mark.parametrize("blades", [0, 5, 8])
+    def test_a_spot_keeps_its_light_and_its_place(self, radius: float, blades: int) -> None:
+        light = np.zeros((65, 65), np.float32)
+        light[30, 35] = 7.0
+        kernel = polygon_kernel(radius, blades, 0.4) if blades else None
+        spot = blur(light, radius, kernel)
+        places = np.arange(65)
+        assert spot.sum() == pytest.approx(7.0, rel=1e-4)
+        assert (spot.sum(1) @ places / 7, spot.sum(0) @ places / 7) == pytest.approx(
+            (30, 35), abs=0.03
+        )
+
     def test_nothing_at_no_radius(self) -> None:
         light = np.random.default_rng(0).random((9, 9), np.float32)
         assert (blur(light, 0) == light).all()
@@ -104,6 +119,49 @@ class TestBlur:
         rows = stack.at_rows(radii)
         for y, radius in enumerate(radii):
             assert rows[y] == pytest.approx(stack.at(float(radius))[y], abs=1e-6)
+
+    def test_every_pixel_of_a_stack_agrees_with_the_whole_and_the_rows(self) -> None:
+        light = np.random.default_rng(0).random((16, 12, 3), np.float32)
+        stack = BlurStack(light, 8)
+        for radius in (0.0, 0.7, 2.0, 5.3, 8.0, 99.0):
+            everywhere = stack.at_pixels(np.full((16, 12), radius, np.float32))
+            assert everywhere == pytest.approx(stack.at(radius), abs=1e-6)
+        radii = np.linspace(0, 8, 16).astype(np.float32)
+        pixels = stack.at_pixels(np.repeat(radii[:, None], 12, axis=1))
+        assert pixels == pytest.approx(stack.at_rows(radii), abs=1e-6)
+
+    def test_more_radius_leaves_less_contrast(self) -> None:
+        stack = BlurStack(np.random.default_rng(0).random((64, 64), np.float32), 12)
+        contrast = [float(stack.at(radius).std()) for radius in np.linspace(0.5, 12, 24)]
+        assert (np.diff(contrast) < 0).all()
+
+
+class TestPolygonKernel:
+    @pytest.mark.parametrize("blades", [5, 6, 7, 8])
+    @pytest.mark.parametrize("radius", [1.0, 1.8, 4.3, 11.5])
+    def test_sums_to_one_and_is_centred(self, radius: float, blades: int) -> None:
+        for turn in np.linspace(0, np.pi, 13):
+            kernel = polygon_kernel(radius, blades, float(turn))
+            places = np.arange(len(kernel)) - len(kernel) // 2
+            assert len(kernel) % 2 == 1
+            assert kernel.sum() == pytest.approx(1, abs=1e-5)
+            centre = (float(kernel.sum(0) @ places), float(kernel.sum(1) @ places))
+            assert centre == pytest.approx((0, 0), abs=0.025 if radius < 2 else 0.01)
+
+    @pytest.mark.parametrize("blades", [3, 4, 6])
+    def test_covers_the_area_of_the_polygon(self, blades: int) -> None:
+        area = blades / 2 * np.sin(2 * np.pi / blades) * 12.0**2
+        assert 1 / polygon_kernel(12.0, blades, 0.3).max() == pytest.approx(area, rel=0.005)
+
+    def test_turns(self) -> None:
+        square, upright = polygon_kernel(8, 4), polygon_kernel(8, 4, np.pi / 4)
+        assert square[0, 8] > 0 and upright[0, 8] == 0, "a corner, and then an edge, on top"
+
+    def test_many_blades_are_a_disk(self) -> None:
+        assert polygon_kernel(7.0, 60) == pytest.approx(disk_kernel(7.0), abs=3e-4)
+
+    def test_nothing_within_a_pixel(self) -> None:
+        assert polygon_kernel(0.4, 6).tolist() == [[1]]
 
 
 class TestLayers:
@@ -129,7 +187,8 @@ class TestLabel:
     def test_follows_the_circle_of_confusion(self) -> None:
         depth = np.geomspace(0.5, 50, 200).astype(np.float32)[None]
         radius = LENS.coc_radius(depth, 2.0, 480)
-        mask = label([np.ones_like(depth)], [radius], sharp=1.0, blurred=1.5)
+        mask = label([np.ones_like(depth)], [radius])
+        assert (mask == classes(radius)).all()
         assert (mask[radius <= 1.0] == IN_FOCUS).all()
         assert (mask[radius >= 1.5] == BLURRED).all()
         assert (mask[(radius > 1.0) & (radius < 1.5)] == IGNORED).all()
@@ -140,3 +199,24 @@ class TestLabel:
         mask = label([np.ones_like(alpha), alpha], [5.0, 0.0])
         assert (mask[:, :32] == IN_FOCUS).all()
         assert (mask[:, 32:] == BLURRED).all()
+
+    def test_ignores_an_edge_that_bleeds(self) -> None:
+        alpha = blur(half_covered(1.0), 6.0)[:, :, 3]
+        mask = label([np.ones_like(alpha), alpha], [0.0, 6.0])
+        assert (mask[:, :27] == BLURRED).all()
+        assert (mask[:, 28:36] == IGNORED).all()
+        assert (mask[:, 37:] == IN_FOCUS).all()
+
+    def test_ignores_no_edge_between_two_of_a_class(self) -> None:
+        alpha = blur(half_covered(1.0), 6.0)[:, :, 3]
+        assert (label([np.ones_like(alpha), alpha], [3.0, 6.0]) == BLURRED).all()
+        alpha = blur(half_covered(1.0), 2.0)[:, :, 3]
+        assert (label([np.ones_like(alpha), alpha], [0.0, 0.9]) == IN_FOCUS).all()
+
+    def test_what_stands_before_an_edge_hides_it(self) -> None:
+        alpha = blur(half_covered(1.0), 6.0)[:, :, 3]
+        front = np.zeros_like(alpha)
+        front[:, 30:] = 1  # sharp, and its own edge lies where the other one bleeds
+        mask = label([np.ones_like(alpha), alpha, front], [0.0, 6.0, 0.0])
+        assert (mask[:, 30:] == IN_FOCUS).all()
+        assert (mask[:, :26] == BLURRED).all()

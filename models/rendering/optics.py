@@ -19,6 +19,7 @@ Pixels = NDArray[np.uint8]
 Values = NDArray[np.float32]
 
 IN_FOCUS, BLURRED, IGNORED = 0, 1, 2
+SHARP_RADIUS, BLURRED_RADIUS = 1.0, 1.5  # of the circle of confusion, in pixels; ignored between
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,38 @@ def disk_kernel(radius: float) -> Values:
     return np.asarray(kernel / kernel.sum(), np.float32)
 
 
-def blur(light: Values, radius: float) -> Values:
-    """``light`` (float32 H x W or H x W x C) under a disk of ``radius`` pixels; edges continue."""
-    kernel = disk_kernel(radius)
+def polygon_kernel(radius: float, blades: int, turn: float = 0.0) -> Values:
+    """The picture of an aperture with straight blades: a regular polygon in a disk of ``radius`` pixels.
+
+    Args:
+        radius: of the circle through the corners, in pixels.
+        blades: corners, at least 3.
+        turn: angle in radians.
+
+    Returns:
+        float32 K x K with odd K, summing to 1.
+    """
+    half = int(np.ceil(radius))
+    if radius < 0.5:
+        return np.ones((1, 1), np.float32)
+    side = 2 * half + 1
+    oversampling = max(8, int(np.ceil(48 / radius)))  # coarser cells would move a small one aside
+    places = (np.arange(side * oversampling) + 0.5) / oversampling - side / 2
+    inside = np.ones((len(places),) * 2)
+    for edge in turn + (np.arange(blades) + 0.5) * 2 * np.pi / blades:
+        distance = np.add.outer(places * np.sin(edge), places * np.cos(edge))
+        within = radius * np.cos(np.pi / blades) - distance
+        inside *= np.clip(within * oversampling + 0.5, 0, 1)
+    cells = inside.reshape(side, oversampling, side, oversampling).mean((1, 3))
+    return np.asarray(cells / cells.sum(), np.float32)
+
+
+def blur(light: Values, radius: float, kernel: Values | None = None) -> Values:
+    """``light`` (float32 H x W or H x W x C) under a disk of ``radius`` pixels, or under ``kernel``.
+
+    Beyond its edges the picture continues with its last pixels.
+    """
+    kernel = disk_kernel(radius) if kernel is None else kernel
     if kernel.size == 1:
         return light
     return np.asarray(cv2.filter2D(light, -1, kernel, borderType=cv2.BORDER_REPLICATE))
@@ -114,21 +144,24 @@ class BlurStack:
     Args:
         layer: float32 H x W x C, linear light.
         largest: the largest radius that will be asked for, in pixels.
+        factor: from one radius to the next; larger is coarser and faster.
     """
 
-    def __init__(self, layer: Values, largest: float) -> None:
+    def __init__(self, layer: Values, largest: float, factor: float = 1.25) -> None:
         radii = [0.0, 0.5, 1.0, 1.5, 2.0]
         while radii[-1] < largest:
-            radii.append(radii[-1] * 1.25)
+            radii.append(radii[-1] * factor)
         self.radii = np.array(radii)
         self._levels = np.stack([blur(layer, r) for r in radii])
+        self._levels.setflags(write=False)  # `at` hands them out
 
     def at(self, radius: float) -> Values:
-        """The layer under a disk of ``radius`` pixels, float32 H x W x C."""
+        """The layer under a disk of ``radius`` pixels, float32 H x W x C; perhaps read-only."""
         level, part = self._place(np.array(radius))
         if part == 0:
             return np.asarray(self._levels[level])
-        return self._mix(self._levels[level], self._levels[level + 1], np.float32(part))
+        less, more = self._levels[level], self._levels[level + 1]
+        return np.asarray(cv2.addWeighted(less, 1 - float(part), more, float(part), 0))
 
     def at_rows(self, radius: Values) -> Values:
         """A plane that recedes: row ``y`` under a disk of ``radius[y]`` pixels, float32 H x W x C."""
@@ -138,32 +171,57 @@ class BlurStack:
         above = np.minimum(level + 1, len(self.radii) - 1)
         return self._mix(self._levels[level, rows], self._levels[above, rows], weight)
 
+    def at_pixels(self, radius: Values) -> Values:
+        """Every pixel under its own disk: ``radius`` is float32 H x W, the result H x W x C."""
+        level, part = self._place(radius)
+        rows, columns = np.indices(radius.shape, sparse=True)
+        above = np.minimum(level + 1, len(self.radii) - 1)
+        weight = part.astype(np.float32)[:, :, None]
+        less, more = self._levels[level, rows, columns], self._levels[above, rows, columns]
+        return self._mix(less, more, weight)
+
     def _place(self, radius: Values) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         place = np.interp(radius, self.radii, np.arange(len(self.radii)))
         level = np.floor(place).astype(np.intp)
         return level, place - level
 
     @staticmethod
-    def _mix(less: Values, more: Values, part: Values | np.float32) -> Values:
+    def _mix(less: Values, more: Values, part: Values) -> Values:
         return np.asarray(less + part * (more - less), np.float32)
 
 
-def label(
-    coverage: Sequence[Values], radii: Sequence[Values | float], *, sharp: float = 1.0,
-    blurred: float = 1.5,
-) -> Pixels:  # fmt: skip
-    """The true mask of a frame, uint8 H x W: `IN_FOCUS`, `BLURRED`, or `IGNORED` between the two.
+def classes(radius: Values) -> Pixels:
+    """Circles of confusion in pixels, of any shape -> `IN_FOCUS`, `BLURRED` or `IGNORED`, uint8.
 
-    A pixel takes the circle of confusion of the front layer that covers more than half of it.
+    In focus up to `SHARP_RADIUS`, blurred from `BLURRED_RADIUS` on, ignored between the two.
+    """
+    between = np.where(radius <= SHARP_RADIUS, IN_FOCUS, IGNORED)
+    return np.where(radius >= BLURRED_RADIUS, BLURRED, between).astype(np.uint8)
+
+
+def label(coverage: Sequence[Values], radii: Sequence[Values | float]) -> Pixels:
+    """The true mask of a picture, uint8 H x W: the `classes` of what covers more than half of a pixel.
+
+    Within a few pixels of an edge between the two classes, where a blurred edge shows both at once, the
+    mask says `IGNORED`.
 
     Args:
         coverage: alpha of each layer as composed, float32 H x W, back to front; the first covers all.
         radii: circle of confusion of each layer in pixels, a number or an array that fits H x W.
-        sharp: in focus up to this radius.
-        blurred: blurred from this radius on.
     """
-    radius = np.zeros(coverage[0].shape, np.float32)
-    for alpha, layer_radius in zip(coverage, radii, strict=True):
-        radius = np.where(alpha > 0.5, np.asarray(layer_radius, np.float32), radius)
-    between = np.where(radius <= sharp, IN_FOCUS, IGNORED)
-    return np.where(radius >= blurred, BLURRED, between).astype(np.uint8)
+    mask = np.zeros(coverage[0].shape, np.uint8)
+    mixed = np.zeros(coverage[0].shape, np.bool_)
+    for alpha, radius in zip(coverage, radii, strict=True):
+        own = classes(np.asarray(radius, np.float32))
+        both = (alpha > 0.15) & (alpha < 0.85) & (mask != own)
+        mixed = (mixed & (alpha <= 0.9)) | both
+        mask = np.where(alpha > 0.5, own, mask)
+    mask[mixed & _near_both(mask)] = IGNORED
+    return mask
+
+
+def _near_both(mask: Pixels) -> NDArray[np.bool_]:
+    """Where both classes lie within 4 pixels."""
+    square = np.ones((9, 9), np.uint8)
+    near = [cv2.dilate((mask == c).astype(np.uint8), square) for c in (IN_FOCUS, BLURRED)]
+    return np.asarray((near[0] > 0) & (near[1] > 0))

@@ -1,0 +1,106 @@
+"""Coverage masks of things that stand before a camera: fences, stalks, leaves, fingers, blobs.
+
+Each function draws one kind of thing on a square and returns its alpha, float32 in [0, 1] with smooth
+edges. They are what real masks lack: thin and holed foregrounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Values = NDArray[np.float32]
+OVERSAMPLING = 3
+
+Draw = Callable[[NDArray[np.uint8], np.random.Generator], None]
+
+
+def draw_shape(side: int, rng: np.random.Generator, kind: str | None = None) -> Values:
+    """Alpha of a random thing, float32 ``side`` x ``side``; ``kind`` is a key of `SHAPES` or random."""
+    canvas = np.zeros((side * OVERSAMPLING,) * 2, np.uint8)
+    name = kind or str(rng.choice(list(SHAPES)))
+    SHAPES[name](canvas, rng)
+    small = cv2.resize(canvas, (side, side), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.float32) / np.float32(255)
+
+
+def _point(side: int, rng: np.random.Generator, margin: float = 0.0) -> NDArray[np.float64]:
+    return rng.uniform(-margin * side, (1 + margin) * side, 2)
+
+
+def _line(canvas: NDArray[np.uint8], points: NDArray[np.float64], thickness: float) -> None:
+    cv2.polylines(canvas, [np.round(points).astype(np.int32)], False, 255, max(1, round(thickness)))
+
+
+def fence(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
+    """Parallel bars, or two crossing families of them (wire mesh)."""
+    side = len(canvas)
+    spacing, share = rng.uniform(0.05, 0.25) * side, rng.uniform(0.06, 0.5)
+    angle = rng.uniform(0, np.pi)
+    for turn in (0.0, np.pi / 2)[: 1 + int(rng.random() < 0.5)]:
+        along = np.array([np.cos(angle + turn), np.sin(angle + turn)])
+        across = np.array([-along[1], along[0]])
+        for offset in np.arange(-side, side, spacing):
+            middle = side / 2 + across * (offset + rng.uniform(-0.03, 0.03) * spacing)
+            ends = np.stack([middle - along * side, middle + along * side])
+            _line(canvas, ends, spacing * share)
+
+
+def stalks(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
+    """Thin curved lines that rise from the lower edge, like grass or cables."""
+    side = len(canvas)
+    for _ in range(rng.integers(3, 30)):
+        foot, lean, bend = rng.uniform(-0.1, 1.1), rng.uniform(-0.4, 0.4), rng.uniform(-0.4, 0.4)
+        t = np.linspace(0, 1, 24)
+        x = foot + lean * t + bend * t**2
+        y = 1.05 - rng.uniform(0.3, 1.2) * t
+        _line(canvas, np.stack([x, y], 1) * side, rng.uniform(0.004, 0.025) * side)
+
+
+def leaves(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
+    """Ellipses at random angles around a few places."""
+    side = len(canvas)
+    for _ in range(rng.integers(1, 5)):
+        place, spread = _point(side, rng, 0.1), rng.uniform(0.05, 0.3) * side
+        for _ in range(rng.integers(3, 25)):
+            centre = np.round(place + rng.normal(0, spread, 2)).astype(int)
+            length = rng.uniform(0.02, 0.12) * side
+            axes = (round(length), round(length * rng.uniform(0.25, 0.7)))
+            turn = float(rng.uniform(0, 360))
+            cv2.ellipse(canvas, (int(centre[0]), int(centre[1])), axes, turn, 0, 360, 255, -1)
+
+
+def fingers(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
+    """A few thick rounded lines from one edge, like fingers or a pole before the lens."""
+    side = len(canvas)
+    edge = rng.integers(4)
+    for _ in range(rng.integers(1, 5)):
+        start = _point(side, rng)
+        start[edge % 2] = -0.05 * side if edge < 2 else 1.05 * side
+        end = start + (_point(side, rng) - start) * rng.uniform(0.4, 1.1)
+        _line(canvas, np.stack([start, end]), rng.uniform(0.04, 0.16) * side)
+
+
+def blob(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
+    """Smooth noise above a threshold: an irregular outline, sometimes with holes."""
+    cells = int(rng.integers(3, 9))
+    noise = cv2.resize(rng.normal(size=(cells, cells)), canvas.shape, interpolation=cv2.INTER_CUBIC)
+    canvas[noise > np.quantile(noise, rng.uniform(0.4, 0.85))] = 255
+
+
+def polygon(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
+    """A star-shaped outline with straight edges: signs, tables, buildings."""
+    side = len(canvas)
+    angles = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(3, 9)))
+    radius = rng.uniform(0.15, 0.5, len(angles)) * side
+    points = _point(side, rng) + radius[:, None] * np.stack([np.cos(angles), np.sin(angles)], 1)
+    cv2.fillPoly(canvas, [np.round(points).astype(np.int32)], 255)
+
+
+SHAPES: dict[str, Draw] = {
+    "fence": fence, "stalks": stalks, "leaves": leaves, "fingers": fingers, "blob": blob,
+    "polygon": polygon,
+}  # fmt: skip

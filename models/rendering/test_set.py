@@ -1,0 +1,67 @@
+"""A rendered test set, always the same: what networks get wrong, without any photograph.
+
+The kinds are an out-of-focus thing (fence, leaves, fingers, stalks) before a sharp background, wholly
+sharp and wholly blurred pictures, and two layers of which either is in focus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .optics import BLURRED, IN_FOCUS, Pixels
+from .scenes import Scene, SceneMix, Scenes
+from .textures import draw_picture
+
+FOREGROUNDS = ("fence", "leaves", "fingers", "stalks")
+_MIXES = {
+    "sharp": SceneMix(sharp=1, blurred=0, ramp=0),
+    "blurred": SceneMix(sharp=0, blurred=1, ramp=0),
+    "layers": SceneMix(sharp=0, blurred=0, ramp=0),
+}
+KINDS = (*FOREGROUNDS, *_MIXES)
+BOTH, TRIES = 0.03, 20  # of the picture that each class fills, where a kind has both
+PICTURES = 12  # procedural ones that a set is made from
+
+
+def rendered_set(
+    count: int, *, side: int = 320, seed: int = 0, kind: str | None = None,
+    photos: Sequence[Pixels] = (),
+) -> list[Scene]:  # fmt: skip
+    """``count`` scenes of ``side`` x ``side`` pixels; the same arguments give the same scenes.
+
+    Args:
+        count: how many.
+        side: of the pictures, in pixels.
+        seed: another seed, other scenes.
+        kind: one of `KINDS`; by default they take turns.
+        photos: photographs in focus everywhere, BGR uint8, instead of procedural pictures.
+
+    Raises:
+        ValueError: no such kind.
+    """
+    if kind is not None and kind not in KINDS:
+        raise ValueError(f"kind = {kind!r}: one of {', '.join(KINDS)}")
+    material = photos or _pictures(min(PICTURES, count), round(1.5 * side), seed)
+    kinds = [kind or KINDS[index % len(KINDS)] for index in range(count)]
+    return [_scene(name, material, side, (seed, index)) for index, name in enumerate(kinds)]
+
+
+def _pictures(count: int, side: int, seed: int) -> list[Pixels]:
+    rngs = [np.random.default_rng((seed, 1, index)) for index in range(count)]
+    return [draw_picture(side, side, rng) for rng in rngs]
+
+
+def _scene(kind: str, material: Sequence[Pixels], side: int, seed: tuple[int, int]) -> Scene:
+    """The first of some tries that shows both classes, where the kind has both; the best if none does."""
+    scenes = Scenes(material, (), side, _MIXES.get(kind, SceneMix()))
+    tries: list[tuple[float, Scene]] = []
+    for attempt in range(TRIES):
+        rng = np.random.default_rng((*seed, 2, attempt))
+        scene = scenes.foreground(rng, kind) if kind in FOREGROUNDS else scenes.render(rng)
+        share = min(float(np.mean(scene.label == c)) for c in (IN_FOCUS, BLURRED))
+        if kind in ("sharp", "blurred") or share >= BOTH:
+            return scene
+        tries.append((share, scene))
+    return max(tries, key=lambda t: t[0])[1]
