@@ -1,4 +1,4 @@
-"""Five feature taps F1..F5 out of torchvision's classification networks.
+"""Five feature taps F1..F5 out of classification networks: torchvision's, and EfficientNet-Lite.
 
 >>> import torch
 >>> net = make_backbone("mobilenet_v2").eval()
@@ -14,13 +14,19 @@ from typing import Any, NamedTuple
 import torchvision.models as tv
 from torch import Tensor, nn
 
+from .efficientnet_lite import EfficientNetLite, rename_weights
+
 
 class BackboneSpec(NamedTuple):
-    """One torchvision network: how it is built, where it is cut, the channels of its five taps."""
+    """One network: how it is built, where it is cut, the channels of its five taps.
+
+    ``rename`` brings published weights of other names to the network's own.
+    """
 
     build: Callable[[], nn.Module]
     cut: Callable[[Any], list[nn.Module]]
     channels: tuple[int, int, int, int, int]
+    rename: Callable[[Any, Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
 
 
 class Backbone(nn.Module):
@@ -59,6 +65,13 @@ def _build_resnext101_32x4d() -> nn.Module:
     return net
 
 
+def _efficientnet_lite(
+    width: float, depth: float, channels: tuple[int, int, int, int, int]
+) -> BackboneSpec:
+    cut = _cut_features(3, 4, 5, 6, 8)
+    return BackboneSpec(lambda: EfficientNetLite(width, depth), cut, channels, rename_weights)
+
+
 _RESNEXT_CHANNELS = (64, 256, 512, 1024, 2048)
 BACKBONES: dict[str, BackboneSpec] = {
     "resnext50_32x4d": BackboneSpec(tv.resnext50_32x4d, _cut_resnet, _RESNEXT_CHANNELS),
@@ -67,6 +80,8 @@ BACKBONES: dict[str, BackboneSpec] = {
     "mobilenet_v2": BackboneSpec(
         tv.mobilenet_v2, _cut_features(4, 7, 11, 14, 18), (24, 32, 64, 96, 320)
     ),
+    "efficientnet_lite0": _efficientnet_lite(1.0, 1.0, (24, 40, 80, 112, 320)),
+    "efficientnet_lite2": _efficientnet_lite(1.1, 1.2, (24, 48, 88, 120, 352)),
 }
 
 
@@ -75,8 +90,8 @@ def make_backbone(name: str, start: Mapping[str, Tensor] | None = None) -> Backb
 
     Args:
         name: a key of `BACKBONES`.
-        start: a state dict with torchvision's own names; entries behind the last tap (the classifier)
-            are not needed.
+        start: a state dict with the names of torchvision (of its package for EfficientNet-Lite); entries
+            behind the last tap (the classifier) are not needed.
 
     Raises:
         ValueError: the name is unknown, or ``start`` lacks a tensor or has one of another shape.
@@ -87,7 +102,7 @@ def make_backbone(name: str, start: Mapping[str, Tensor] | None = None) -> Backb
     net = spec.build()
     backbone = Backbone(spec.cut(net), spec.channels)
     if start is not None:
-        _load_start(net, backbone, start)
+        _load_start(net, backbone, spec.rename(net, start) if spec.rename else start)
     return backbone
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.resources import as_file, files
@@ -162,6 +164,13 @@ def read_info(path: Path) -> ModelInfo:
         raise CheckpointError(f"{path}: {error}") from error
 
 
+def parameter_count(path: Path) -> int:
+    """Number of learned values in a checkpoint, without reading them; statistics of norms do not count."""
+    with safe_open(path, framework="pt") as file:
+        shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
+    return sum(math.prod(s) for key, s in shapes.items() if "running_" not in key)
+
+
 def load(path: Path) -> tuple[BR2Net, ModelInfo]:
     """The network of a checkpoint in float32 and evaluation mode, on the CPU.
 
@@ -203,6 +212,7 @@ def save(net: BR2Net, info: ModelInfo, path: Path) -> None:
 
     Raises:
         CheckpointError: a weight is not finite in float16.
+        OSError: it cannot be written.
     """
     tensors = {
         key: tensor.detach().to("cpu", torch.float16).contiguous()
@@ -212,6 +222,28 @@ def save(net: BR2Net, info: ModelInfo, path: Path) -> None:
     wrong = [key for key, tensor in tensors.items() if not tensor.isfinite().all()]
     if wrong:
         raise CheckpointError(f"{path}: not written, these are not finite in float16: {wrong[:3]}")
+    write_tensors(tensors, path, {HEADER_KEY: info.to_json()})
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file; the final name appears only when all of it is on the disk.
+
+    Raises:
+        OSError: it cannot be written; an older file of that name is as it was.
+    """
     partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, metadata={HEADER_KEY: info.to_json()})
+    try:
+        save_file(dict(tensors), partial, metadata=dict(metadata))
+    except SafetensorError as error:
+        raise OSError(f"{path}: cannot be written ({error})") from error
+    _sync(partial)
     partial.replace(path)
+    _sync(path.parent)  # the new name is on the disk too
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

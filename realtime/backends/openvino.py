@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from br2focus.models.fast import InferenceNet
 
 # What the exported graph is made from: a change of one of them makes old cache entries unfindable.
-_GRAPH_SOURCES = ("attention.py", "backbones.py", "br2net.py", "fast.py", "rlrm.py")
+_GRAPH_SOURCES = (
+    "attention.py", "backbones.py", "br2net.py", "efficientnet_lite.py", "fast.py", "rlrm.py",
+)  # fmt: skip
 
 
 class OpenVinoBackend:

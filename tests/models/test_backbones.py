@@ -19,12 +19,16 @@ STRIDES = {
     "resnext101_32x4d": (4, 4, 8, 16, 32),
     "vgg16": (2, 4, 8, 16, 32),
     "mobilenet_v2": (4, 8, 16, 16, 32),
+    "efficientnet_lite0": (4, 8, 16, 16, 32),
+    "efficientnet_lite2": (4, 8, 16, 16, 32),
 }
 CHANNELS = {
     "resnext50_32x4d": (64, 256, 512, 1024, 2048),
     "resnext101_32x4d": (64, 256, 512, 1024, 2048),
     "vgg16": (64, 128, 256, 512, 512),
     "mobilenet_v2": (24, 32, 64, 96, 320),
+    "efficientnet_lite0": (24, 40, 80, 112, 320),
+    "efficientnet_lite2": (24, 48, 88, 120, 352),
 }
 
 
@@ -42,7 +46,7 @@ def test_strides_and_channels(name: str) -> None:
 
 def test_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(
-        ValueError, match=r"'alexnet' is not one of resnext50_32x4d, .*mobilenet_v2"
+        ValueError, match=r"'alexnet' is not one of resnext50_32x4d, .*efficientnet_lite2"
     ):
         make_backbone("alexnet")
 
