@@ -48,7 +48,12 @@ class AugmentConfig:
 
 def augment(sample: Sample, config: AugmentConfig, rng: np.random.Generator) -> Sample:
     """A random crop of ``sample``: images crop x crop; pixels outside the picture are not valid."""
-    image, mask, valid = _crop(sample, config, rng)
+    return develop(_crop(sample, config, rng), config, rng)
+
+
+def develop(sample: Sample, config: AugmentConfig, rng: np.random.Generator) -> Sample:
+    """What a camera and a codec do to the whole of ``sample`` alike: flip, colour, noise, JPEG."""
+    image, mask, valid = sample
     if rng.random() < 0.5:
         image, mask, valid = image[:, ::-1], mask[:, ::-1], valid[:, ::-1]
     light = _colour(image.astype(np.float32), config.colour, rng)

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import tomllib
-from dataclasses import field, fields
+from dataclasses import field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from br2focus.models.br2net import BR2NetConfig
 from br2focus.models.checkpoint import InputScale
+from br2focus.models.rendering.scenes import SceneMix
 
 from .augment import AugmentConfig
 
 STRICT = ConfigDict(extra="forbid")
 PositiveRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+# What a run may change on the way: names, words, and how often and at which size it is looked at.
+INCIDENTAL = ("name", "size", "validate_every", "save_every", "data.description")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -41,6 +45,63 @@ class DataConfig:
     names: Path | None = None
     validation: NonNegativeInt = 60
     description: str = ""
+
+
+@dataclass(frozen=True, config=STRICT)
+class ExtraConfig:
+    """Further pairs, mixed in; their labels may be noisy.
+
+    Attributes:
+        images, masks, polarity, ignore, names: as in `DataConfig`.
+        leave_out: list whose first word in each line is a stem that is not used.
+        share: of all training crops.
+        agree: a checkpoint by name or path; pixels whose label it contradicts firmly (P beyond .8 on the
+            other side) are ignored, and so is a pair where it contradicts more than a third.
+    """
+
+    images: Path
+    masks: Path
+    polarity: Literal["blurred", "focused"]
+    share: Share
+    ignore: int | None = None
+    names: Path | None = None
+    leave_out: Path | None = None
+    agree: str | None = None
+
+
+@dataclass(frozen=True, config=STRICT)
+class RenderedConfig:
+    """Scenes made on the fly (`br2focus.models.rendering.scenes`).
+
+    Attributes:
+        share: of all training crops.
+        photos: list of photographs in focus everywhere; the list lies beside the configuration, its
+            lines are relative to the data root.
+        mattes: folder with ``images`` and ``masks`` (255 = the thing), relative to the data root.
+        mix: how often each kind of scene comes.
+    """
+
+    share: Share
+    photos: Path
+    mattes: Path | None = None
+    mix: SceneMix = field(default_factory=SceneMix)
+
+
+@dataclass(frozen=True, config=STRICT)
+class LossConfig:
+    """Weights of what is added to the paper's loss (eleven mean BCE terms, each 1).
+
+    Attributes:
+        iou: soft intersection over union of the fused map, mean over both classes.
+        edge: BCE of the fused map once more, inside a band around the mask's edge.
+        teacher: a checkpoint by name or path whose P is a second, soft mask; None = off.
+        distil: share of the soft mask in the target of every map, 0 to 1.
+    """
+
+    iou: NonNegative = 0.0
+    edge: NonNegative = 0.0
+    teacher: str | None = None
+    distil: Share = 0.5
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -79,7 +140,11 @@ class TrainingConfig:
         ema: decay of the moving average of the weights, 0 = off.
         validate_every, save_every: iterations between validations and between saved states.
         size: long side for validation and the model's default.
-        backbone_start: safetensors with torchvision's names, relative to the data root, or None.
+        backbone_start: safetensors with the published names (see `br2focus.models.backbones`), relative
+            to the data root, or None.
+        start: a checkpoint by name or path of the same network to go on from, or None.
+        extra: further pairs with their share.
+        rendered: rendered scenes with their share, or None.
     """
 
     name: str
@@ -94,9 +159,41 @@ class TrainingConfig:
     save_every: PositiveInt = 250
     size: PositiveInt = 320
     backbone_start: Path | None = None
+    start: str | None = None
+    extra: tuple[ExtraConfig, ...] = ()
+    rendered: RenderedConfig | None = None
+    loss: LossConfig = field(default_factory=LossConfig)
     scale: InputScale = field(default_factory=InputScale)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+
+    def __post_init__(self) -> None:
+        shares = [e.share for e in self.extra] + ([self.rendered.share] if self.rendered else [])
+        if sum(shares) > 1 + 1e-9:
+            raise ValueError(
+                f"the shares of extra and rendered are {sum(shares):g} together, over 1"
+            )
+
+
+def decisive(config: TrainingConfig) -> dict[str, Any]:
+    """Every setting that the weights depend on: dotted keys, values as JSON has them.
+
+    Files count by what they are called here, not by what they hold; the list of photographs by its name
+    alone, since its folder follows from where the program was started.
+    """
+    values = TypeAdapter(TrainingConfig).dump_python(config, mode="json")
+    if config.rendered:
+        values["rendered"]["photos"] = config.rendered.photos.name
+    return {key: value for key, value in _flat(values).items() if key not in INCIDENTAL}
+
+
+def _flat(table: dict[str, Any], before: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        found |= (
+            _flat(value, f"{before}{key}.") if isinstance(value, dict) else {before + key: value}
+        )
+    return found
 
 
 def read_config(path: Path) -> TrainingConfig:
@@ -110,7 +207,8 @@ def read_config(path: Path) -> TrainingConfig:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
         # JSON's strict form knows arrays for tuples and strings for paths, and nothing else is converted.
         text = json.dumps(values, default=str)
-        return TypeAdapter(TrainingConfig).validate_json(text, strict=True)
+        config = TypeAdapter(TrainingConfig).validate_json(text, strict=True)
+        return _beside(config, path)
     except ValidationError as error:
         places = "; ".join(_say(e["loc"], e["type"], e["msg"]) for e in error.errors())
         raise ValueError(f"{path}: {places}") from error
@@ -118,8 +216,16 @@ def read_config(path: Path) -> TrainingConfig:
         raise ValueError(f"{path}: not a TOML file ({error})") from error
 
 
+def _beside(config: TrainingConfig, path: Path) -> TrainingConfig:
+    """The list of photographs lies beside the configuration."""
+    if config.rendered is None:
+        return config
+    photos = path.parent / config.rendered.photos
+    return replace(config, rendered=replace(config.rendered, photos=photos))
+
+
 def _say(place: tuple[int | str, ...], kind: str, message: str) -> str:
-    name = ".".join(map(str, place))
+    name = ".".join(map(str, place)) or "the whole"
     if kind == "unexpected_keyword_argument":
         return f"{name}: unknown key, the known ones are {', '.join(_keys_beside(place))}"
     return f"{name}: {message}"
@@ -129,5 +235,7 @@ def _keys_beside(place: tuple[int | str, ...]) -> list[str]:
     """Names of the settings in the table that ``place`` lies in."""
     table: Any = TrainingConfig
     for part in place[:-1]:
-        table = get_type_hints(table)[str(part)]
+        if isinstance(part, str):  # a number counts the tables of one name
+            annotation = get_type_hints(table)[part]  # Table, Table | None or tuple[Table, ...]
+            table = next(t for t in (annotation, *get_args(annotation)) if is_dataclass(t))
     return [f.name for f in fields(table)]

@@ -6,7 +6,9 @@ same pictures as one that was never stopped.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -15,9 +17,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from br2focus.models.checkpoint import InputScale
-from br2focus.models.evaluation.masks import MaskedFolder, Pair, Sample
+from br2focus.models.evaluation.masks import Sample
+from br2focus.models.rendering.optics import BLURRED, IGNORED
+from br2focus.models.rendering.scenes import Scene, Scenes
 
-from .augment import AugmentConfig, augment
+from .augment import AugmentConfig, augment, develop
 
 
 class Batch(NamedTuple):
@@ -28,6 +32,16 @@ class Batch(NamedTuple):
     valid: Tensor
 
 
+class Share(NamedTuple):
+    """Which part of every batch this process trains on."""
+
+    rank: int = 0
+    processes: int = 1
+
+
+ALL = Share()
+
+
 def normalise(image: np.ndarray, scale: InputScale) -> Tensor:
     """uint8 BGR H x W x 3 -> float32 RGB 3 x H x W at the network's scale."""
     rgb = torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1])).permute(2, 0, 1).float() / 255
@@ -35,26 +49,69 @@ def normalise(image: np.ndarray, scale: InputScale) -> Tensor:
     return (rgb - mean) / std
 
 
+@dataclass(frozen=True)
+class Material:
+    """What the training crops are made from.
+
+    Attributes:
+        samples: the training pairs.
+        extras: further pairs, each list with its share of all crops.
+        scenes: rendered scenes with their share, or None.
+    """
+
+    samples: Sequence[Sample]
+    extras: Sequence[tuple[float, Sequence[Sample]]] = ()
+    scenes: tuple[float, Scenes] | None = None
+
+
 class TrainingSet(Dataset[Batch]):
     """Item ``i`` is the ``i``-th training crop of the run; each epoch is a new permutation."""
 
     def __init__(
-        self, folder: MaskedFolder, pairs: Sequence[Pair], config: AugmentConfig,
-        scale: InputScale, seed: int,
-    ) -> None:  # fmt: skip
-        self.samples: list[Sample] = [folder.read(pair) for pair in pairs]
-        self.config, self.scale, self.seed = config, scale, seed
+        self, material: Material, config: AugmentConfig, scale: InputScale, seed: int
+    ) -> None:
+        self.material, self.config, self.scale, self.seed = material, config, scale, seed
 
     def __getitem__(self, index: int) -> Batch:
-        epoch, place = divmod(index, len(self.samples))
-        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.samples))
-        rng = np.random.default_rng((self.seed, epoch, place))
-        sample = augment(self.samples[order[place]], self.config, rng)
+        sample = self._sample(index, np.random.default_rng((self.seed, 1, index)))
         mask, valid = (torch.from_numpy(np.ascontiguousarray(m))[None].float() for m in sample[1:])
         return Batch(normalise(sample.image, self.scale), mask, valid)
 
+    def _sample(self, index: int, rng: np.random.Generator) -> Sample:
+        draw, material = rng.random(), self.material
+        for share, samples in material.extras:
+            if draw < share:
+                return augment(samples[int(rng.integers(len(samples)))], self.config, rng)
+            draw -= share
+        if material.scenes and draw < material.scenes[0]:
+            return develop(_labelled(material.scenes[1].render(rng)), self.config, rng)
+        epoch, place = divmod(index, len(material.samples))
+        order = np.random.default_rng((self.seed, 0, epoch)).permutation(len(material.samples))
+        return augment(material.samples[order[place]], self.config, rng)
 
-def batches(data: TrainingSet, size: int, first: int, last: int) -> Iterator[Batch]:
-    """Batches ``first`` to ``last - 1`` of the run, made ahead in one worker process."""
-    sampler = range(first * size, last * size)
-    return iter(DataLoader(data, size, sampler=sampler, num_workers=1, prefetch_factor=4))
+
+def _labelled(scene: Scene) -> Sample:
+    return Sample(scene.image, scene.label == BLURRED, scene.label != IGNORED)
+
+
+def batches(
+    data: TrainingSet, size: int, first: int, last: int, share: Share = ALL
+) -> Iterator[Batch]:
+    """Batches ``first`` to ``last - 1`` of the run, made ahead in one worker process.
+
+    With several processes each gets its part of every batch, so that together they see the same crops.
+    """
+    own = size // share.processes
+    sampler = [
+        batch * size + share.rank * own + i for batch in range(first, last) for i in range(own)
+    ]
+    return iter(
+        DataLoader(
+            data, own, sampler=sampler, num_workers=1, prefetch_factor=4, worker_init_fn=_set_apart
+        )
+    )
+
+
+def _set_apart(worker: int) -> None:
+    # Ctrl-C and torchrun signal the whole group of processes: the trainer answers, and ends its worker.
+    os.setpgrp()

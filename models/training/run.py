@@ -1,4 +1,4 @@
-"""The training loop: eleven side losses, moving average, validation, exact resume."""
+"""The training loop: one or several processes, moving average, validation, exact resume."""
 
 from __future__ import annotations
 
@@ -9,37 +9,27 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from br2focus.models import checkpoint
-from br2focus.models.br2net import BR2Net, Maps
+from br2focus.models.br2net import BR2Net
 from br2focus.models.checkpoint import ModelInfo
-from br2focus.models.evaluation.masks import MaskedFolder, Pair
-from br2focus.models.evaluation.metrics import measure, summarise
-from br2focus.models.fast import network_size
+from br2focus.models.errors import CheckpointError
 
-from .config import DataConfig, OptimiserConfig, TrainingConfig
-from .data import Batch, TrainingSet, batches, normalise
-from .start import calibrate_batchnorm
+from .config import OptimiserConfig, TrainingConfig, decisive
+from .data import ALL, Batch, Share, TrainingSet, batches
+from .depthwise import use_float_gradients
+from .distributed import from_first, mean_over_processes
+from .losses import total_loss
+from .material import read_material, split
+from .start import calibrate_batchnorm, start_network
 from .state import load_state, save_state
+from .teacher import Teacher
+from .validate import validate
 
 Event = dict[str, Any]
-
-
-def side_loss(maps: Maps, mask: Tensor, valid: Tensor) -> Tensor:
-    """Sum over the eleven maps of the mean BCE with logits over valid pixels (the paper's loss)."""
-    total = valid.sum().clamp(min=1)
-    losses = [
-        (F.binary_cross_entropy_with_logits(m.float(), mask, reduction="none") * valid).sum()
-        for m in maps.all()
-    ]
-    return torch.stack(losses).sum() / total
 
 
 def learning_rate(config: OptimiserConfig, iteration: int, iterations: int) -> float:
@@ -69,50 +59,6 @@ def make_optimiser(net: BR2Net, config: OptimiserConfig) -> torch.optim.Optimize
     return torch.optim.AdamW(listed)
 
 
-def split(data: DataConfig, root: Path) -> tuple[MaskedFolder, list[Pair], list[Pair]]:
-    """The folder, its training pairs and its validation pairs (every n-th name, the same every run).
-
-    Raises:
-        FileNotFoundError: the folders do not hold what the configuration names.
-        ValueError: holding back the validation pairs would leave none to train on.
-    """
-    names = root / data.names if data.names else None
-    folder = MaskedFolder(root / data.images, root / data.masks, data.polarity, data.ignore, names)
-    pairs = folder.pairs()
-    if data.validation >= len(pairs):
-        raise ValueError(
-            f"data.validation = {data.validation} of {len(pairs)} pairs leaves none to train on"
-        )
-    step = len(pairs) // data.validation if data.validation else len(pairs) + 1
-    held = set(range(step - 1, step * data.validation, step)) if data.validation else set()
-    train = [p for i, p in enumerate(pairs) if i not in held]
-    return folder, train, [pairs[i] for i in sorted(held)]
-
-
-@torch.inference_mode()
-def predict(net: BR2Net, image: NDArray[np.uint8], info: ModelInfo) -> NDArray[np.float32]:
-    """P(blurred) of one BGR image at its own size; the reference for every faster engine."""
-    height, width = image.shape[:2]
-    size = network_size((width, height), info.size)
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    device = next(net.parameters()).device
-    logits = net(normalise(small, info.scale)[None].to(device)).fused
-    p = torch.sigmoid(logits)[0, 0].float().cpu().numpy()
-    return np.clip(cv2.resize(p, (width, height), interpolation=cv2.INTER_LINEAR), 0, 1)
-
-
-def validate(
-    net: BR2Net, info: ModelInfo, folder: MaskedFolder, pairs: list[Pair]
-) -> dict[str, float | None]:
-    """The figures of `br2focus.models.evaluation.metrics.summarise` over ``pairs``."""
-    net.eval()
-    scores = []
-    for pair in pairs:
-        sample = folder.read(pair)
-        scores.append(measure(predict(net, sample.image, info), sample.mask, sample.valid))
-    return summarise(scores)
-
-
 class Trainer:
     """One training run in a folder: ``state.safetensors``, ``log.jsonl``, and the finished model.
 
@@ -121,31 +67,52 @@ class Trainer:
         root: the data root that the configuration's paths are relative to.
         out: the run's folder; a state in it is resumed.
         device: where to train, such as "cpu" or "cuda".
+        share: this process's part of every batch where several train together, as
+            `br2focus.models.training.distributed.joined` gives it. The first one validates and writes;
+            all see the same ``root`` and ``out``.
+
+    Raises:
+        OSError, ValueError: the material or the start cannot be used (see `read_material`,
+            `start_network`), or a batch cannot be divided.
+        CheckpointError: the state in ``out`` is damaged, or that of another run.
+        RuntimeError: there is no such device.
     """
 
-    def __init__(self, config: TrainingConfig, root: Path, out: Path, device: str = "cpu") -> None:
-        self.config, self.out, self.device = config, out, torch.device(device)
+    def __init__(
+        self, config: TrainingConfig, root: Path, out: Path, device: str = "cpu", share: Share = ALL
+    ) -> None:
+        if config.batch % share.processes:
+            raise ValueError(
+                f"batch = {config.batch} cannot be divided among {share.processes} processes"
+            )
+        self.config, self.out, self.device, self.share = config, out, torch.device(device), share
         self.folder, self.train_pairs, self.held_pairs = split(config.data, root)
         self.info = ModelInfo(
             name=config.name, config=config.network, scale=config.scale, size=config.size,
             data=config.data.description,
         )  # fmt: skip
-        data = config.augment, config.scale, config.seed
-        self.data = TrainingSet(self.folder, self.train_pairs, *data)
+        material = read_material(config, root, self.train_pairs, self.folder)
+        self.data = TrainingSet(material, config.augment, config.scale, config.seed)
         torch.manual_seed(config.seed)
-        start = load_file(root / config.backbone_start) if config.backbone_start else None
-        self.net = BR2Net(config.network, start)
+        self.net = start_network(config, root)
         self.out.mkdir(parents=True, exist_ok=True)
         self.state_path = out / "state.safetensors"
-        if start is not None and not self.state_path.exists():
+        if config.backbone_start and not config.start and not self.state_path.exists():
             some = (b.image for b in batches(self.data, config.batch, 0, 8))
             calibrate_batchnorm(self.net.backbone, some)
+        use_float_gradients(self.net)
         self.net.to(self.device).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.net).requires_grad_(False).eval()
         self.optimiser = make_optimiser(self.net, config.optimiser)
         self.iteration = 0
         if self.state_path.exists():
-            self.iteration = load_state(self.state_path, self._nets(), self.optimiser)
+            nets = self._nets()
+            self.iteration = load_state(self.state_path, nets, self.optimiser, decisive(config))
+        if from_first(self.iteration, self.device) != self.iteration:
+            raise CheckpointError(f"{self.state_path}: not the state that the first process sees")
+        self.model = self.net if share.processes == 1 else DistributedDataParallel(self.net)
+        loss = config.loss
+        self.teacher = Teacher(loss.teacher, config.scale, self.device) if loss.teacher else None
 
     def _nets(self) -> dict[str, nn.Module]:
         return {"net": self.net, "average": self.average}
@@ -154,30 +121,47 @@ class Trainer:
         """Train to the end and save the averaged network.
 
         Args:
-            report: gets every log event; True stops the run, whose state is then saved.
+            report: gets every log event, in the first process alone; True stops the run in every
+                process, and its state is then saved.
 
         Returns:
-            The path of the finished checkpoint, or None when stopped before the end.
+            The path of the finished checkpoint, or None when stopped before the end, and in every
+            process but the first.
+
+        Raises:
+            FloatingPointError: the loss is not finite.
+            OSError: the log, the state or the checkpoint cannot be written.
+            RuntimeError: the worker, the device or another process failed.
         """
-        config = self.config
-        for batch in batches(self.data, config.batch, self.iteration, config.iterations):
+        config, first = self.config, self.share.rank == 0
+        for batch in batches(
+            self.data, config.batch, self.iteration, config.iterations, self.share
+        ):
             event: Event = {"iteration": self.iteration + 1, "loss": self.step(batch)}
             self.iteration += 1
-            last = self.iteration == config.iterations
-            if self.held_pairs and (last or self.iteration % config.validate_every == 0):
-                event |= {"validation": self.validate()}
-            self._log(event)  # before the state: a kill between them repeats the event
-            stop = report(event) and not last
-            if stop or last or self.iteration % config.save_every == 0:
-                save_state(self.state_path, self.iteration, self._nets(), self.optimiser)
-            if stop:
+            stop = self._account(event, report) if first else False
+            if from_first(stop, self.device):  # the others wait here while the first validates
                 return None
+        if not first:
+            return None
         path = self.out / f"{config.name}.safetensors"
         checkpoint.save(self.average, self.info, path)
         return path
 
+    def _account(self, event: Event, report: Callable[[Event], bool | None]) -> bool:
+        """Validate, log, report and save where it is time to; True when ``report`` stops the run."""
+        config, last = self.config, self.iteration == self.config.iterations
+        if self.held_pairs and (last or self.iteration % config.validate_every == 0):
+            event |= {"validation": self.validate()}
+        self._log(event)  # before the state: a kill between them repeats the event
+        stop = bool(report(event)) and not last
+        if stop or last or self.iteration % config.save_every == 0:
+            settings = decisive(config)
+            save_state(self.state_path, self.iteration, self._nets(), self.optimiser, settings)
+        return stop
+
     def step(self, batch: Batch) -> float:
-        """One iteration of the optimiser; returns its loss.
+        """One iteration of the optimiser on this process's part of a batch; returns the loss of all parts.
 
         Raises:
             FloatingPointError: the loss is not finite; the weights are still those from before.
@@ -187,10 +171,13 @@ class Trainer:
             group["lr"] = group["peak_lr"] * factor
         self.net.train()
         image = batch.image.to(self.device, memory_format=torch.channels_last)
+        target, valid = batch.mask.to(self.device), batch.valid.to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16()):
-            maps = self.net(image)
-        loss = side_loss(maps, batch.mask.to(self.device), batch.valid.to(self.device))
-        value = float(loss.detach())
+            maps = self.model(image)
+            if self.teacher:
+                target = torch.lerp(target, self.teacher(image), self.config.loss.distil)
+        loss = total_loss(self.config.loss, maps, target, valid)
+        value = float(mean_over_processes(loss.detach()))
         if not math.isfinite(value):
             raise FloatingPointError(
                 f"the loss is {value} at iteration {self.iteration + 1}: lower the learning rate"

@@ -1,11 +1,51 @@
-"""Starting a network from backbone weights of torchvision's naming."""
+"""Starting a network: from backbone weights of published names, or from a trained network."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from br2focus.models import checkpoint
+from br2focus.models.br2net import BR2Net
+from br2focus.models.evaluation.masks import UnreadableError
+
+from .config import TrainingConfig
+
+
+def start_network(config: TrainingConfig, root: Path) -> BR2Net:
+    """The network before its first iteration: random, with a trained backbone, or a trained network.
+
+    Raises:
+        OSError: a file is missing.
+        UnreadableError: the file of weights is damaged, or holds something else.
+        CheckpointError: ``start`` is missing or damaged.
+        ValueError: the weights are those of another backbone or network.
+    """
+    if config.start:
+        net, info = checkpoint.load(checkpoint.find(config.start)[0])
+        if (info.config, info.scale) != (config.network, config.scale):
+            raise ValueError(f"start = {config.start!r}: another network, or another input scale")
+        return net
+    weights = read_weights(root / config.backbone_start) if config.backbone_start else None
+    return BR2Net(config.network, weights)
+
+
+def read_weights(path: Path) -> Mapping[str, Tensor]:
+    """Tensors by name out of a safetensors file.
+
+    Raises:
+        OSError: there is no such file.
+        UnreadableError: the file is damaged, or of another kind.
+    """
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise UnreadableError(f"{path}: not a safetensors file ({error})") from error
 
 
 @torch.no_grad()

@@ -1,11 +1,13 @@
-"""``br2focus train``: a network from a configuration."""
+"""``br2focus train``: a network from a configuration, in one process or in those of torchrun."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,8 +21,13 @@ from br2focus.realtime.errors import (
     SourceError,
 )
 
+from .exits import Exit
 from .options import report_options
 from .progress import Progress, StopSignals
+
+if TYPE_CHECKING:
+    from br2focus.models.training.data import Share
+    from br2focus.models.training.run import Event, Trainer
 
 
 @click.command(
@@ -47,51 +54,110 @@ def command(
 
     The run's folder gets log.jsonl, loss.png, state.safetensors and at the end NAME.safetensors, which
     --model takes.
+
+    On several GPUs: torchrun --nproc-per-node 2 -m br2focus.plugins.cli train CONFIG --device cuda ...
+    Each process trains on its part of every batch.
     """
     try:
         settings = read_config(config)
     except (ValueError, OSError) as error:
-        raise SettingsError(str(error)) from error
-    folder = out or Path("runs") / settings.name
-    with StopSignals() as signals:
-        path = _train(settings, data, folder, device, stop=lambda: signals.code is not None)
+        raise SettingsError(_say(error)) from error
+    with _trainer(settings, data, out or Path("runs") / settings.name, device) as trainer:
+        if trainer.share.rank:
+            with _deaf():
+                _train(trainer, lambda event: None)
+            return Exit.DONE
+        with StopSignals() as signals, Progress(settings.name, "iteration") as progress:
+            path = _train(trainer, _reporter(trainer, progress, signals))
     if signals.code is not None:
         return signals.code
     if as_json:
         click.echo(json.dumps({"model": str(path), "iterations": settings.iterations}))
     else:
         click.echo(f"{path}: trained for {settings.iterations} iterations")
-    return 0
+    return Exit.DONE
 
 
-def _train(
-    settings: TrainingConfig, data: Path, folder: Path, device: str, *, stop: Callable[[], bool]
-) -> Path | None:
-    from br2focus.models.training.plots import plot_losses
-    from br2focus.models.training.run import Trainer, read_log
+@contextmanager
+def _trainer(settings: TrainingConfig, data: Path, folder: Path, device: str) -> Iterator[Trainer]:
+    """The run, ready to go on, among the processes that torchrun started."""
+    from br2focus.models.training.distributed import joined
 
-    log = folder / "log.jsonl"
     try:
-        trainer = Trainer(settings, data, folder, device)
+        folder.mkdir(parents=True, exist_ok=True)  # before minutes of reading
+    except OSError as error:
+        raise SinkError(_say(error)) from error
+    with ExitStack() as stack:
+        try:
+            share, place = stack.enter_context(joined(device))
+        except ValueError as error:
+            raise SettingsError(_say(error)) from error
+        except RuntimeError as error:  # no such device
+            raise ComputeError(_say(error)) from error
+        if settings.batch % share.processes:
+            text = f"batch = {settings.batch} cannot be divided among {share.processes} processes"
+            raise SettingsError(text)
+        yield _prepare(settings, data, folder, place, share)
+
+
+def _prepare(
+    settings: TrainingConfig, data: Path, folder: Path, device: str, share: Share
+) -> Trainer:
+    from br2focus.models.training.run import Trainer
+
+    try:
+        return Trainer(settings, data, folder, device, share)
     except (FolderError, UnreadableError) as error:
-        raise SourceError(str(error)) from error
+        raise SourceError(_say(error)) from error
     except FocusError:
         raise
-    except (OSError, ValueError) as error:
-        raise SourceError(str(error)) from error
-    except RuntimeError as error:  # no such device
-        raise ComputeError(str(error)) from error
-    with Progress(settings.name, "iteration") as progress:
+    except (OSError, ImportError, ValueError) as error:
+        raise SourceError(_say(error)) from error
+    except RuntimeError as error:  # no such device, no memory
+        raise ComputeError(_say(error)) from error
 
-        def report(event: dict[str, Any]) -> bool:
-            progress(event["iteration"], settings.iterations, f"loss {event['loss']:.3f}")
-            if "validation" in event:
-                plot_losses({settings.name: list(read_log(log))}, folder / "loss.png")
-            return stop()
 
-        try:
-            return trainer.run(report)
-        except (FloatingPointError, RuntimeError) as error:
-            raise ComputeError(f"{settings.name}: {error}") from error
-        except OSError as error:
-            raise SinkError(f"{folder}: {error.strerror or error}") from error
+def _train(trainer: Trainer, report: Callable[[Event], bool | None]) -> Path | None:
+    try:
+        return trainer.run(report)
+    except FocusError:
+        raise
+    except (FloatingPointError, RuntimeError) as error:
+        raise ComputeError(f"{trainer.config.name}: {error}") from error
+    except OSError as error:
+        raise SinkError(_say(error)) from error
+
+
+def _reporter(
+    trainer: Trainer, progress: Progress, signals: StopSignals
+) -> Callable[[Event], bool | None]:
+    """What follows every iteration: progress, the curves, and whether to stop."""
+    from br2focus.models.training.plots import plot_losses
+    from br2focus.models.training.run import read_log
+
+    name, out = trainer.config.name, trainer.out
+
+    def report(event: Event) -> bool:
+        progress(event["iteration"], trainer.config.iterations, f"loss {event['loss']:.3f}")
+        if "validation" in event:
+            plot_losses({name: list(read_log(out / "log.jsonl"))}, out / "loss.png")
+        return signals.code is not None
+
+    return report
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Leave Ctrl-C and SIGTERM to the first process, which stops all: torchrun sends them to each."""
+    before = {n: signal.signal(n, signal.SIG_IGN) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

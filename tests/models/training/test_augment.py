@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from br2focus.models.evaluation.masks import Sample
-from br2focus.models.training.augment import AugmentConfig, augment
+from br2focus.models.training.augment import AugmentConfig, augment, develop
 
 PLAIN = AugmentConfig(crop=48, scale=(1.0, 1.0), rotation=0.0, colour=0.0, noise=0.0, jpeg=100)
 SEEDS = range(24)
@@ -131,3 +131,22 @@ def test_the_same_generator_gives_the_same_crop() -> None:
     one, other, third = (augment(labelled_by_colour(), config, rng(s)) for s in (5, 5, 6))
     assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
     assert not np.array_equal(one.image, third.image)
+
+
+def test_developing_keeps_the_whole_picture() -> None:
+    before, mirrored = coordinates(48, 60), 0
+    for seed in SEEDS:
+        plain = develop(before, PLAIN, rng(seed))
+        flipped = not np.array_equal(plain.image, before.image)
+        parts = [part[:, ::-1] for part in plain] if flipped else plain
+        assert all(np.array_equal(a, b) for a, b in zip(parts, before, strict=True))
+        mirrored += flipped
+    assert 6 <= mirrored <= 18
+
+
+def test_developing_changes_pixels_but_no_label() -> None:
+    config, before = replace(PLAIN, colour=0.3, noise=9.0, jpeg=30), labelled_by_colour()
+    for seed in SEEDS:
+        plain, after = develop(before, PLAIN, rng(seed)), develop(before, config, rng(seed))
+        assert np.array_equal(plain.mask, after.mask) and np.array_equal(plain.valid, after.valid)
+        assert not np.array_equal(plain.image, after.image)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from br2focus.models.training.augment import AugmentConfig
-from br2focus.models.training.config import TrainingConfig, read_config
+from br2focus.models.training.config import TrainingConfig, decisive, read_config
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 
@@ -39,6 +41,8 @@ def changed(config_path: Path, old: str, new: str) -> Path:
     return config_path
 
 
+EXTRA = '[[extra]]\nimages = "i"\nmasks = "m"\npolarity = "blurred"\n'
+RENDERED = '[rendered]\nphotos = "p.txt"\n'
 MISTAKES = [
     ("batch = 2", "bach = 2", "bach: unknown key, the known ones are name, data, network"),
     ("ignore = 128", "ignor = 128", "data.ignor: unknown key, .* images, masks, polarity"),
@@ -65,6 +69,27 @@ MISTAKES = [
     ("warmup = 2", "lr = nan", "optimiser.lr: "),
     ("warmup = 2", 'kind = "adam"', "optimiser.kind: "),
     ('name = "tiny"', "", "name: Field required"),
+    ("[augment]", EXTRA + "imges = 1\n[augment]", "extra.0.imges: unknown key, .* images, masks"),
+    ("[augment]", EXTRA + "share = 2\n[augment]", "extra.0.share: .* 1"),
+    ("[augment]", EXTRA + EXTRA + "ignor = 1\n[augment]", "extra.1.ignor: unknown key, .* share"),
+    (
+        "[augment]",
+        RENDERED + "photo = 1\n[augment]",
+        "rendered.photo: unknown key, .* photos, mattes",
+    ),
+    (
+        "[augment]",
+        RENDERED + "mix.sharpp = 1\n[augment]",
+        "rendered.mix.sharpp: unknown key, the known ones are sharp, blurred",
+    ),
+    (
+        "[augment]",
+        EXTRA + "share = 0.7\n" + RENDERED + "share = 0.4\n[augment]",
+        "the whole: .*1.1",
+    ),
+    ("[augment]", "[loss]\niuo = 1\n[augment]", "loss.iuo: unknown key, .* iou, edge, teacher"),
+    ("[augment]", "[loss]\niou = -1.0\n[augment]", "loss.iou: "),
+    ("[augment]", "[loss]\ndistil = 1.5\n[augment]", "loss.distil: "),
     ("[optimiser]", "[optimiser", "not a TOML file"),
 ]
 
@@ -94,3 +119,74 @@ def test_nothing_given_is_nothing_lost(config: TrainingConfig) -> None:
     assert (config.network.width, config.network.reduce, config.network.h2l_tap) == (8, 8, 2)
     assert (config.augment.crop, config.augment.rotation) == (64, 5.0)
     assert (config.data.images, config.data.ignore) == (Path("images"), 128)
+
+
+# What a run depends on.
+
+
+def test_standard_is_read_whole() -> None:
+    config = read_config(CONFIGS / "standard.toml")
+    (extra,) = config.extra
+    assert (extra.share, extra.agree) == (0.15, "lite") and extra.leave_out is not None
+    assert config.rendered is not None
+    assert config.rendered.photos == CONFIGS / "sharp_photos.txt" and config.rendered.share == 0.25
+    assert (config.loss.iou, config.loss.edge, config.loss.teacher) == (0.5, 0.0, None)
+    assert config.backbone_start == Path("weights/efficientnet_lite2.safetensors")
+
+
+def test_what_decides_is_flat_and_in_json() -> None:
+    settings = decisive(read_config(CONFIGS / "standard.toml"))
+    assert json.loads(json.dumps(settings)) == settings
+    assert settings["network.backbone"] == "efficientnet_lite2"
+    assert settings["rendered.photos"] == "sharp_photos.txt"
+    assert settings["rendered.mix.radius"] == 0.04
+    assert settings["extra"][0]["agree"] == "lite"
+
+
+def test_where_the_program_is_started_does_not_decide(
+    config_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config_path.write_text(config_path.read_text() + RENDERED + "share = 0.5\n")
+    there = read_config(config_path)
+    monkeypatch.chdir(config_path.parent)
+    here = read_config(Path(config_path.name))
+    assert here != there
+    assert decisive(here) == decisive(there)
+
+
+def test_what_is_incidental_does_not_decide(config: TrainingConfig) -> None:
+    data = replace(config.data, description="other words")
+    other = replace(config, name="b", size=96, validate_every=1, save_every=1, data=data)
+    assert decisive(other) == decisive(config)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"batch": 4},
+        {"seed": 1},
+        {"iterations": 13},
+        {"bf16": False},
+        {"ema": 0.5},
+        {"start": "lite"},
+    ],
+    ids=str,
+)
+def test_what_decides(config: TrainingConfig, change: dict[str, object]) -> None:
+    (key,) = change
+    before, after = decisive(config), decisive(replace(config, **change))  # type: ignore[arg-type]
+    assert [k for k in before if before[k] != after[k]] == [key]
+
+
+def test_tables_decide(config: TrainingConfig) -> None:
+    changes = {
+        "data.validation": replace(config, data=replace(config.data, validation=3)),
+        "network.width": replace(config, network=replace(config.network, width=9)),
+        "augment.crop": replace(config, augment=replace(config.augment, crop=65)),
+        "optimiser.lr": replace(config, optimiser=replace(config.optimiser, lr=0.5)),
+        "loss.iou": replace(config, loss=replace(config.loss, iou=0.5)),
+    }
+    before = decisive(config)
+    for key, other in changes.items():
+        after = decisive(other)
+        assert [k for k in before if before[k] != after[k]] == [key]

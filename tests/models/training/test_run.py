@@ -1,4 +1,4 @@
-"""The training loop: its loss, its schedule, its average, and going on exactly after a kill."""
+"""The training loop: its schedule, its average, and going on exactly after a kill."""
 
 from __future__ import annotations
 
@@ -17,73 +17,19 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from br2focus.models import checkpoint
-from br2focus.models.br2net import BR2Net, Maps
+from br2focus.models.br2net import BR2Net
+from br2focus.models.checkpoint import ModelInfo
 from br2focus.models.errors import CheckpointError
 from br2focus.models.training.config import OptimiserConfig, TrainingConfig, read_config
-from br2focus.models.training.data import Batch
+from br2focus.models.training.data import Batch, Share
 from br2focus.models.training.run import (
     Event,
     Trainer,
     learning_rate,
     make_optimiser,
-    predict,
     read_log,
-    side_loss,
-    split,
 )
-
-# The loss.
-
-
-def some_maps(scale: float = 3.0) -> Maps:
-    torch.manual_seed(4)
-    eleven = [scale * torch.randn(2, 1, 9, 7) for _ in range(11)]
-    return Maps(eleven[:5], eleven[5:10], eleven[10])
-
-
-def labels() -> tuple[Tensor, Tensor]:
-    torch.manual_seed(5)
-    return (torch.rand(2, 1, 9, 7) < 0.5).float(), (torch.rand(2, 1, 9, 7) < 0.7).float()
-
-
-def test_the_loss_is_the_sum_of_eleven_plain_means() -> None:
-    mask, _ = labels()
-    expected = 0.0
-    for logits in some_maps().all():
-        p = 1 / (1 + np.exp(-logits.double().numpy()))
-        g = mask.double().numpy()
-        expected += float(-(g * np.log(p) + (1 - g) * np.log(1 - p)).mean())
-    assert float(side_loss(some_maps(), mask, torch.ones_like(mask))) == pytest.approx(expected)
-
-
-def test_ignored_pixels_contribute_nothing() -> None:
-    mask, valid = labels()
-    maps = some_maps()
-    for m in maps.all():
-        m.requires_grad_()
-    loss = side_loss(maps, mask, valid)
-    loss.backward()
-    for m in maps.all():
-        assert m.grad is not None
-        assert not m.grad[valid == 0].any()
-        assert m.grad[valid == 1].all()
-    flipped = torch.where(valid == 1, mask, 1 - mask)
-    with torch.no_grad():
-        moved = Maps(*[[m + 50 * (1 - valid) for m in part] for part in maps[:2]], maps.fused)
-        assert float(side_loss(moved, flipped, valid)) == pytest.approx(float(loss))
-
-
-def test_the_loss_is_a_mean_over_valid_pixels() -> None:
-    mask, valid = labels()
-    few = torch.zeros_like(valid)
-    few[0, 0, 0, 0] = 1
-    nothing = Maps(
-        [torch.zeros_like(mask)] * 5, [torch.zeros_like(mask)] * 5, torch.zeros_like(mask)
-    )
-    for chosen in (valid, few):
-        assert float(side_loss(nothing, mask, chosen)) == pytest.approx(11 * np.log(2))
-    assert float(side_loss(some_maps(), mask, torch.zeros_like(mask))) == 0
-
+from br2focus.models.training.validate import predict
 
 # The schedule and the optimiser.
 
@@ -117,20 +63,6 @@ def test_groups_of_the_paper(config: TrainingConfig) -> None:
         assert group["weight_decay"] == (0.0 if vector else 5e-4), name
         assert group["momentum"] == 0.9
     assert not found
-
-
-def test_held_pairs_are_spread_and_disjoint(config: TrainingConfig, root: Path) -> None:
-    _, train, held = split(config.data, root)
-    assert [p.image.stem for p in held] == ["4", "9"]
-    assert len(train) == 8 and not set(train) & set(held)
-    assert split(config.data, root)[1:] == (train, held)
-    assert split(replace(config.data, validation=0), root)[2] == []
-
-
-@pytest.mark.parametrize("count", [10, 11])
-def test_holding_back_everything_is_refused(config: TrainingConfig, root: Path, count: int) -> None:
-    with pytest.raises(ValueError, match=f"validation = {count} of 10 pairs leaves none"):
-        split(replace(config.data, validation=count), root)
 
 
 # Whole runs.
@@ -305,8 +237,20 @@ def test_the_state_of_another_configuration_is_refused(
     config = replace(config, iterations=1, data=data)
     Trainer(config, root, tmp_path).run()
     wider = replace(config, network=replace(config.network, width=9))
-    with pytest.raises(CheckpointError, match="the state of another network"):
+    with pytest.raises(CheckpointError, match=r"other settings: network\.width was 8, is 9"):
         Trainer(wider, root, tmp_path)
+    longer = replace(config, iterations=2)
+    with pytest.raises(CheckpointError, match="other settings: iterations was 1, is 2"):
+        Trainer(longer, root, tmp_path)
+    renamed = replace(config, name="other", validate_every=3)
+    assert Trainer(renamed, root, tmp_path).iteration == 1
+
+
+def test_a_batch_that_cannot_be_divided_is_refused(
+    config: TrainingConfig, root: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="batch = 2 cannot be divided among 3 processes"):
+        Trainer(config, root, tmp_path, "cpu", Share(0, 3))
 
 
 def test_a_start_is_loaded_and_calibrated(
@@ -315,7 +259,7 @@ def test_a_start_is_loaded_and_calibrated(
     donor = BR2Net(config.network).backbone
     names = {f"features.{k.split('.', 2)[2]}": t for k, t in donor.state_dict().items()}
     save_file(names, tmp_path / "start.safetensors")
-    config = replace(config, backbone_start=tmp_path / "start.safetensors")
+    config = replace(config, backbone_start=str(tmp_path / "start.safetensors"))
     trainer = trainer_of(config, root, tmp_path / "run")
     stem = trainer.net.backbone.stages[0][0]  # type: ignore[index]
     assert torch.equal(stem[0].weight, donor.stages[0][0][0].weight)  # type: ignore[index]
@@ -333,3 +277,24 @@ def test_an_iteration_that_was_run_twice_counts_once(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_text("".join(json.dumps(event) + "\n" for event in events))
     assert [event["loss"] for event in read_log(path)] == [9.0, 7.0, 6.0]
+
+
+# The start from a trained network.
+
+
+def test_a_trained_network_goes_on_uncalibrated(
+    config: TrainingConfig, root: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(8)
+    donor = BR2Net(config.network).half().float()
+    info = ModelInfo("donor", config.network, config.scale)
+    checkpoint.save(donor, info, tmp_path / "donor.safetensors")
+    config = replace(config, start=str(tmp_path / "donor.safetensors"), backbone_start="nowhere")
+    trainer = trainer_of(config, root, tmp_path / "run")
+    for net in (trainer.net, trainer.average):
+        state = net.state_dict()
+        assert all(torch.equal(state[k], t) for k, t in donor.state_dict().items())
+    trainer.step(one_batch(trainer))
+    assert trainer.net.training
+    weight = donor.l2h_start.weight
+    assert not torch.equal(trainer.net.l2h_start.weight, weight), "it is trained"

@@ -1,0 +1,34 @@
+"""Knowledge distillation: a larger trained network gives soft masks to a smaller one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from br2focus.models import checkpoint
+from br2focus.models.checkpoint import InputScale
+
+
+class Teacher:
+    """P(blurred) of a trained network for a batch of training crops.
+
+    Args:
+        model: checkpoint by name or path.
+        scale: the input scale of the crops.
+        device: where to run.
+
+    Raises:
+        CheckpointError: the checkpoint is missing or damaged.
+        ValueError: it has another input scale.
+    """
+
+    def __init__(self, model: str, scale: InputScale, device: torch.device) -> None:
+        net, info = checkpoint.load(checkpoint.find(model)[0])
+        if info.scale != scale:
+            raise ValueError(f"teacher = {model!r} has another input scale than the network")
+        self.net = net.eval().to(device).to(memory_format=torch.channels_last)
+
+    @torch.no_grad()
+    def __call__(self, image: Tensor) -> Tensor:
+        """Normalised images B x 3 x H x W -> float32 P, B x 1 x H x W."""
+        return torch.sigmoid(self.net(image).fused.float())
