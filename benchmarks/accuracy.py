@@ -1,9 +1,10 @@
-"""Accuracy of the classical detectors and of the networks on CUHK's 100 test images.
+"""Accuracy of the classical detectors and of the networks.
 
-    python benchmarks/accuracy.py [--only NAME ...]
+    python benchmarks/accuracy.py [--only NAME ...] [--sets NAME ...]
 
-Writes accuracy.json beside this file. The data folder is the variable BR2FOCUS_SHARED, or
-``shared`` beside the repository. Rows that are not measured in a run stay in the file as they are.
+Writes accuracy.json (figures) and curves.json (PR, F and ROC on the test images) beside this file; rows
+that are not measured in a run stay as they are. The data folder is the variable BR2FOCUS_SHARED, or
+``shared`` beside the repository.
 """
 
 from __future__ import annotations
@@ -14,19 +15,19 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
+from datasets import SETS, DataSet
 
 from br2focus.models.checkpoint import shipped
 from br2focus.models.evaluation.classical import CLASSICAL
-from br2focus.models.evaluation.masks import MaskedFolder
-from br2focus.models.evaluation.run import Predictor, Report, evaluate, table
+from br2focus.models.evaluation.curves import curves_of
+from br2focus.models.evaluation.run import Evaluation, Predictor, Report, evaluate, table
 from br2focus.realtime.engine import Engine, EngineSettings
 
 HERE = Path(__file__).resolve().parent
-SHARED = Path(os.environ.get("BR2FOCUS_SHARED", HERE.parents[1] / "shared"))
-OUT = HERE / "accuracy.json"
-DATA_SET = "CUHK, 100 test images at their own size"
+FIGURES, CURVES = HERE / "accuracy.json", HERE / "curves.json"
 
 
 def _network(model: str) -> Predictor:
@@ -34,7 +35,7 @@ def _network(model: str) -> Predictor:
     return lambda image: engine(image).values
 
 
-# The name of a row -> a function that makes its predictor. Networks are added here.
+# The name of a row -> a function that makes its predictor.
 PREDICTORS: dict[str, Callable[[], Predictor]] = {
     f"classical:{name}": lambda detector=detector: detector  # type: ignore[misc]
     for name, detector in CLASSICAL.items()
@@ -42,34 +43,61 @@ PREDICTORS: dict[str, Callable[[], Predictor]] = {
 PREDICTORS |= {name: lambda name=name: _network(name) for name in shipped()}  # type: ignore[misc]
 
 
-def measure(name: str) -> Report:
-    """One row of the table; the classical methods run on one thread."""
-    cuhk = SHARED / "data" / "cuhk"
-    names = cuhk / "dbd_test_xu100.txt"
-    folder = MaskedFolder(cuhk / "images", cuhk / "masks", "blurred", names=names)
+def rows_of(data_set: str) -> list[str]:
+    """The rows of a set: everything on the test images, elsewhere the networks and the trivial answer."""
+    return [
+        name
+        for name in PREDICTORS
+        if data_set == "cuhk" or name in shipped() or name == "classical:all_blurred"
+    ]
+
+
+def measure(name: str, data: DataSet) -> tuple[Report, Evaluation]:
+    """One row of a table; the classical methods run on one thread."""
     device = "1 CPU thread" if name.startswith("classical:") else f"{os.cpu_count()} CPU threads"
-    report = evaluate(PREDICTORS[name](), folder, progress=_progress).report(name, device)
+    evaluation = evaluate(PREDICTORS[name](), data.folder, progress=_progress)
+    report = evaluation.report(name, device)
     rounded = {k: None if v is None else round(v, 4) for k, v in report["metrics"].items()}
-    return report | {"ms_per_image": round(report["ms_per_image"], 1), "metrics": rounded}
+    ms = round(report["ms_per_image"], 1)
+    return report | {"ms_per_image": ms, "metrics": rounded}, evaluation
 
 
 def _progress(done: int, total: int) -> None:
     print(f"\r{done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
 
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return content
+
+
+def _write(path: Path, content: dict[str, Any], indent: int | None) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(content, indent=indent) + "\n")
+    part.replace(path)
+
+
 def main() -> None:
-    """Measure, print each row, and write the file after each."""
-    parser = argparse.ArgumentParser(description="Measure accuracy and write accuracy.json.")
+    """Measure, print each row, and write the files after each."""
+    parser = argparse.ArgumentParser(
+        description="Measure accuracy, write accuracy.json and curves.json."
+    )
     parser.add_argument("--only", nargs="+", choices=PREDICTORS, default=list(PREDICTORS))
-    only = parser.parse_args().only
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    options = parser.parse_args()
     cv2.setNumThreads(1)
-    written = json.loads(OUT.read_text())["models"] if OUT.exists() else {}
-    for name in only:
-        written[name] = measure(name)
-        print(table(written[name]), end="\n\n", flush=True)
-        part = OUT.with_suffix(".part")
-        part.write_text(json.dumps({"data": DATA_SET, "models": written}, indent=2) + "\n")
-        part.replace(OUT)
+    figures, curves = _read(FIGURES), _read(CURVES)
+    for key in options.sets:
+        data = SETS[key]()
+        models = figures.setdefault(key, {"models": {}})["models"]
+        figures[key]["data"] = data.title
+        for name in (row for row in rows_of(key) if row in options.only):
+            models[name], evaluation = measure(name, data)
+            print(f"{key}: {data.title}\n{table(models[name])}\n", flush=True)
+            if key == "cuhk":
+                curves[name] = curves_of(evaluation).rounded()
+            _write(FIGURES, figures, 2)
+            _write(CURVES, curves, None)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-"""Write the tables of README.md out of the JSON files beside this script.
+"""Write the tables of README.md, docs/*.md and the model cards, and the curves, out of the JSON files here.
 
-    python benchmarks/tables.py          write them
+    python benchmarks/tables.py          write them, and draw docs/curves/ from curves.json
     python benchmarks/tables.py --check  change nothing; exit 1 when a table is stale
 
 The table NAME stands between `<!-- table:NAME -->` and `<!-- /table -->`:
 
-* `accuracy` from accuracy.json: `{"data": TEXT, "models": {NAME: what `evaluate --json` prints}}`;
+* `accuracy` and `sets` from accuracy.json:
+  `{SET: {"data": TEXT, "models": {NAME: what `evaluate --json` prints}}, ...}`;
+* `card_MODEL` from accuracy.json: the figures of one model on every set;
 * `speed` from annotate.json: `{"machine": TEXT, "rows": [{COLUMN: VALUE, ...}, ...]}`.
 """
 
@@ -20,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-README = HERE.parent / "README.md"
+ROOT = HERE.parent
+FOLDERS = ("docs", "models/weights")  # whose *.md have tables, beside README.md
 METRICS = ("mae", "auc", "max_f_focus", "f50_blur", "iou_blur", "boundary_f")
 BLOCK = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 
@@ -43,7 +46,8 @@ def number(value: object, digits: int = 3) -> str:
 
 
 def accuracy(content: dict[str, Any]) -> str:
-    """One row a model, the smallest mean absolute error first."""
+    """The test images of CUHK: one row a model, the smallest mean absolute error first."""
+    content = content["cuhk"]
     models = sorted(content["models"].values(), key=lambda report: report["metrics"]["mae"])
     rows = [
         [
@@ -58,6 +62,30 @@ def accuracy(content: dict[str, Any]) -> str:
     return f"{table}\n\n{content['data']}; times on {devices}."
 
 
+def sets(content: dict[str, Any]) -> str:
+    """Every other data set: one row a set and model; what a set does not define is a dash."""
+    head = ["data", "model", "`mae` or `false_alarm`", "`auc`", "`max_f_focus`", "`boundary_f`"]
+    rows = []
+    for name, data in content.items():
+        for report in data["models"].values() if name != "cuhk" else ():
+            figures = [
+                number(report["metrics"][key]) for key in ("mae", *METRICS[1:3], METRICS[-1])
+            ]
+            rows.append([data["data"], f"`{report['model']}`", *figures])
+    return markdown(head, rows)
+
+
+def card(content: dict[str, Any], model: str) -> str:
+    """The figures of one model: one row a set that it was measured on."""
+    head = ["data", *(f"`{name}`" for name in METRICS)]
+    rows = [
+        [data["data"], *(number(data["models"][model]["metrics"][name]) for name in METRICS)]
+        for data in content.values()
+        if model in data["models"]
+    ]
+    return markdown(head, rows)
+
+
 def speed(content: dict[str, Any]) -> str:
     """The rows as they are, in their order; their keys are the head."""
     rows = content["rows"]
@@ -68,8 +96,18 @@ def speed(content: dict[str, Any]) -> str:
 
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "accuracy": ("accuracy.json", accuracy),
+    "sets": ("accuracy.json", sets),
     "speed": ("annotate.json", speed),
 }
+
+
+def _source(name: str) -> tuple[str, Callable[[dict[str, Any]], str]]:
+    """The JSON file of a table, and what makes the table of it."""
+    if name.startswith("card_"):
+        return "accuracy.json", lambda content: card(content, name.removeprefix("card_"))
+    if name not in TABLES:
+        raise TableError(f"unknown table {name!r}: one of {', '.join(TABLES)}")
+    return TABLES[name]
 
 
 def filled(text: str, folder: Path) -> str:
@@ -81,9 +119,7 @@ def filled(text: str, folder: Path) -> str:
 
     def fill(match: re.Match[str]) -> str:
         name = match[2]
-        if name not in TABLES:
-            raise TableError(f"unknown table {name!r}: one of {', '.join(TABLES)}")
-        file, make = TABLES[name]
+        file, make = _source(name)
         try:
             table = make(json.loads((folder / file).read_text()))
         except OSError as error:
@@ -97,26 +133,38 @@ def filled(text: str, folder: Path) -> str:
     return BLOCK.sub(fill, text)
 
 
-def main(
-    arguments: Sequence[str] | None = None, *, readme: Path = README, folder: Path = HERE
-) -> int:
+def draw_curves(source: Path, folder: Path) -> None:
+    """Draw ``pr.png``, ``roc.png`` and ``f.png`` of every model in ``source``."""
+    from br2focus.models.evaluation.curves import Curves, plot_curves
+
+    models = json.loads(source.read_text())
+    plot_curves({name: Curves.read(values) for name, values in models.items()}, folder)
+
+
+def main(arguments: Sequence[str] | None = None, *, root: Path = ROOT, folder: Path = HERE) -> int:
     """Write or check the tables; 0 when they are (now) up to date, 1 when not."""
-    parser = argparse.ArgumentParser(description="Write the tables of README.md.")
+    parser = argparse.ArgumentParser(description="Write the tables of README.md and docs/*.md.")
     parser.add_argument("--check", action="store_true", help="change nothing, exit 1 when stale")
     check = parser.parse_args(arguments).check
-    text = readme.read_text()
-    try:
-        new = filled(text, folder)
-    except TableError as error:
-        print(f"{readme.name}: {error}", file=sys.stderr)
-        return 1
-    if new == text:
-        return 0
-    if check:
-        print(f"{readme.name}: tables are stale: run `make tables`", file=sys.stderr)
-        return 1
-    readme.write_text(new)
-    return 0
+    stale = False
+    for document in [
+        root / "README.md",
+        *(f for place in FOLDERS for f in sorted((root / place).glob("*.md"))),
+    ]:
+        text = document.read_text()
+        try:
+            new = filled(text, folder)
+        except TableError as error:
+            print(f"{document.name}: {error}", file=sys.stderr)
+            return 1
+        if new != text and check:
+            print(f"{document.name}: tables are stale: run `make tables`", file=sys.stderr)
+            stale = True
+        elif new != text:
+            document.write_text(new)
+    if not check and (folder / "curves.json").exists():
+        draw_curves(folder / "curves.json", root / "docs" / "curves")
+    return int(stale)
 
 
 if __name__ == "__main__":

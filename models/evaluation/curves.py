@@ -20,56 +20,87 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette, told apart by colour-blind readers; the dashes tell lines apart in gray.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00")
 DASHES = ("-", "--", "-.", ":")
-ROC_POINTS = 513
+ROC_RATES = np.linspace(0, 1, 513)
 SIDES: tuple[tuple[Positive, str], ...] = (("blurred", "blurred"), ("focused", "in focus"))
 
 
+class Curves(NamedTuple):
+    """What is drawn of one model: means over the images that have both classes.
+
+    ``pr`` has precision and recall at 256 thresholds, strictest first, for each side that may be the
+    positive one; ``roc`` the true positive rate of blurred at 513 even false positive rates.
+    """
+
+    pr: dict[Positive, tuple[Curve, Curve]]
+    roc: Curve
+
+    def rounded(self) -> dict[str, Any]:
+        """As JSON values with four decimals."""
+        pr = {side: [np.round(c, 4).tolist() for c in curves] for side, curves in self.pr.items()}
+        return {"pr": pr, "roc": np.round(self.roc, 4).tolist()}
+
+    @staticmethod
+    def read(values: Mapping[str, Any]) -> Curves:
+        """Out of what `rounded` gave."""
+        pr = {side: (np.array(p), np.array(r)) for side, (p, r) in values["pr"].items()}
+        return Curves(pr, np.array(values["roc"]))
+
+
 class _Line(NamedTuple):
-    """A model in a plot: its images with both classes, and how it is drawn."""
+    """A model in a plot, and how it is drawn."""
 
     name: str
-    scores: Sequence[ImageScore]
+    curves: Curves
     style: dict[str, Any]
 
 
-def plot_curves(evaluations: Mapping[str, Evaluation], folder: Path) -> list[Path]:
-    """Draw all evaluations into ``pr.png``, ``roc.png`` and ``f.png``.
+def curves_of(evaluation: Evaluation) -> Curves:
+    """The mean curves of an evaluation.
+
+    Raises:
+        ValueError: no image has both blurred and sharp pixels.
+    """
+    scores = [i.score for i in evaluation.images if i.score.has_both_classes]
+    if not scores:
+        raise ValueError("there is no curve: no image has both blurred and sharp pixels")
+    pr = {side: mean_precision_recall(scores, positive=side) for side, _ in SIDES}
+    return Curves(pr, mean_roc(scores))
+
+
+def mean_roc(scores: Sequence[ImageScore]) -> Curve:
+    """The true positive rate at `ROC_RATES`, averaged over images.
+
+    Its area is the mean ``auc`` of the report, up to the grid of 513 rates.
+    """
+    return np.asarray(np.mean([np.interp(ROC_RATES, *roc(s)) for s in scores], axis=0))
+
+
+def plot_curves(models: Mapping[str, Curves], folder: Path) -> list[Path]:
+    """Draw all models into ``pr.png``, ``roc.png`` and ``f.png``.
 
     Args:
-        evaluations: by the name in the legend.
+        models: by the name in the legend.
         folder: made if it is missing; each file appears complete or not at all.
 
     Returns:
         The files.
 
     Raises:
-        ValueError: there is no evaluation, or one has no image with both classes.
+        ValueError: there is no model.
         OSError: a file cannot be written.
     """
-    lines = list(_lines(evaluations))
-    if not lines:
+    if not models:
         raise ValueError("there is no evaluation to draw")
+    lines = list(_lines(models))
     folder.mkdir(parents=True, exist_ok=True)
     drawings = {"pr.png": _draw_pr, "roc.png": _draw_roc, "f.png": _draw_f}
     return [_save(_figure(draw, lines), folder / name) for name, draw in drawings.items()]
 
 
-def _lines(evaluations: Mapping[str, Evaluation]) -> Iterator[_Line]:
+def _lines(models: Mapping[str, Curves]) -> Iterator[_Line]:
     styles = zip(itertools.cycle(COLOURS), itertools.cycle(DASHES), strict=False)
-    for (name, evaluation), (colour, dash) in zip(evaluations.items(), styles, strict=False):
-        scores = [i.score for i in evaluation.images if i.score.has_both_classes]
-        if not scores:
-            raise ValueError(f"{name} has no curve: no image has both blurred and sharp pixels")
-        yield _Line(name, scores, {"color": colour, "linestyle": dash})
-
-
-def mean_roc(scores: Sequence[ImageScore]) -> tuple[Curve, Curve]:
-    """False positive rates, and the true positive rate there averaged over images.
-
-    Its area is the mean ``auc`` of the report, up to the grid of 513 rates.
-    """
-    rates = np.linspace(0, 1, ROC_POINTS)
-    return rates, np.mean([np.interp(rates, *roc(s)) for s in scores], axis=0)
+    for (name, curves), (colour, dash) in zip(models.items(), styles, strict=False):
+        yield _Line(name, curves, {"color": colour, "linestyle": dash})
 
 
 def _figure(draw: Callable[[Figure, Sequence[_Line]], None], lines: Sequence[_Line]) -> Figure:
@@ -93,10 +124,8 @@ def _panels(figure: Figure) -> Iterator[tuple[Positive, Axes]]:
 def _draw_pr(figure: Figure, lines: Sequence[_Line]) -> None:
     for positive, axes in _panels(figure):
         for line in lines:
-            precision, recall = mean_precision_recall(line.scores, positive=positive)
-            found = (
-                recall > 0
-            )  # the precision of an empty detection is 0 by rule, not by measurement
+            precision, recall = line.curves.pr[positive]
+            found = recall > 0  # an empty detection's precision is 0 by rule, not by measurement
             # The dot at the strictest threshold shows a constant map, whose curve is one point.
             dot = {"marker": "o", "markevery": [0], "markersize": 5, "clip_on": False, "zorder": 3}
             axes.plot(recall[found], precision[found], label=line.name, **(line.style | dot))
@@ -108,9 +137,9 @@ def _draw_roc(figure: Figure, lines: Sequence[_Line]) -> None:
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.8", linewidth=1)
     for line in lines:
-        rates, found = mean_roc(line.scores)
-        area = float(np.trapezoid(found, rates))
-        axes.plot(rates, found, label=f"{line.name} ({area:.3f})", **line.style)
+        found = line.curves.roc
+        area = float(np.trapezoid(found, ROC_RATES))
+        axes.plot(ROC_RATES, found, label=f"{line.name} ({area:.3f})", **line.style)
     _finish(axes, "false positive rate", "true positive rate (positive = blurred)")
 
 
@@ -118,7 +147,7 @@ def _draw_f(figure: Figure, lines: Sequence[_Line]) -> None:
     thresholds = np.arange(BINS)[::-1] / (BINS - 1)
     for positive, axes in _panels(figure):
         for line in lines:
-            f = f_measure(*mean_precision_recall(line.scores, positive=positive))
+            f = f_measure(*line.curves.pr[positive])
             axes.plot(thresholds, f, label=f"{line.name} ({f.max():.3f})", **line.style)
         symbol = "P" if positive == "blurred" else "1 - P"
         _finish(axes, f"threshold on {symbol}", "F (beta² = 0.3)")

@@ -15,6 +15,7 @@ from .exits import report
 COMMANDS = {
     "annotate": "Annotate videos, images or folders with what is in focus.",
     "evaluate": "Measure the accuracy of a model on images with masks.",
+    "models": "List the shipped networks: size, data, hash, model card.",
     "train": "Train a network from a configuration; resumes where it stopped.",
 }
 

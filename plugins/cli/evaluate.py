@@ -10,7 +10,13 @@ import click
 import numpy as np
 
 from br2focus.models.evaluation.classical import CLASSICAL
-from br2focus.models.evaluation.masks import FolderError, MaskedFolder, UnreadableError
+from br2focus.models.evaluation.masks import (
+    Folder,
+    FolderError,
+    MaskedFolder,
+    UniformFolder,
+    UnreadableError,
+)
 from br2focus.models.evaluation.run import Evaluation, evaluate, table
 from br2focus.realtime.engine import Engine, EngineSettings
 from br2focus.realtime.errors import SettingsError, SinkError, SourceError
@@ -27,12 +33,14 @@ Predict = Callable[[np.ndarray], np.ndarray]
     epilog="Example: br2focus evaluate --images test/images --masks test/masks --polarity blurred",
 )
 @click.option("--images", type=click.Path(path_type=Path), required=True, help="Folder of images.")
-@click.option("--masks", type=click.Path(path_type=Path), required=True, help="Folder of masks.")
+@click.option("--masks", type=click.Path(path_type=Path), help="Folder of masks.")
 @click.option(
-    "--polarity",
-    type=click.Choice(["blurred", "focused"]),
-    required=True,
-    help="What white means in the masks.",
+    "--polarity", type=click.Choice(["blurred", "focused"]), help="What white means in the masks."
+)
+@click.option(
+    "--everywhere",
+    type=click.Choice(["sharp", "blurred"]),
+    help="Instead of masks: every image is that everywhere (false_alarm is then the figure).",
 )
 @click.option("--ignore", type=click.IntRange(0, 255), help="Gray value of pixels without a label.")
 @click.option(
@@ -47,8 +55,9 @@ Predict = Callable[[np.ndarray], np.ndarray]
 @engine_options
 @report_options
 def command(
-    images: Path, masks: Path, polarity: str, ignore: int | None, names: Path | None,
-    curves: Path | None, model: str, device: str, size: int | None, as_json: bool, debug: bool,
+    images: Path, masks: Path | None, polarity: str | None, everywhere: str | None,
+    ignore: int | None, names: Path | None, curves: Path | None,
+    model: str, device: str, size: int | None, as_json: bool, debug: bool,
 ) -> None:  # fmt: skip
     """Measure the accuracy of a model on images with masks.
 
@@ -56,7 +65,7 @@ def command(
     classical:NAME for a method without learning.
     """
     try:
-        folder = MaskedFolder(images, masks, polarity, ignore, names)  # type: ignore[arg-type]
+        folder = _folder(images, masks, polarity, everywhere, ignore, names)
         folder.pairs()
         predict, name, where = _predictor(model, device, size)
         with Progress("evaluate", "image") as progress:
@@ -67,6 +76,19 @@ def command(
     if curves is not None:
         _plot(name, result, curves)
     click.echo(json.dumps(report) if as_json else table(report))
+
+
+def _folder(
+    images: Path, masks: Path | None, polarity: str | None, everywhere: str | None,
+    ignore: int | None, names: Path | None,
+) -> Folder:  # fmt: skip
+    if everywhere and (masks or polarity or ignore is not None):
+        raise SettingsError("--everywhere stands instead of --masks, --polarity and --ignore")
+    if everywhere:
+        return UniformFolder(images, everywhere == "blurred", names)
+    if masks is None or polarity is None:
+        raise SettingsError("give --masks and --polarity, or --everywhere sharp (or blurred)")
+    return MaskedFolder(images, masks, polarity, ignore, names)  # type: ignore[arg-type]
 
 
 def _predictor(model: str, device: str, size: int | None) -> tuple[Predict, str, Callable[[], str]]:
@@ -82,9 +104,11 @@ def _predictor(model: str, device: str, size: int | None) -> tuple[Predict, str,
 
 
 def _plot(name: str, result: Evaluation, folder: Path) -> None:
-    from br2focus.models.evaluation.curves import plot_curves
+    from br2focus.models.evaluation.curves import curves_of, plot_curves
 
     try:
-        plot_curves({name: result}, folder)
+        plot_curves({name: curves_of(result)}, folder)
+    except ValueError as error:
+        raise SettingsError(f"--curves: {error}") from error
     except OSError as error:
         raise SinkError(f"{folder}: {error.strerror or error}") from error

@@ -34,7 +34,8 @@ def folder(tmp_path: Path) -> Path:
         }
         for name, mae in (("bad", 0.25), ("good", 0.0625))
     }  # fmt: skip
-    accuracy = {"data": "two images", "models": models}
+    accuracy = {"cuhk": {"data": "two images", "models": models}}
+    accuracy["other"] = {"data": "other images", "models": {"good": models["good"]}}
     (tmp_path / "accuracy.json").write_text(json.dumps(accuracy))
     rows = [
         {"program": "this", "frames a second": 40.04},
@@ -62,6 +63,26 @@ def test_best_model_first_with_its_figures(tables: ModuleType, folder: Path) -> 
     assert rows == [f"| `good` | {good} |", f"| `bad` | {bad} |"]
 
 
+def test_the_other_sets_have_a_row_for_each_model(tables: ModuleType, folder: Path) -> None:
+    text = tables.filled("<!-- table:sets -->\n<!-- /table -->", folder)
+    assert "| other images | `good` | 0.062 | 0.062 | 0.062 | - |" in text
+    assert "two images" not in text
+
+
+def test_a_card_has_the_sets_of_its_model(tables: ModuleType, folder: Path) -> None:
+    text = tables.filled("<!-- table:card_bad -->\n<!-- /table -->", folder)
+    assert "| two images | 0.250 | 0.250" in text and "other images" not in text
+
+
+def test_curves_are_drawn_from_their_file(tables: ModuleType, folder: Path) -> None:
+    (folder / "README.md").write_text(TEXT)
+    line = [0.5, 1.0]
+    curves = {"pr": {"blurred": [line * 128] * 2, "focused": [line * 128] * 2}, "roc": [0.5] * 513}
+    (folder / "curves.json").write_text(json.dumps({"good": curves}))
+    assert tables.main([], root=folder, folder=folder) == 0
+    assert {p.name for p in (folder / "docs/curves").iterdir()} == {"pr.png", "roc.png", "f.png"}
+
+
 def test_rows_of_speed_keep_their_order(tables: ModuleType, folder: Path) -> None:
     text = tables.filled("<!-- table:speed -->\n<!-- /table -->", folder)
     assert "| program | frames a second |\n| --- | ---: |\n| this | 40.0 |\n| that | 9 |\n" in text
@@ -73,11 +94,11 @@ def test_check_tells_a_stale_table_and_changes_nothing(
 ) -> None:
     readme = folder / "README.md"
     readme.write_text(TEXT)
-    assert tables.main(["--check"], readme=readme, folder=folder) == 1
+    assert tables.main(["--check"], root=folder, folder=folder) == 1
     assert "stale" in capsys.readouterr().err
     assert readme.read_text() == TEXT
-    assert tables.main([], readme=readme, folder=folder) == 0
-    assert tables.main(["--check"], readme=readme, folder=folder) == 0
+    assert tables.main([], root=folder, folder=folder) == 0
+    assert tables.main(["--check"], root=folder, folder=folder) == 0
 
 
 @pytest.mark.parametrize(
@@ -92,12 +113,12 @@ def test_one_line_when_the_figures_are_not_there(
     readme.write_text(TEXT)
     if content is not None:
         (tmp_path / "accuracy.json").write_text(content)
-    assert tables.main([], readme=readme, folder=tmp_path) == 1
+    assert tables.main([], root=tmp_path, folder=tmp_path) == 1
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
 
 
 def test_unknown_table_lists_the_known_ones(tables: ModuleType, folder: Path) -> None:
-    with pytest.raises(tables.TableError, match="accuracy, speed"):
+    with pytest.raises(tables.TableError, match="accuracy, sets, speed"):
         tables.filled("<!-- table:other -->\n<!-- /table -->", folder)

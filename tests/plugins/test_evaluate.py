@@ -60,6 +60,23 @@ def test_table_and_curves(pairs, capsys):
     assert sorted(p.name for p in (pairs / "curves").iterdir()) == ["f.png", "pr.png", "roc.png"]
 
 
+@pytest.mark.parametrize(("label", "alarm"), [("blurred", 0.0), ("sharp", 1.0)])
+def test_pictures_of_one_class_have_a_false_alarm(pairs, capsys, label, alarm):
+    args = ["evaluate", "--images", f"{pairs}/images", "--everywhere", label, "--json"]
+    assert run([*args, "--model", "classical:all_blurred"]) == 0
+    metrics = json.loads(capsys.readouterr().out)["metrics"]
+    assert metrics["false_alarm"] == alarm and metrics["auc"] is None
+    assert run([*args, "--model", "classical:all_blurred", "--curves", str(pairs / "c")]) == 2
+    assert "both blurred and sharp" in capsys.readouterr().err
+
+
+def test_masks_or_everywhere(pairs, capsys):
+    args = ["evaluate", "--images", f"{pairs}/images", "--model", "classical:laplacian"]
+    assert run(args) == 2 and "--everywhere" in capsys.readouterr().err
+    assert run([*args, "--everywhere", "sharp", "--polarity", "blurred"]) == 2
+    assert "instead of --masks" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "code", "text"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from br2focus.models.evaluation import curves
-from br2focus.models.evaluation.curves import mean_roc, plot_curves
+from br2focus.models.evaluation.curves import ROC_RATES, Curves, curves_of, mean_roc, plot_curves
 from br2focus.models.evaluation.metrics import auc, measure
 from br2focus.models.evaluation.run import Evaluation, ImageResult
 
@@ -26,8 +27,12 @@ def evaluation(sharpness: float, *, images: int = 2) -> Evaluation:
     return Evaluation(tuple(results), (), 1.0)
 
 
+def some_curves(sharpness: float) -> Curves:
+    return curves_of(evaluation(sharpness))
+
+
 def test_three_pictures(tmp_path: Path):
-    files = plot_curves({"lite": evaluation(0.6), "lbp": evaluation(0.1)}, tmp_path / "new" / "x")
+    files = plot_curves({"lite": some_curves(0.6), "lbp": some_curves(0.1)}, tmp_path / "new" / "x")
     assert [f.name for f in files] == ["pr.png", "roc.png", "f.png"]
     assert sorted((tmp_path / "new" / "x").iterdir()) == sorted(files)
     for file in files:
@@ -40,17 +45,18 @@ def test_three_pictures(tmp_path: Path):
 
 def test_the_area_of_the_mean_roc_is_the_mean_auc():
     scores = [image.score for image in evaluation(0.4, images=5).images]
-    rates, found = mean_roc(scores)
-    assert np.trapezoid(found, rates) == pytest.approx(np.mean([auc(s) for s in scores]), abs=2e-3)
+    assert np.trapezoid(mean_roc(scores), ROC_RATES) == pytest.approx(
+        np.mean([auc(s) for s in scores]), abs=2e-3
+    )
 
 
 def test_more_models_than_colours(tmp_path: Path):
-    many = {f"model {i}": evaluation(0.3) for i in range(9)}
+    many = {f"model {i}": some_curves(0.3) for i in range(9)}
     assert all(file.exists() for file in plot_curves(many, tmp_path))
 
 
 def test_lines_differ_in_more_than_colour():
-    many = {f"model {i}": evaluation(0.3) for i in range(28)}
+    many = {f"model {i}": some_curves(0.3) for i in range(28)}
     styles = [tuple(line.style.values()) for line in curves._lines(many)]
     assert len(set(styles)) == 28
     assert len({dash for _, dash in styles[:4]}) == 4
@@ -67,16 +73,25 @@ def test_a_failure_leaves_the_old_picture(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Figure, "savefig", half)
     with pytest.raises(OSError, match="disk full"):
-        plot_curves({"lite": evaluation(0.6)}, tmp_path)
+        plot_curves({"lite": some_curves(0.6)}, tmp_path)
     assert [f.name for f in tmp_path.iterdir()] == ["pr.png"]
     assert (tmp_path / "pr.png").read_bytes() == b"old"
+
+
+def test_curves_survive_json():
+    curves = some_curves(0.6)
+    again = Curves.read(json.loads(json.dumps(curves.rounded())))
+    assert again.roc == pytest.approx(curves.roc, abs=1e-4)
+    for side in ("blurred", "focused"):
+        for ours, theirs in zip(again.pr[side], curves.pr[side], strict=True):
+            assert ours == pytest.approx(theirs, abs=1e-4)
 
 
 def test_no_curve_without_both_classes(tmp_path: Path):
     score = measure(np.ones((4, 4), np.float32), np.ones((4, 4), np.bool_))
     flat = Evaluation((ImageResult("a", score),), (), 1.0)
-    with pytest.raises(ValueError, match="flat has no curve"):
-        plot_curves({"flat": flat}, tmp_path)
+    with pytest.raises(ValueError, match="no curve"):
+        curves_of(flat)
     with pytest.raises(ValueError, match="no evaluation"):
         plot_curves({}, tmp_path)
 
