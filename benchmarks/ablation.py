@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from br2focus.models.br2net import BR2Net, BR2NetConfig, Maps
 from br2focus.models.rlrm import resize
-from br2focus.models.training.config import TrainingConfig, read_config
+from br2focus.models.training.config import TrainingConfig, read_config, with_photos_beside
 from br2focus.models.training.data import Batch
 from br2focus.models.training.losses import side_loss
 from br2focus.models.training.run import Event, Trainer, read_log
@@ -60,7 +60,19 @@ def _from_nothing(backbone: str) -> Switches:
     }
 
 
-# The name of a row -> what it changes in the base configuration.
+def _more(images: str, masks: str, **others: Any) -> Switches:
+    """A quarter of all crops from further pairs."""
+    pairs = {"images": images, "masks": masks, "polarity": "blurred", "share": 0.25}
+    return {"extra": [pairs | others]}
+
+
+_SZU_BD = {
+    "images": "szu_bd/images",
+    "masks": "szu_bd/masks",
+    "names": "szu_bd/out_of_focus.txt",
+    "leave_out": "szu_bd/near_duplicates_of_cuhk.txt",
+}
+# The name of a row -> what it changes in the base configuration, as JSON values.
 ROWS: dict[str, Switches] = {
     "base": {},
     "l2h": {"network": {"fusion": "l2h"}},
@@ -73,6 +85,10 @@ ROWS: dict[str, Switches] = {
     "iou": {"loss": {"iou": 1.0}},
     "edge": {"loss": {"edge": 1.0}},
     "iou_edge": {"loss": {"iou": 1.0, "edge": 1.0}},
+    "szu_bd": _more(**_SZU_BD),
+    "szu_bd_agreeing": _more(**_SZU_BD, agree="lite"),
+    "motion": _more("cuhk/images", "cuhk/masks", only="motion*"),
+    "rendered": {"rendered": {"share": 0.25, "photos": "sharp_photos.txt", "mattes": "mattes"}},
     "random_mobilenet_v2": _from_nothing("mobilenet_v2"),
     "random_efficientnet_lite0": _from_nothing("efficientnet_lite0"),
     "random_resnext50_32x4d": _from_nothing("resnext50_32x4d"),
@@ -139,11 +155,11 @@ class RowTrainer(Trainer):
 
 def configure(base: TrainingConfig, row: str, seed: int) -> TrainingConfig:
     """The training of ``row``: the base configuration with its switches."""
-    changed = {
-        key: replace(getattr(base, key), **value) if isinstance(value, dict) else value
-        for key, value in ROWS[row].items()
-    }
-    return replace(base, name=row, seed=seed, validate_every=base.iterations, **changed)
+    values = plain(base)
+    for key, value in ROWS[row].items():
+        values[key] = (values[key] or {}) | value if isinstance(value, dict) else value
+    values |= {"name": row, "seed": seed, "validate_every": base.iterations}
+    return with_photos_beside(TypeAdapter(TrainingConfig).validate_python(values), CONFIG)
 
 
 def plain(config: TrainingConfig) -> dict[str, Any]:

@@ -83,6 +83,20 @@ GROUPS = (
         },
     ),
     Group(
+        "Data",
+        "A quarter of all crops from somewhere else, judged on CUHK's defocus all the same. Many masks of "
+        "SZU-BD mark the salient object; with agreement, what `lite` firmly contradicts is left out. The "
+        "masks of the motion images mark motion blur. Rendered scenes are there for what CUHK does not have "
+        "(pictures without any blur, thin foregrounds), which these figures do not see.",
+        {
+            "base": "CUHK (base)",
+            "szu_bd": "+ SZU-BD",
+            "szu_bd_agreeing": "+ SZU-BD where `lite` agrees",
+            "motion": "+ CUHK's motion blur",
+            "rendered": "+ rendered scenes",
+        },
+    ),
+    Group(
         "Backbones and their start",
         "The same data and iterations for all. A random backbone learns at the rate of the new layers, a "
         "pretrained one at its lower rate.",

@@ -53,6 +53,7 @@ class ExtraConfig:
 
     Attributes:
         images, masks, polarity, ignore, names: as in `DataConfig`.
+        only: pattern of the stems that are used, such as "motion*".
         leave_out: list whose first word in each line is a stem that is not used.
         share: of all training crops.
         agree: a checkpoint by name or path; pixels whose label it contradicts firmly (P beyond .8 on the
@@ -65,6 +66,7 @@ class ExtraConfig:
     share: Share
     ignore: int | None = None
     names: Path | None = None
+    only: str = "*"
     leave_out: Path | None = None
     agree: str | None = None
 
@@ -208,7 +210,7 @@ def read_config(path: Path) -> TrainingConfig:
         # JSON's strict form knows arrays for tuples and strings for paths, and nothing else is converted.
         text = json.dumps(values, default=str)
         config = TypeAdapter(TrainingConfig).validate_json(text, strict=True)
-        return _beside(config, path)
+        return with_photos_beside(config, path)
     except ValidationError as error:
         places = "; ".join(_say(e["loc"], e["type"], e["msg"]) for e in error.errors())
         raise ValueError(f"{path}: {places}") from error
@@ -216,8 +218,8 @@ def read_config(path: Path) -> TrainingConfig:
         raise ValueError(f"{path}: not a TOML file ({error})") from error
 
 
-def _beside(config: TrainingConfig, path: Path) -> TrainingConfig:
-    """The list of photographs lies beside the configuration."""
+def with_photos_beside(config: TrainingConfig, path: Path) -> TrainingConfig:
+    """``config`` with its list of photographs beside the file ``path``, where configurations have it."""
     if config.rendered is None:
         return config
     photos = path.parent / config.rendered.photos

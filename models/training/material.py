@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import cv2
@@ -73,7 +74,8 @@ def read_extra(extra: ExtraConfig, root: Path) -> list[Sample]:
     )
     lines = _lines(root / extra.leave_out) if extra.leave_out else []
     left_out = {line.split()[0] for line in lines}
-    samples = [folder.read(p) for p in folder.pairs() if p.image.stem not in left_out]
+    pairs = [p for p in folder.pairs() if fnmatchcase(p.image.stem, extra.only)]
+    samples = [folder.read(p) for p in pairs if p.image.stem not in left_out]
     if extra.agree:
         samples = agreeing(samples, extra.agree)
     if not samples:

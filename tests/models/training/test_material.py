@@ -83,6 +83,18 @@ def test_a_list_chooses_pairs(extra: ExtraConfig, tmp_path: Path) -> None:
         read_extra(replace(extra, leave_out=Path("bad.txt")), tmp_path)
 
 
+def test_a_pattern_chooses_pairs(extra: ExtraConfig, tmp_path: Path) -> None:
+    every = read_extra(extra, tmp_path)
+    (tmp_path / "bad.txt").write_text("3\n")
+    some = read_extra(replace(extra, only="[2-4]", leave_out=Path("bad.txt")), tmp_path)
+    assert [np.array_equal(s.image, every[i].image) for s, i in zip(some, (2, 4), strict=True)] == [
+        True,
+        True,
+    ]
+    with pytest.raises(ValueError, match="no pair is left"):
+        read_extra(replace(extra, only="motion*"), tmp_path)
+
+
 def test_a_missing_list_is_named(extra: ExtraConfig, tmp_path: Path) -> None:
     with pytest.raises(FolderError, match=r"cannot read the list .*bad\.txt"):
         read_extra(replace(extra, leave_out=Path("bad.txt")), tmp_path)
