@@ -12,13 +12,14 @@ RUN_PACKAGES := libgl1 libglib2.0-0
 TEST_PACKAGES := $(RUN_PACKAGES) chromium
 
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint bench tables clean
+.PHONY: help install demo test lint bench ablation pictures tables clean
 
 help:
 	@echo 'make demo    render a clip, annotate it with the shipped model, say where it is'
 	@echo 'make test    run the tests (ARGS="-k name" picks some)'
 	@echo 'make lint    ruff, mypy, import-linter'
-	@echo 'make bench   accuracy and speed on this machine, as JSON and in the README'
+	@echo 'make bench   accuracy and speed on this machine, as JSON and in the documents'
+	@echo 'make ablation, make pictures   the rest of docs/'
 	@echo 'make clean   remove what was made here, except the environment in $(VENV)'
 
 install: $(VENV)/.installed
@@ -47,7 +48,17 @@ lint: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/accuracy.py
 	$(BIN)/python benchmarks/annotate.py
+	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/tables.py
+
+ablation: $(VENV)/.installed
+	$(BIN)/python benchmarks/ablation.py
+	$(BIN)/python benchmarks/ablation_tables.py
+
+pictures: $(VENV)/.installed
+	$(BIN)/python benchmarks/rendered.py
+	$(BIN)/python benchmarks/maps.py --model lite
+	$(BIN)/python benchmarks/maps.py --model standard
 
 tables: $(VENV)/.installed
 	$(BIN)/python benchmarks/tables.py

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,11 +23,11 @@ from br2focus.models.rendering.optics import (
     to_linear,
     to_srgb,
 )
-from br2focus.models.rendering.scenes import SceneMix, Scenes
+from br2focus.models.rendering.scenes import Scene, SceneMix, Scenes
+from br2focus.models.rendering.test_set import FOREGROUNDS, rendered_set
 
 SHARED = Path(os.environ.get("BR2FOCUS_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 DATA = SHARED / "data"
-FOREGROUNDS = ("fence", "leaves", "fingers", "stalks")
 
 
 class DataSet(NamedTuple):
@@ -54,7 +55,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Defocused:
-    """Sharp photographs put out of focus as a whole: a disk of ``share`` of the width, in linear light."""
+    """Sharp photographs put out of focus as a whole, by a disk with ``share`` of the width as radius."""
 
     folder: UniformFolder
     share: float
@@ -94,6 +95,29 @@ class Foregrounds:
         rng = np.random.default_rng([self.seed, *pair.image.name.encode()])
         scene = Scenes([photo], [], self.side, SceneMix()).foreground(rng, kind)
         return Sample(scene.image, scene.label == BLURRED, scene.label != IGNORED)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """The rendered test set: seeds alone, no photograph."""
+
+    count: int = 70
+    side: int = 480
+    seed: int = 11
+
+    @cached_property
+    def scenes(self) -> list[Scene]:
+        """All of it, all kinds in turns."""
+        return rendered_set(self.count, side=self.side, seed=self.seed)
+
+    def pairs(self) -> list[Pair]:
+        """One name for each scene."""
+        return [Pair(Path(f"{index}.png"), None) for index in range(self.count)]
+
+    def read(self, pair: Pair, *, fit_mask: bool = True) -> Sample:
+        """One of `scenes`."""
+        image, label = self.scenes[int(pair.image.stem)]
+        return Sample(image, label == BLURRED, label != IGNORED)
 
 
 def _cuhk() -> DataSet:
@@ -142,13 +166,18 @@ SETS: dict[str, Callable[[], DataSet]] = {
     "kodak24": lambda: _sharp("kodak24", "Kodak, 24 photographs in focus"),
     "urban100": lambda: _sharp("urban100", "Urban100, 100 photographs in focus"),
     "kodak24_defocused": lambda: _defocused(
-        "kodak24", "Kodak, all of every picture under a disk of 1 % of its width", 0.01
+        "kodak24", "Kodak, all of every picture under a disk whose radius is 1 % of its width", 0.01
     ),
     "urban100_defocused": lambda: _defocused(
-        "urban100", "Urban100, all of every picture under a disk of 1 % of its width", 0.01
+        "urban100",
+        "Urban100, all of every picture under a disk whose radius is 1 % of its width",
+        0.01,
     ),
     "foregrounds": lambda: DataSet(
         "rendered: defocused fences, leaves, fingers, stalks before Kodak's photographs",
         Foregrounds(UniformFolder(DATA / "sharp" / "kodak24", blurred=False)),
+    ),
+    "rendered": lambda: DataSet(
+        "rendered: all kinds of scenes, without any photograph", Rendered()
     ),
 }

@@ -2,9 +2,9 @@
 
     python benchmarks/maps.py [--model NAME] [--before NAME|FILE] [--out docs]
 
-* ``maps.png``: the ten maps of both pathways and the fused one for a few scenes;
-* ``failures.png``: the worst scenes: picture, truth, last map of L2H, of H2L, fused;
-* ``before.png`` (with ``--before``): the fused map of another checkpoint beside that of the model.
+* ``maps_MODEL.png``: the ten maps of both pathways and the fused one for a few scenes;
+* ``failures_MODEL.png``: the worst scenes: picture, truth, last map of L2H, of H2L, fused;
+* ``before_MODEL.png`` (with ``--before``): the fused map of another checkpoint beside that of the model.
 """
 
 from __future__ import annotations
@@ -62,23 +62,27 @@ def _gray(p: NDArray[np.float32]) -> Picture:
     return np.dstack([np.round(p * 255).astype(np.uint8)] * 3)
 
 
-def _truth(scene: Scene) -> Picture:
+def truth(label: Picture) -> Picture:
+    """A mask to look at: black in focus, white blurred, grey without a label."""
     shades = np.zeros(3, np.uint8)
     shades[[BLURRED, IGNORED]] = 255, 128
-    return np.dstack([shades[scene.label]] * 3)
+    return np.dstack([shades[label]] * 3)
 
 
 def _mae(p: NDArray[np.float32], scene: Scene) -> float:
     return measure(p, scene.label == BLURRED, scene.label != IGNORED).mae
 
 
-def sheet(titles: Sequence[str], rows: Sequence[Sequence[Picture]]) -> Picture:
-    """Pictures in rows under a line of titles."""
-    head = np.full((18, TILE * len(titles), 3), 255, np.uint8)
+def sheet(
+    titles: Sequence[str], rows: Sequence[Sequence[Picture]], *, width: int = TILE
+) -> Picture:
+    """Pictures of one shape in rows under a line of titles; each becomes ``width`` pixels wide."""
+    head = np.full((18, width * len(titles), 3), 255, np.uint8)
     for column, title in enumerate(titles):
-        place = (column * TILE + 3, 13)
+        place = (column * width + 3, 13)
         cv2.putText(head, title, place, cv2.FONT_HERSHEY_SIMPLEX, 0.38, (0, 0, 0), 1, cv2.LINE_AA)
-    tiles = [[cv2.resize(p, (TILE, TILE), interpolation=cv2.INTER_AREA) for p in r] for r in rows]
+    size = (width, round(width * rows[0][0].shape[0] / rows[0][0].shape[1]))
+    tiles = [[cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in r] for r in rows]
     return np.vstack([head, *(np.hstack(row) for row in tiles)]).astype(np.uint8)
 
 
@@ -89,7 +93,7 @@ def pathways(network: Network, scenes: Sequence[Scene]) -> Picture:
     rows = []
     for scene in scenes:
         maps = network.maps(scene.image)
-        rows.append([scene.image, _truth(scene), *(_gray(_p(m)) for m in maps.all())])
+        rows.append([scene.image, truth(scene.label), *(_gray(_p(m)) for m in maps.all())])
     return sheet(titles, rows)
 
 
@@ -100,7 +104,7 @@ def failures(network: Network, scenes: Sequence[Scene]) -> Picture:
     for scene in worst:
         maps = network.maps(scene.image)
         three = (maps.l2h[-1], maps.h2l[-1], maps.fused)
-        rows.append([scene.image, _truth(scene), *(_gray(_p(m)) for m in three)])
+        rows.append([scene.image, truth(scene.label), *(_gray(_p(m)) for m in three)])
     return sheet(["picture", "truth", "L2H u5", "H2L v5", "fused"], rows)
 
 
@@ -114,7 +118,7 @@ def beside(before: Network, after: Network, scenes: Sequence[Scene]) -> Picture:
     # The greatest gains, and the greatest losses too: a selection of gains alone would be no evidence.
     chosen = [*ranked[::-1][:4], *ranked[:2]]
     rows = [
-        [s.image, _truth(s), _gray(before.fused(s.image)), _gray(after.fused(s.image))]
+        [s.image, truth(s.label), _gray(before.fused(s.image)), _gray(after.fused(s.image))]
         for s in chosen
     ]
     return sheet(["picture", "truth", "before", "now"], rows)

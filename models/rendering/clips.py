@@ -241,7 +241,7 @@ def best_focus(spec: ClipSpec, depth: float) -> tuple[float, ...]:
 
 
 def evaluation_clips() -> dict[str, ClipSpec]:
-    """Named clips on which temporal smoothing and focus graphs are scored; each of about 4 seconds."""
+    """Named clips to score temporal smoothing and focus graphs on; each of about 4 seconds."""
     through = ((0.0, NEAR), (0.5, NEAR), (3.5, FAR), (4.0, FAR))
     slow = ((0.0, SUBJECT), (0.5, SUBJECT), (3.5, FAR), (4.0, FAR))
     fast = ((0.0, SUBJECT), (1.8, SUBJECT), (2.1, FAR), (4.0, FAR))

@@ -138,8 +138,8 @@ def over(front: Values, back: Values) -> Values:
 class BlurStack:
     """One layer under a row of disk radii, so that a focus pull costs a mix of two, not a blur.
 
-    The step from one radius to the next is a factor of about 1.25 (half a pixel at the small end): a mix
-    of two neighbours then differs from the true disk by less than sensor noise.
+    The step from one radius to the next is a factor of about 1.25 (half a pixel at the small end); between
+    two of them they are mixed, which looks like the true disk and is not quite it.
 
     Args:
         layer: float32 H x W x C, linear light.

@@ -48,7 +48,8 @@ class SceneMix:
     Attributes:
         sharp, blurred: wholly sharp and wholly blurred pictures.
         ramp: one plane whose blur grows across the picture.
-        radius: largest circle of confusion as a share of the width.
+        radius: largest circle of confusion (its radius) as a share of the width.
+        rescaled: rendered larger and shrunk after the blur, as a picture from a camera mostly is.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
@@ -57,6 +58,7 @@ class SceneMix:
     blurred: float = 0.13
     ramp: float = 0.1
     radius: float = 0.04
+    rescaled: float = 0.3
 
 
 class Scenes:
@@ -66,15 +68,30 @@ class Scenes:
         photos: photographs in focus everywhere, BGR uint8; at least one.
         mattes: pictures of things with their coverage (255 = the thing), may be empty.
         side: of the rendered picture, in pixels.
+        mix: how often each kind comes.
+        pixel: size of a pixel of the final picture, where this one will be shrunk to it.
     """
 
     def __init__(
-        self, photos: Sequence[Pixels], mattes: Sequence[Matte], side: int, mix: SceneMix
-    ) -> None:
+        self, photos: Sequence[Pixels], mattes: Sequence[Matte], side: int, mix: SceneMix,
+        pixel: float = 1.0,
+    ) -> None:  # fmt: skip
         self.photos, self.mattes, self.side, self.mix = photos, mattes, side, mix
+        self.pixel = pixel
 
     def render(self, rng: np.random.Generator) -> Scene:
         """One scene; the same state of ``rng`` gives the same scene."""
+        if rng.random() >= self.mix.rescaled:
+            return self._scene(rng)
+        side = round(self.side * float(rng.uniform(1.1, 1.6)))
+        pixel = side / self.side
+        image, labels = Scenes(self.photos, self.mattes, side, self.mix, pixel)._scene(rng)
+        size = (self.side, self.side)
+        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        nearest = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT)
+        return Scene(np.asarray(small, np.uint8), np.asarray(nearest, np.uint8))
+
+    def _scene(self, rng: np.random.Generator) -> Scene:
         kind, mix = rng.random(), self.mix
         if kind < mix.sharp:
             return self._plane(rng, 0.0)
@@ -104,7 +121,7 @@ class Scenes:
         steep = largest * np.clip(distance - rng.uniform(0, 0.2), 0, None) / 0.7
         radius = np.minimum(steep, largest, dtype=np.float32)
         image = BlurStack(light, float(radius.max()), factor=1.4).at_pixels(radius)
-        return Scene(to_srgb(image), classes(radius))
+        return Scene(to_srgb(image), classes(radius / np.float32(self.pixel)))
 
     def _layers(self, rng: np.random.Generator) -> Scene:
         back = self._photo(rng)
@@ -140,11 +157,14 @@ class Scenes:
             front = defocus(self._highlights(layer, rng), radius)
             image = over(front, image)
             coverage.append(front[:, :, 3])
-        return Scene(to_srgb(image), label(coverage, [behind, *(radius for _, radius in fronts)]))
+        radii = [radius / self.pixel for radius in (behind, *(radius for _, radius in fronts))]
+        return Scene(to_srgb(image), label(coverage, radii))
 
     # --- material ----------------------------------------------------------------------------------
 
     def _radius(self, rng: np.random.Generator, smallest: float) -> float:
+        """Of a circle of confusion in pixels; ``smallest`` in pixels of the final picture."""
+        smallest *= self.pixel
         largest = max(self.mix.radius * self.side, smallest * 1.5)
         return float(np.exp(rng.uniform(np.log(smallest), np.log(largest))))
 

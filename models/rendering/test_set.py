@@ -16,9 +16,9 @@ from .textures import draw_picture
 
 FOREGROUNDS = ("fence", "leaves", "fingers", "stalks")
 _MIXES = {
-    "sharp": SceneMix(sharp=1, blurred=0, ramp=0),
-    "blurred": SceneMix(sharp=0, blurred=1, ramp=0),
-    "layers": SceneMix(sharp=0, blurred=0, ramp=0),
+    "sharp": SceneMix(sharp=1, blurred=0, ramp=0, rescaled=0),
+    "blurred": SceneMix(sharp=0, blurred=1, ramp=0, rescaled=0),
+    "layers": SceneMix(sharp=0, blurred=0, ramp=0, rescaled=0),
 }
 KINDS = (*FOREGROUNDS, *_MIXES)
 BOTH, TRIES = 0.03, 20  # of the picture that each class fills, where a kind has both

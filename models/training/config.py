@@ -27,7 +27,7 @@ INCIDENTAL = ("name", "size", "validate_every", "save_every", "data.description"
 
 @dataclass(frozen=True, config=STRICT)
 class DataConfig:
-    """The training folder; the last ``validation`` names, spread evenly, are held back.
+    """The training folder; ``validation`` names, spread evenly, are held back.
 
     Attributes:
         images, masks: folders, relative to the data root given on the command line.
@@ -97,7 +97,7 @@ class LossConfig:
         iou: soft intersection over union of the fused map, mean over both classes.
         edge: BCE of the fused map once more, inside a band around the mask's edge.
         teacher: a checkpoint by name or path whose P is a second, soft mask; None = off.
-        distil: share of the soft mask in the target of every map, 0 to 1.
+        distil: share of the soft mask in the target of every map, 0 to 1; rendered masks stay exact.
     """
 
     iou: NonNegative = 0.0
@@ -180,8 +180,9 @@ class TrainingConfig:
 def decisive(config: TrainingConfig) -> dict[str, Any]:
     """Every setting that the weights depend on: dotted keys, values as JSON has them.
 
-    Files count by what they are called here, not by what they hold; the list of photographs by its name
-    alone, since its folder follows from where the program was started.
+    Files count by what they are called here, not by what they hold (of checkpoints the trainer adds the
+    hash); the list of photographs by its name alone, since its folder follows from where the program was
+    started.
     """
     values = TypeAdapter(TrainingConfig).dump_python(config, mode="json")
     if config.rendered:

@@ -25,11 +25,15 @@ from .augment import AugmentConfig, augment, develop
 
 
 class Batch(NamedTuple):
-    """Images B x 3 x N x N (normalised RGB), masks and validity B x 1 x N x N in {0, 1}."""
+    """Images B x 3 x N x N (normalised RGB), masks and validity B x 1 x N x N in {0, 1}.
+
+    ``drawn`` (B x 1 x 1 x 1) is 1 where a person drew the mask, 0 where the renderer knows it.
+    """
 
     image: Tensor
     mask: Tensor
     valid: Tensor
+    drawn: Tensor
 
 
 class Share(NamedTuple):
@@ -73,24 +77,27 @@ class TrainingSet(Dataset[Batch]):
         self.material, self.config, self.scale, self.seed = material, config, scale, seed
 
     def __getitem__(self, index: int) -> Batch:
-        sample = self._sample(index, np.random.default_rng((self.seed, 1, index)))
+        sample, drawn = self._sample(index, np.random.default_rng((self.seed, 1, index)))
         mask, valid = (torch.from_numpy(np.ascontiguousarray(m))[None].float() for m in sample[1:])
-        return Batch(normalise(sample.image, self.scale), mask, valid)
+        image = normalise(sample.image, self.scale)
+        return Batch(image, mask, valid, torch.full((1, 1, 1), float(drawn)))
 
-    def _sample(self, index: int, rng: np.random.Generator) -> Sample:
+    def _sample(self, index: int, rng: np.random.Generator) -> tuple[Sample, bool]:
+        """A crop, and whether a person drew its mask."""
         draw, material = rng.random(), self.material
         for share, samples in material.extras:
             if draw < share:
-                return augment(samples[int(rng.integers(len(samples)))], self.config, rng)
+                return augment(samples[int(rng.integers(len(samples)))], self.config, rng), True
             draw -= share
         if material.scenes and draw < material.scenes[0]:
-            return develop(_labelled(material.scenes[1].render(rng)), self.config, rng)
+            return develop(labelled(material.scenes[1].render(rng)), self.config, rng), False
         epoch, place = divmod(index, len(material.samples))
         order = np.random.default_rng((self.seed, 0, epoch)).permutation(len(material.samples))
-        return augment(material.samples[order[place]], self.config, rng)
+        return augment(material.samples[order[place]], self.config, rng), True
 
 
-def _labelled(scene: Scene) -> Sample:
+def labelled(scene: Scene) -> Sample:
+    """A rendered scene as a training pair: pixels without a label are not valid."""
     return Sample(scene.image, scene.label == BLURRED, scene.label != IGNORED)
 
 

@@ -29,9 +29,10 @@ def side_loss(maps: Maps, target: Tensor, valid: Tensor) -> Tensor:
 def iou_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """1 - soft intersection over union, mean over the batch and over both classes (Mattyus et al. 2017).
 
-    A class that a picture does not have costs nothing, or one wrong pixel would cost everything.
+    A class that a picture does not have costs nothing, or one wrong pixel would cost everything. A soft
+    target counts as the class it is nearer to: against a soft one, this loss is not least at the target.
     """
-    p = torch.sigmoid(logits.float())
+    p, target = torch.sigmoid(logits.float()), (target > 0.5).float()
     losses = []
     for ours, theirs in ((p, target), (1 - p, 1 - target)):
         both = (ours * theirs * valid).sum((1, 2, 3))
@@ -42,11 +43,13 @@ def iou_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
 
 
 def edge_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """Mean BCE inside a band around the edges of the mask; 0 where a batch has no edge."""
-    side = 2 * EDGE_BAND + 1
-    largest = F.max_pool2d(target, side, 1, EDGE_BAND)
-    smallest = -F.max_pool2d(-target, side, 1, EDGE_BAND)
-    band = ((largest > 0.5) & (smallest <= 0.5)) * valid
+    """Mean BCE where both classes lie within `EDGE_BAND` pixels; 0 where a batch has no edge."""
+
+    def near(pixels: Tensor) -> Tensor:
+        return F.max_pool2d(pixels, 2 * EDGE_BAND + 1, 1, EDGE_BAND)
+
+    blurred = (target > 0.5).float()
+    band = near(blurred * valid) * near((1 - blurred) * valid) * valid
     bce = F.binary_cross_entropy_with_logits(logits.float(), target, reduction="none")
     return (bce * band).sum() / _count(band)
 

@@ -113,14 +113,22 @@ def read_scenes(config: RenderedConfig, root: Path, side: int) -> Scenes:
 
     Raises:
         FolderError: a list or folder, or a file that one names, is missing, or no photograph is listed.
-        UnreadableError: a file is not a picture, or a cut-out and its mask differ in size.
+        UnreadableError: a file is not a picture, a photograph is smaller than a scene (enlarged, what is
+            labelled sharp would be soft), or a cut-out and its mask differ in size.
     """
-    photos = [_shrunk(_picture(root / name, cv2.IMREAD_COLOR)) for name in _lines(config.photos)]
+    photos = [_photo(root / name, side) for name in _lines(config.photos)]
     if not photos:
         raise FolderError(f"{config.photos} lists no photograph")
     return Scenes(
         photos, _read_mattes(root / config.mattes) if config.mattes else [], side, config.mix
     )
+
+
+def _photo(path: Path, side: int) -> NDArray[np.uint8]:
+    photo = _shrunk(_picture(path, cv2.IMREAD_COLOR))
+    if min(photo.shape[:2]) < side:
+        raise UnreadableError(f"{path}: smaller than a scene of {side} pixels; lower augment.crop")
+    return photo
 
 
 def _read_mattes(folder: Path) -> list[Matte]:

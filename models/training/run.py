@@ -101,13 +101,21 @@ class Trainer:
             some = (b.image for b in batches(self.data, config.batch, 0, 8))
             calibrate_batchnorm(self.net.backbone, some)
         use_float_gradients(self.net)
+        if (
+            share.processes > 1 and self.device.type == "cuda"
+        ):  # gloo has none: there each norms its own
+            self.net = nn.SyncBatchNorm.convert_sync_batchnorm(self.net)  # type: ignore[no-untyped-call]
         self.net.to(self.device).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.net).requires_grad_(False).eval()
         self.optimiser = make_optimiser(self.net, config.optimiser)
         self.iteration = 0
+        names = [config.start, config.loss.teacher, *(extra.agree for extra in config.extra)]
+        self.settings = decisive(config) | {
+            f"SHA-256 of {name}": checkpoint.find(name)[1] for name in names if name
+        }
         if self.state_path.exists():
             nets = self._nets()
-            self.iteration = load_state(self.state_path, nets, self.optimiser, decisive(config))
+            self.iteration = load_state(self.state_path, nets, self.optimiser, self.settings)
         if from_first(self.iteration, self.device) != self.iteration:
             raise CheckpointError(f"{self.state_path}: not the state that the first process sees")
         self.model = self.net if share.processes == 1 else DistributedDataParallel(self.net)
@@ -156,8 +164,8 @@ class Trainer:
         self._log(event)  # before the state: a kill between them repeats the event
         stop = bool(report(event)) and not last
         if stop or last or self.iteration % config.save_every == 0:
-            settings = decisive(config)
-            save_state(self.state_path, self.iteration, self._nets(), self.optimiser, settings)
+            nets = self._nets()
+            save_state(self.state_path, self.iteration, nets, self.optimiser, self.settings)
         return stop
 
     def step(self, batch: Batch) -> float:
@@ -175,7 +183,8 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16()):
             maps = self.model(image)
             if self.teacher:
-                target = torch.lerp(target, self.teacher(image), self.config.loss.distil)
+                part = self.config.loss.distil * batch.drawn.to(self.device)
+                target = torch.lerp(target, self.teacher(image), part)
         loss = total_loss(self.config.loss, maps, target, valid)
         value = float(mean_over_processes(loss.detach()))
         if not math.isfinite(value):

@@ -57,18 +57,17 @@ def load_state(
 
     Raises:
         CheckpointError: the file is damaged, or is the state of another network or of a run with other
-            settings. A state from before settings were written is taken for one of this run.
+            settings.
     """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
             iteration = int(metadata["iteration"])
-            before = json.loads(metadata["settings"]) if "settings" in metadata else None
+            before = json.loads(metadata["settings"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: not a training state ({error}); {ADVICE}") from error
-    if before is not None:
-        _require_same(path, before, json.loads(json.dumps(settings)))
+    _require_same(path, before, json.loads(json.dumps(settings)))
     for name, net in nets.items():
         prefix = f"{name}/"
         own = {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}

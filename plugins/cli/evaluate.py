@@ -65,7 +65,7 @@ def command(
     classical:NAME for a method without learning.
     """
     try:
-        folder = _folder(images, masks, polarity, everywhere, ignore, names)
+        folder = _folder(images, masks, polarity, everywhere, ignore, names, curves)
         folder.pairs()
         predict, name, where = _predictor(model, device, size)
         with Progress("evaluate", "image") as progress:
@@ -73,17 +73,21 @@ def command(
     except (FolderError, UnreadableError) as error:
         raise SourceError(str(error)) from error
     report = result.report(name, where())
+    click.echo(json.dumps(report) if as_json else table(report))
     if curves is not None:
         _plot(name, result, curves)
-    click.echo(json.dumps(report) if as_json else table(report))
 
 
 def _folder(
     images: Path, masks: Path | None, polarity: str | None, everywhere: str | None,
-    ignore: int | None, names: Path | None,
+    ignore: int | None, names: Path | None, curves: Path | None,
 ) -> Folder:  # fmt: skip
     if everywhere and (masks or polarity or ignore is not None):
         raise SettingsError("--everywhere stands instead of --masks, --polarity and --ignore")
+    if everywhere and curves:
+        raise SettingsError(
+            "--curves needs images with both blurred and sharp pixels, not --everywhere"
+        )
     if everywhere:
         return UniformFolder(images, everywhere == "blurred", names)
     if masks is None or polarity is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -14,10 +16,10 @@ from br2focus.models.rendering.shapes import SHAPES
 from br2focus.models.rendering.textures import draw_texture
 
 SIDE = 96
-SHARP = SceneMix(sharp=1, blurred=0, ramp=0)
-WHOLLY_BLURRED = SceneMix(sharp=0, blurred=1, ramp=0)
-RAMP = SceneMix(sharp=0, blurred=0, ramp=1)
-LAYERS = SceneMix(sharp=0, blurred=0, ramp=0)
+SHARP = SceneMix(sharp=1, blurred=0, ramp=0, rescaled=0)
+WHOLLY_BLURRED = SceneMix(sharp=0, blurred=1, ramp=0, rescaled=0)
+RAMP = SceneMix(sharp=0, blurred=0, ramp=1, rescaled=0)
+LAYERS = SceneMix(sharp=0, blurred=0, ramp=0, rescaled=0)
 SEEDS = range(20)
 
 
@@ -201,6 +203,30 @@ def test_photographs_of_any_size_do() -> None:
         for mix in (SHARP, LAYERS):
             scene = Scenes([picture], (), SIDE, mix).render(rng(1))
             assert scene.image.shape == (SIDE, SIDE, 3)
+
+
+def test_a_rescaled_scene_is_labelled_by_the_blur_that_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Radii in pixels of the larger picture: shrunk by 1.1 to 1.6, 1.05 is in focus and 2.6 blurred.
+    for radius, expected in ((1.05, IN_FOCUS), (2.6, BLURRED)):
+        monkeypatch.setattr(Scenes, "_radius", lambda self, generator, smallest, r=radius: r)
+        for seed in range(6):
+            scene = render(replace(WHOLLY_BLURRED, rescaled=1), seed)
+            assert scene.image.shape == (SIDE, SIDE, 3) and scene.label.shape == (SIDE, SIDE)
+            assert (scene.label == expected).all()
+
+
+def test_a_rescaled_scene_is_as_sharp_and_lies_where_its_label_says() -> None:
+    everywhere = np.ones((SIDE, SIDE), np.bool_)
+    for seed in range(6):
+        sharp = render(replace(SHARP, rescaled=1), seed)
+        assert (sharp.label == IN_FOCUS).all()
+        assert contrast(sharp.image, everywhere) > 0.6 * contrast(photo(), everywhere)
+        layers = render(replace(LAYERS, rescaled=1), seed)
+        classes = [layers.label == kind for kind in (IN_FOCUS, BLURRED)]
+        if min(c.sum() for c in classes) > 800:
+            assert contrast(layers.image, classes[0]) > 1.2 * contrast(layers.image, classes[1])
 
 
 def test_every_kind_has_its_share() -> None:

@@ -101,11 +101,11 @@ def plain_iou_loss(p: Values, target: Values, valid: Values) -> float:
 
 
 @pytest.mark.parametrize("soft", [False, True])
-def test_iou_is_the_plain_formula(soft: bool) -> None:
+def test_iou_is_the_plain_formula_of_the_nearer_class(soft: bool) -> None:
     mask, valid = labels()
     target = 0.8 * mask + 0.1 if soft else mask
     logits = some_maps().fused
-    expected = plain_iou_loss(sigmoid(logits), numbers(target), numbers(valid))
+    expected = plain_iou_loss(sigmoid(logits), numbers(mask), numbers(valid))
     assert float(iou_loss(logits, target, valid)) == pytest.approx(expected, rel=1e-5)
 
 
@@ -132,14 +132,15 @@ def test_iou_leaves_out_a_class_that_a_picture_lacks() -> None:
 # The band around edges.
 
 
-def plain_band(target: Values) -> NDArray[np.bool_]:
-    """Pixels with both classes at most EDGE_BAND rows and columns away."""
+def plain_band(target: Values, valid: Values) -> NDArray[np.bool_]:
+    """Labelled pixels with both classes, as labelled, at most EDGE_BAND rows and columns away."""
     band = np.zeros(target.shape, np.bool_)
     for picture, _, y, x in np.ndindex(target.shape):
         top, left = max(y - EDGE_BAND, 0), max(x - EDGE_BAND, 0)
-        near = target[picture, 0, top : y + EDGE_BAND + 1, left : x + EDGE_BAND + 1] > 0.5
+        around = picture, 0, slice(top, y + EDGE_BAND + 1), slice(left, x + EDGE_BAND + 1)
+        near = target[around][valid[around] == 1] > 0.5
         band[picture, 0, y, x] = near.any() and not near.all()
-    return band
+    return band & (valid == 1)
 
 
 @pytest.mark.parametrize("soft", [False, True])
@@ -148,7 +149,7 @@ def test_edge_is_the_mean_inside_the_band(soft: bool) -> None:
     target = 0.8 * mask + 0.1 if soft else mask
     torch.manual_seed(8)
     logits = 3 * torch.randn_like(mask)
-    band = plain_band(numbers(target)) & (numbers(valid) == 1)
+    band = plain_band(numbers(target), numbers(valid))
     assert 0 < band.sum() < numbers(valid).sum() / 2
     expected = bce(logits, target)[band].mean()
     assert float(edge_loss(logits, target, valid)) == pytest.approx(expected, rel=1e-5)
@@ -159,6 +160,12 @@ def test_without_an_edge_there_is_no_edge_loss() -> None:
     logits = torch.randn_like(mask).requires_grad_()
     for target in (torch.zeros_like(mask), torch.ones_like(mask)):
         assert float(edge_loss(logits, target, valid).detach()) == 0
+
+
+def test_what_has_no_label_makes_no_edge() -> None:
+    target, valid = torch.ones(1, 1, 20, 20), torch.ones(1, 1, 20, 20)
+    target[..., :6], valid[..., :6] = 0, 0
+    assert float(edge_loss(torch.randn(1, 1, 20, 20), target, valid)) == 0
 
 
 # Both, and all together.
@@ -174,7 +181,7 @@ def test_the_gradient_is_0_where_nothing_is_labelled(loss) -> None:  # type: ign
     assert not logits.grad[valid == 0].any()
     counted = valid.bool()
     if loss is edge_loss:
-        counted &= torch.from_numpy(plain_band(numbers(mask)))
+        counted &= torch.from_numpy(plain_band(numbers(mask), numbers(valid)))
         assert not logits.grad[~counted].any()
     assert logits.grad[counted].all()
 
