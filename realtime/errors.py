@@ -1,11 +1,13 @@
 """Errors of the pipeline; each is a `FocusError` and the fitting built-in.
 
-The command line turns them into exit codes: settings 2, source 3, sink 5, compute 6.
+The command line turns them into exit codes: settings 2, source 3, lost 4, sink 5, compute 6.
 """
 
 from br2focus.models.errors import FocusError
 
-__all__ = ["ComputeError", "FocusError", "SettingsError", "SinkError", "SourceError"]
+__all__ = [
+    "ComputeError", "FocusError", "LostError", "RefusedError", "SettingsError", "SinkError", "SourceError",
+]  # fmt: skip
 
 
 class SettingsError(FocusError, ValueError):
@@ -14,6 +16,14 @@ class SettingsError(FocusError, ValueError):
 
 class SourceError(FocusError, OSError):
     """An input cannot be read: missing, no video in it, damaged, or over a limit."""
+
+
+class LostError(SourceError):
+    """A live source is gone and did not come back in time."""
+
+
+class RefusedError(SourceError):
+    """A live source does not let us in: trying again at once is of no use."""
 
 
 class SinkError(FocusError, OSError):

@@ -27,7 +27,7 @@ from .stats import Snapshot, Stats
 
 FILE_CAPACITY = 4
 FILE_DEPTH = 3  # on a CPU two computed at once and one waiting
-JOIN_SECONDS = 2.0
+JOIN_SECONDS, LIVE_JOIN_SECONDS = 2.0, 0.2
 
 
 class Pipeline:
@@ -129,7 +129,8 @@ class Pipeline:
         self._frames.cancel()
         capture, infer = self._threads
         if capture in self._started:
-            capture.join(JOIN_SECONDS)
+            # The next frame of a live source may be long in coming.
+            capture.join(LIVE_JOIN_SECONDS if self._source.info.live else JOIN_SECONDS)
             if capture.is_alive():
                 with suppress(Exception):
                     self._source.close()  # from outside: may release a read that blocks

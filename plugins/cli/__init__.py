@@ -14,7 +14,9 @@ from .exits import report
 # Subcommand -> its file here and the first line of its help, so that `--help` loads none of them.
 COMMANDS = {
     "annotate": "Annotate videos, images or folders with what is in focus.",
+    "cameras": "List the cameras that are plugged in.",
     "evaluate": "Measure the accuracy of a model on images with masks.",
+    "live": "Live focus from a camera, stream or the built-in test; so far without a window.",
     "models": "List the shipped networks: size, data, hash, model card.",
     "train": "Train a network from a configuration; resumes where it stopped.",
 }

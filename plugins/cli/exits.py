@@ -9,7 +9,14 @@ from enum import IntEnum
 import click
 
 from br2focus.models.errors import CheckpointError, FocusError
-from br2focus.realtime.errors import ComputeError, SettingsError, SinkError, SourceError
+from br2focus.realtime.errors import (
+    ComputeError,
+    LostError,
+    RefusedError,
+    SettingsError,
+    SinkError,
+    SourceError,
+)
 
 
 class Exit(IntEnum):
@@ -19,6 +26,7 @@ class Exit(IntEnum):
     BUG = 1
     USAGE = 2
     INPUT = 3
+    LOST = 4
     OUTPUT = 5
     COMPUTE = 6
     INTERRUPTED = 130
@@ -32,6 +40,8 @@ class Terminated(KeyboardInterrupt):
 CODES: list[tuple[type[BaseException], Exit]] = [
     (SettingsError, Exit.USAGE),
     (click.ClickException, Exit.USAGE),
+    (LostError, Exit.LOST),
+    (RefusedError, Exit.LOST),
     (SourceError, Exit.INPUT),
     (SinkError, Exit.OUTPUT),
     (ComputeError, Exit.COMPUTE),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -61,12 +62,16 @@ class Progress:
 class StopSignals:
     """While entered, the first Ctrl-C or SIGTERM asks for a clean end and the second one ends at once.
 
+    Args:
+        asked: called at the first signal, to end what waits for something else.
+
     Attributes:
         code: exit code of the signal that came, or None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, asked: Callable[[], object] = lambda: None) -> None:
         self.code: Exit | None = None
+        self._asked = asked
         self._before: dict[int, signal.Handlers | object] = {}
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
@@ -76,6 +81,7 @@ class StopSignals:
             raise Terminated if self.code == Exit.TERMINATED else KeyboardInterrupt
         self.code = Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED
         print("br2focus: finishing the file (once more to give it up)", file=sys.stderr)
+        self._asked()
 
     def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,0 +1,166 @@
+"""Cameras: listed by name and stable id, read through OpenCV."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+from cv2_enumerate_cameras import enumerate_cameras
+
+from .errors import SourceError
+from .frame import Frame
+from .source import ClosingSource, SourceInfo
+
+BY_ID = Path("/dev/v4l/by-id")
+MICROSECOND = Fraction(1, 1_000_000)
+LARGE = 1280 * 720  # from here on USB carries no 30 raw frames a second
+
+OpenCapture = Callable[[str | int, int], Any]
+
+
+def _capture(place: str | int, backend: int) -> Any:
+    return cv2.VideoCapture(place, backend)
+
+
+@dataclass(frozen=True)
+class CameraInfo:
+    """A camera that is plugged in.
+
+    Attributes:
+        index: OpenCV's number, which another camera may have after the next plugging.
+        name: as its maker calls it; two of a kind share it.
+        id: stays the same whatever is plugged in where: a path in /dev/v4l/by-id, else the device.
+        device: the path to open, or "".
+        backend: OpenCV's number of the driver.
+    """
+
+    index: int
+    name: str
+    id: str
+    device: str
+    backend: int
+
+
+def list_cameras() -> list[CameraInfo]:
+    """Every camera that can give pictures, in the order of their numbers."""
+    found = enumerate_cameras(cv2.CAP_V4L2) if Path("/dev").is_dir() else enumerate_cameras()
+    links = _links()
+    cameras = [
+        CameraInfo(
+            c.index, c.name or "", links.get(c.path or "", c.path or ""), c.path or "", c.backend
+        )
+        for c in found
+    ]
+    return sorted(cameras, key=lambda camera: camera.index)
+
+
+def find_camera(wanted: str) -> CameraInfo:
+    """The camera of this number, stable id, device, or (part of a) name.
+
+    Raises:
+        SourceError: there is none, or a name fits several.
+    """
+    cameras = list_cameras()
+    if Path(wanted).is_relative_to("/dev"):
+        device = str(Path(wanted).resolve())
+        fitting = [c for c in cameras if device == str(Path(c.device).resolve())]
+    elif wanted.isdigit():
+        fitting = [c for c in cameras if c.index == int(wanted)]
+    else:
+        fitting = [c for c in cameras if wanted.lower() in c.name.lower()]
+        exact = [c for c in fitting if c.name.lower() == wanted.lower()]
+        fitting = exact or fitting
+    if not fitting:
+        there = ", ".join(f"{c.index} ({c.name})" for c in cameras) or "none"
+        raise SourceError(f"camera {wanted}: not there; cameras here: {there}")
+    if len(fitting) > 1:
+        ids = ", ".join(c.id for c in fitting)
+        raise SourceError(f"camera {wanted}: {len(fitting)} have that name; say which: {ids}")
+    return fitting[0]
+
+
+class Camera(ClosingSource):
+    """Pictures of a camera, as they arrive.
+
+    Args:
+        wanted: what `find_camera` takes; it is looked up again at every opening.
+        size: width and height to ask for; ``info.size`` is what the camera gives.
+        rate: frames a second to ask for.
+        open_capture: opens a device; OpenCV's.
+
+    Raises:
+        SourceError: no such camera, or it cannot be opened; while iterating, it is gone.
+    """
+
+    def __init__(
+        self, wanted: str, *, size: tuple[int, int] | None = None, rate: float | None = None,
+        open_capture: OpenCapture = _capture,
+    ) -> None:  # fmt: skip
+        self.camera = find_camera(wanted)
+        self._name = f"camera {self.camera.name or wanted}"
+        self._closed = threading.Event()
+        place = self.camera.device or self.camera.index
+        self._capture = open_capture(place, self.camera.backend)
+        if not self._capture.isOpened():
+            self._capture.release()
+            raise SourceError(f"{self._name}: cannot be opened; is another program using it?")
+        self._ask(size, rate)
+        given = [
+            self._capture.get(p) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+        ]
+        fps = self._capture.get(cv2.CAP_PROP_FPS)
+        self.info = SourceInfo(
+            self._name, size=(int(given[0]), int(given[1])) if all(given) else None,
+            rate=Fraction(fps).limit_denominator(1001) if 1 <= fps <= 1000 else None, live=True,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """End the iteration at the next picture, from any thread; the reading thread lets the camera go.
+
+        Releasing a camera under a read of another thread crashes drivers.
+        """
+        self._closed.set()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        self.close()
+        self._capture.release()
+
+    def __iter__(self) -> Iterator[Frame]:
+        index, begun = 0, time.monotonic()
+        while not self._closed.is_set():
+            there, image = self._capture.read()
+            arrived = time.monotonic()
+            if not there:
+                raise SourceError(f"{self._name}: gives no pictures any more; unplugged?")
+            pts = round((arrived - begun) / float(MICROSECOND))
+            yield Frame(np.ascontiguousarray(image), index, pts, MICROSECOND, arrived)
+            index += 1
+
+    def _ask(self, size: tuple[int, int] | None, rate: float | None) -> None:
+        if size is not None:
+            if size[0] * size[1] >= LARGE:
+                code = cv2.VideoWriter.fourcc(*"MJPG")
+                self._capture.set(cv2.CAP_PROP_FOURCC, code)
+            self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
+            self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
+        if rate is not None:
+            self._capture.set(cv2.CAP_PROP_FPS, rate)
+        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # old frames are worth nothing
+
+
+def _links() -> dict[str, str]:
+    """Device -> its stable link."""
+    if not BY_ID.is_dir():
+        return {}
+    return {str(link.resolve()): str(link) for link in sorted(BY_ID.iterdir(), reverse=True)}

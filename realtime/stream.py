@@ -1,0 +1,201 @@
+"""A network stream as a source: RTSP, UDP, SRT, and HTTP where it is allowed.
+
+Opening and reading have limits of their own: without one, FFmpeg waits for ever for a camera that hangs. No
+text that leaves this module holds the password of the address.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from types import TracebackType
+from urllib.parse import urlsplit, urlunsplit
+
+import av
+from av.container import InputContainer
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from .colour import to_bgr
+from .errors import RefusedError, SourceError
+from .frame import Frame
+from .source import ClosingSource, SourceInfo
+
+# Each scheme, and the protocols that FFmpeg may use for it: no address may lead to files or other hosts.
+SCHEMES = {
+    "rtsp": "rtsp,rtp,udp,tcp",
+    "rtsps": "rtsps,rtp,udp,tcp,tls",
+    "udp": "udp",
+    "srt": "srt",
+    "http": "http,tcp",
+    "https": "https,tls,tcp",
+}
+WEB = ("http", "https")
+# What a scheme carries; playlists (hls, dash), which name other addresses, are not among them.
+FORMATS = "rtsp,mpegts,mpjpeg,mjpeg,matroska,webm,mov,mp4,flv,h264,hevc,jpeg_pipe"
+LOW_DELAY = {"fflags": "nobuffer", "flags": "low_delay", "rtsp_transport": "tcp"}
+PROBE_BYTES = 1 << 20
+ANALYSIS_MICROSECONDS = (
+    "300000"  # of the stream, before the first picture; what it holds is known sooner
+)
+TIME_BASE = Fraction(1, 90000)
+_REFUSED = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)
+
+
+def is_url(text: str) -> bool:
+    """Whether ``text`` is an address that `Stream` takes."""
+    return text.partition("://")[0].lower() in SCHEMES and "://" in text
+
+
+def redacted(url: str) -> str:
+    """``url`` without user, password and query, for messages."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if ":" in host:
+        host = f"[{host}]"
+    try:
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        port = ""
+    hidden = "***@" if "@" in parts.netloc else ""
+    query = "***" if parts.query else ""
+    return urlunsplit((parts.scheme, hidden + host + port, parts.path, query, ""))
+
+
+class Stream(ClosingSource):
+    """The pictures of a network stream, as they arrive.
+
+    Args:
+        url: rtsp, rtsps, udp, srt; http and https with ``allow_web``.
+        opening, reading: limits in seconds.
+        allow_web: take http and https.
+        max_pixels: largest picture in pixels.
+
+    Attributes:
+        damaged: packets refused by the decoder, and frames that it calls corrupt.
+
+    Raises:
+        RefusedError: the login is refused.
+        SourceError: no such scheme, nobody there, no picture in it, too large; also while iterating.
+    """
+
+    def __init__(
+        self, url: str, *, opening: float = 5.0, reading: float = 2.0, allow_web: bool = False,
+        max_pixels: int = 2**26,
+    ) -> None:  # fmt: skip
+        self._name = redacted(url)
+        self.damaged = 0
+        self._closed = threading.Event()
+        self._container = self._opened(url, opening, reading, allow_web=allow_web)
+        try:
+            self._stream = self._picture_stream(max_pixels)
+        except BaseException:
+            self._container.close()
+            raise
+        rate = self._stream.average_rate
+        self.info = SourceInfo(name=self._name, rate=rate if rate else None, live=True)
+
+    def close(self) -> None:
+        """End the iteration at the next picture or time limit; from any thread.
+
+        The connection itself ends where the stream is read: with the iteration, or with the context.
+        """
+        self._closed.set()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        self.close()
+        self._container.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        reformatter, index = VideoReformatter(), 0
+        begun = time.monotonic()
+        try:
+            for picture in self._pictures():
+                arrived = time.monotonic()
+                base = picture.time_base or TIME_BASE
+                pts = picture.pts
+                if pts is None:
+                    pts = round(Fraction(arrived - begun) / base)
+                yield Frame(to_bgr(picture, reformatter), index, pts, base, arrived)
+                index += 1
+        finally:
+            self._container.close()
+
+    def _opened(
+        self, url: str, opening: float, reading: float, *, allow_web: bool
+    ) -> InputContainer:
+        scheme = urlsplit(url).scheme.lower()
+        if scheme not in SCHEMES:
+            raise SourceError(f"{self._name}: not one of {', '.join(SCHEMES)}")
+        if scheme in WEB and not allow_web:
+            raise SourceError(f"{self._name}: {scheme} needs --allow-web")
+        options = LOW_DELAY | {
+            "protocol_whitelist": SCHEMES[scheme],
+            "format_whitelist": FORMATS,
+            "probesize": str(PROBE_BYTES),
+            "analyzeduration": ANALYSIS_MICROSECONDS,
+        }
+        if scheme not in ("rtsp", "rtsps"):
+            del options["rtsp_transport"]
+        try:
+            return av.open(
+                url,
+                container_options=options,
+                timeout=(opening, reading),
+                metadata_errors="replace",
+            )
+        except _REFUSED:
+            raise RefusedError(f"{self._name}: login refused; check user and password") from None
+        except (av.error.FFmpegError, ValueError, OSError) as error:
+            raise SourceError(
+                f"{self._name}: {_reason(error)}"
+            ) from None  # its text has the password
+
+    def _picture_stream(self, max_pixels: int) -> VideoStream:
+        streams = self._container.streams.video
+        if not streams or streams[0].codec_context is None:
+            raise SourceError(f"{self._name}: no video stream")
+        stream = streams[0]
+        context = stream.codec_context
+        if context.width * context.height > max_pixels:
+            size = f"{context.width} x {context.height}"
+            raise SourceError(f"{self._name}: {size} is over {max_pixels} pixels a picture")
+        context.options = context.options | {"max_pixels": str(max_pixels)}
+        stream.thread_type = "SLICE"  # frame threads hold back a frame each
+        return stream
+
+    def _pictures(self) -> Iterator[av.VideoFrame]:
+        packets = self._container.demux(self._stream)
+        while not self._closed.is_set():
+            try:
+                packet = next(packets, None)
+            except (av.error.FFmpegError, OSError) as error:
+                raise SourceError(f"{self._name}: {_reason(error)}") from None
+            if packet is None:
+                return
+            try:
+                pictures = packet.decode()
+            except av.error.EOFError:
+                return
+            except av.error.FFmpegError:
+                self.damaged += 1
+                continue
+            for picture in pictures:
+                self.damaged += picture.is_corrupt
+                yield picture
+
+
+def _reason(error: BaseException) -> str:
+    """Why, in words that never hold the address."""
+    if isinstance(error, av.error.ExitError | TimeoutError):
+        return "no answer in time"
+    if isinstance(error, ConnectionError):
+        return "nobody answers there"
+    if isinstance(error, av.error.InvalidDataError):
+        return "not a video stream"
+    return str(getattr(error, "strerror", None) or type(error).__name__).lower()
