@@ -106,7 +106,7 @@ class Camera(ClosingSource):
     ) -> None:  # fmt: skip
         self.camera = find_camera(wanted)
         self._name = f"camera {self.camera.name or wanted}"
-        self._closed = threading.Event()
+        self._closed, self._released = threading.Event(), False
         place = self.camera.device or self.camera.index
         self._capture = open_capture(place, self.camera.backend)
         if not self._capture.isOpened():
@@ -134,18 +134,26 @@ class Camera(ClosingSource):
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
         self.close()
-        self._capture.release()
+        self._release()
 
     def __iter__(self) -> Iterator[Frame]:
         index, begun = 0, time.monotonic()
-        while not self._closed.is_set():
-            there, image = self._capture.read()
-            arrived = time.monotonic()
-            if not there:
-                raise SourceError(f"{self._name}: gives no pictures any more; unplugged?")
-            pts = round((arrived - begun) / float(MICROSECOND))
-            yield Frame(np.ascontiguousarray(image), index, pts, MICROSECOND, arrived)
-            index += 1
+        try:
+            while not self._closed.is_set():
+                there, image = self._capture.read()
+                arrived = time.monotonic()
+                if not there:
+                    raise SourceError(f"{self._name}: gives no pictures any more; unplugged?")
+                pts = round((arrived - begun) / float(MICROSECOND))
+                yield Frame(np.ascontiguousarray(image), index, pts, MICROSECOND, arrived)
+                index += 1
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        if not self._released:
+            self._released = True
+            self._capture.release()
 
     def _ask(self, size: tuple[int, int] | None, rate: float | None) -> None:
         if size is not None:

@@ -63,7 +63,7 @@ class Pipeline:
                 thread.start()
                 self._started.append(thread)
         except BaseException:
-            self._stop()
+            self._stop(patient=True)
             raise
         return self
 
@@ -71,7 +71,7 @@ class Pipeline:
         self, kind: type[BaseException] | None, error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
-        released = self._stop()
+        released = self._stop(patient=not isinstance(error, KeyboardInterrupt))
         if not released and error is None:
             raise SourceError(f"{self._source.info.name}: does not let go (capture is stuck)")
 
@@ -123,8 +123,12 @@ class Pipeline:
         timing = Timing(frame.arrived, time.monotonic(), self._engine.seconds, delay)
         return FocusResult(frame, blur, timing)
 
-    def _stop(self) -> bool:
-        """Cancel both channels and join; False if the source stays in a driver's call."""
+    def _stop(self, *, patient: bool) -> bool:
+        """Cancel both channels and join; False if the source stays in a driver's call.
+
+        The work of the inference thread always ends, since nobody listens and nothing comes; whoever is not
+        ``patient`` does not wait for a model that is being converted.
+        """
         self._results.cancel()
         self._frames.cancel()
         capture, infer = self._threads
@@ -136,5 +140,5 @@ class Pipeline:
                     self._source.close()  # from outside: may release a read that blocks
                 capture.join(JOIN_SECONDS)
         if infer in self._started:
-            infer.join()  # its work always ends: nobody listens, and nothing comes
+            infer.join(None if patient else LIVE_JOIN_SECONDS)
         return not capture.is_alive()

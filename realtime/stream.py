@@ -6,24 +6,29 @@ text that leaves this module holds the password of the address.
 
 from __future__ import annotations
 
+import ipaddress
+import re
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
 from types import TracebackType
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import av
+from av.codec.context import Flags
 from av.container import InputContainer
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from .colour import to_bgr
-from .errors import RefusedError, SourceError
+from .errors import RefusedError, SettingsError, SourceError
 from .frame import Frame
 from .source import ClosingSource, SourceInfo
 
-# Each scheme, and the protocols that FFmpeg may use for it: no address may lead to files or other hosts.
+# Each scheme, and the protocols that FFmpeg may use for it: no address may lead to files. (An RTSP server can
+# still redirect to another one; FFmpeg has no switch for that.)
 SCHEMES = {
     "rtsp": "rtsp,rtp,udp,tcp",
     "rtsps": "rtsps,rtp,udp,tcp,tls",
@@ -35,7 +40,7 @@ SCHEMES = {
 WEB = ("http", "https")
 # What a scheme carries; playlists (hls, dash), which name other addresses, are not among them.
 FORMATS = "rtsp,mpegts,mpjpeg,mjpeg,matroska,webm,mov,mp4,flv,h264,hevc,jpeg_pipe"
-LOW_DELAY = {"fflags": "nobuffer", "flags": "low_delay", "rtsp_transport": "tcp"}
+LOW_DELAY = {"fflags": "nobuffer"}
 PROBE_BYTES = 1 << 20
 ANALYSIS_MICROSECONDS = (
     "300000"  # of the stream, before the first picture; what it holds is known sooner
@@ -46,22 +51,50 @@ _REFUSED = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)
 
 def is_url(text: str) -> bool:
     """Whether ``text`` is an address that `Stream` takes."""
-    return text.partition("://")[0].lower() in SCHEMES and "://" in text
+    return "://" in text
 
 
 def redacted(url: str) -> str:
-    """``url`` without user, password and query, for messages."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if ":" in host:
-        host = f"[{host}]"
+    """``url`` without user, password, query, and what looks like a password in the path; for messages.
+
+    Taken apart as text: what is no proper address may hold a password all the same.
+    """
+    scheme, _, rest = url.partition("://")
+    if "@" in rest:
+        rest = "***@" + rest.rpartition("@")[2]
+    rest = re.sub(r"[?#].*", "?***", rest)
+    rest = re.sub(r"(?i)((?:pass\w*|pwd|token|key)=)[^/&_]+", r"\1***", rest)
+    return f"{scheme}://{rest}"
+
+
+def check_address(url: str, *, allow_web: bool) -> None:
+    """Refuse what is no address of a stream, before anything is tried.
+
+    Raises:
+        SettingsError: another scheme, http without ``allow_web``, or a host on the local link, where cloud
+            machines keep their secrets.
+    """
+    name = redacted(url)
     try:
-        port = f":{parts.port}" if parts.port else ""
+        parts = urlsplit(url)
+        scheme, host = parts.scheme.lower(), parts.hostname
     except ValueError:
-        port = ""
-    hidden = "***@" if "@" in parts.netloc else ""
-    query = "***" if parts.query else ""
-    return urlunsplit((parts.scheme, hidden + host + port, parts.path, query, ""))
+        raise SettingsError(f"{name}: not an address") from None
+    if scheme not in SCHEMES:
+        raise SettingsError(f"{name}: not one of {', '.join(SCHEMES)}")
+    if scheme in WEB and not allow_web:
+        raise SettingsError(f"{name}: {scheme} needs --allow-web")
+    for address in _addresses(host):
+        if (getattr(address, "ipv4_mapped", None) or address).is_link_local:
+            raise SettingsError(f"{name}: an address on the local link is refused")
+
+
+def _addresses(host: str | None) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    try:
+        found = socket.getaddrinfo(host, None) if host else []
+    except (OSError, UnicodeError):
+        return []  # opening says so
+    return [ipaddress.ip_address(str(each[4][0]).partition("%")[0]) for each in found]
 
 
 class Stream(ClosingSource):
@@ -69,7 +102,7 @@ class Stream(ClosingSource):
 
     Args:
         url: rtsp, rtsps, udp, srt; http and https with ``allow_web``.
-        opening, reading: limits in seconds.
+        opening, reading: limits in seconds; opening has two steps of it, connecting and looking.
         allow_web: take http and https.
         max_pixels: largest picture in pixels.
 
@@ -77,12 +110,13 @@ class Stream(ClosingSource):
         damaged: packets refused by the decoder, and frames that it calls corrupt.
 
     Raises:
+        SettingsError: no address of a stream (see `check_address`).
         RefusedError: the login is refused.
-        SourceError: no such scheme, nobody there, no picture in it, too large; also while iterating.
+        SourceError: nobody there, no picture in it, too large; also while iterating.
     """
 
     def __init__(
-        self, url: str, *, opening: float = 5.0, reading: float = 2.0, allow_web: bool = False,
+        self, url: str, *, opening: float = 2.5, reading: float = 2.0, allow_web: bool = False,
         max_pixels: int = 2**26,
     ) -> None:  # fmt: skip
         self._name = redacted(url)
@@ -129,19 +163,18 @@ class Stream(ClosingSource):
     def _opened(
         self, url: str, opening: float, reading: float, *, allow_web: bool
     ) -> InputContainer:
+        check_address(url, allow_web=allow_web)
         scheme = urlsplit(url).scheme.lower()
-        if scheme not in SCHEMES:
-            raise SourceError(f"{self._name}: not one of {', '.join(SCHEMES)}")
-        if scheme in WEB and not allow_web:
-            raise SourceError(f"{self._name}: {scheme} needs --allow-web")
         options = LOW_DELAY | {
             "protocol_whitelist": SCHEMES[scheme],
             "format_whitelist": FORMATS,
             "probesize": str(PROBE_BYTES),
             "analyzeduration": ANALYSIS_MICROSECONDS,
         }
-        if scheme not in ("rtsp", "rtsps"):
-            del options["rtsp_transport"]
+        if scheme in ("rtsp", "rtsps"):
+            options["rtsp_transport"] = "tcp"
+        if scheme in WEB:
+            options["max_redirects"] = "0"
         try:
             return av.open(
                 url,
@@ -167,6 +200,7 @@ class Stream(ClosingSource):
             raise SourceError(f"{self._name}: {size} is over {max_pixels} pixels a picture")
         context.options = context.options | {"max_pixels": str(max_pixels)}
         stream.thread_type = "SLICE"  # frame threads hold back a frame each
+        context.flags |= Flags.low_delay
         return stream
 
     def _pictures(self) -> Iterator[av.VideoFrame]:

@@ -7,6 +7,7 @@ own: a driver that never returns costs that thread, and nothing else.
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -23,6 +24,8 @@ from .frame import Frame, Image
 from .source import ClosingSource, Source, SourceInfo
 
 MICROSECOND = Fraction(1, 1_000_000)
+AHEAD = 1  # seconds by which a source's clock may run ahead of ours
+HANGING = 3  # reads that never returned, until nothing is opened any more
 WATCH_SECONDS = 0.1
 LEAVE_SECONDS = 0.5
 
@@ -48,6 +51,8 @@ class Status:
         reason: why it is not running, without secrets.
         reopened: how often it was opened again.
         abandoned: reads that never returned, whose threads were left behind.
+        dropped: frames replaced by newer ones before they were taken.
+        damaged: what the source counted as damaged in the openings before this one.
     """
 
     state: State
@@ -55,6 +60,8 @@ class Status:
     reason: str = ""
     reopened: int = 0
     abandoned: int = 0
+    dropped: int = 0
+    damaged: int = 0
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,7 @@ class Supervised(ClosingSource):
         self._closed = threading.Event()
         self._attempt: _Attempt | None = None
         self._refused = False
+        self._hanging: list[_Attempt] = []
         self._clock = _Clock()
         self._frozen = _Frozen(patience.frozen)
 
@@ -132,17 +140,23 @@ class Supervised(ClosingSource):
                 pause = self._patience.first
             if self._refused:  # a login that is tried again and again gets locked out
                 pause = self._patience.longest
-            self._closed.wait(pause * random.uniform(0.8, 1.2))
+            if self._closed.wait(min(pause * random.uniform(0.8, 1.2), self._left())):
+                break
             pause = min(2 * pause, self._patience.longest)
             self._set(reopened=self._status.reopened + 1)
         self._set(state=State.ENDED)
 
     def _frames(self) -> Iterator[Frame]:
         """The frames of one attempt; afterwards the status says how it ended."""
+        self._hanging = [each for each in self._hanging if each.alive]
+        if len(self._hanging) >= HANGING:
+            self._set(reason=f"{HANGING} reads never returned; waiting for one of them")
+            return
         attempt = self._attempt = _Attempt(self._open, self._patience)
         if self._closed.is_set():  # closed while the attempt was made
             attempt.leave()
-        self._frozen.reset()
+        if self._status.state is not State.FROZEN:  # the same picture once more is still frozen
+            self._frozen.reset()
         self._clock.restart()
         state, reason = State.LOST, "the stream ended"
         try:
@@ -153,7 +167,13 @@ class Supervised(ClosingSource):
                 self._set(state=State.RUNNING, since=time.monotonic(), reason="")
                 yield self._clock.stamped(frame)
         finally:
-            left = attempt.leave()
+            if not attempt.leave():
+                self._hanging.append(attempt)
+                self._set(abandoned=self._status.abandoned + 1)
+            self._set(
+                dropped=self._status.dropped + attempt.frames.dropped,
+                damaged=self._status.damaged + attempt.damaged,
+            )
         error = attempt.error
         self._refused = isinstance(error, RefusedError)
         if error is not None:
@@ -163,16 +183,21 @@ class Supervised(ClosingSource):
                 raise error
             if not isinstance(error, FocusError | OSError):
                 raise error  # a bug, not a fault of the source
-        self._set(state=state, reason=reason, abandoned=self._status.abandoned + (not left))
+        self._set(state=state, reason=reason)
 
     def _give_up_or_not(self) -> None:
-        limit, status = self._patience.retry_for, self._status
-        if limit is None and self._clock.frames:
+        if self._left() > 0:
             return
-        lost = time.monotonic() - status.since
-        if limit is None or lost >= limit:
-            name = self.info.name
-            raise LostError(f"{name}: {status.reason}; no frame for {lost:.0f} s, given up")
+        lost = time.monotonic() - self._status.since
+        text = f"{self.info.name}: {self._status.reason}; no frame for {lost:.0f} s, given up"
+        raise LostError(text)
+
+    def _left(self) -> float:
+        """Seconds until the source is given up."""
+        limit = self._patience.retry_for
+        if limit is None:
+            return math.inf if self._clock.frames else 0.0
+        return max(0.0, self._status.since + limit - time.monotonic())
 
     def _set(self, **changes: object) -> None:
         self._status = replace(self._status, **changes)  # type: ignore[arg-type]
@@ -191,11 +216,21 @@ class _Attempt:
         self.error: BaseException | None = None
         self._last = time.monotonic()
         self._limit, self._late = patience.opening, "does not open"
-        self._over = threading.Event()
+        self._over, self._ending = threading.Event(), threading.Lock()
         self._source: Source | None = None
         self._thread = threading.Thread(target=self._read, name="live", daemon=True)
         self._thread.start()
         threading.Thread(target=self._watch, name="live-watch", daemon=True).start()
+
+    @property
+    def alive(self) -> bool:
+        """Its thread has not returned."""
+        return self._thread.is_alive()
+
+    @property
+    def damaged(self) -> int:
+        """What the source counts as damaged."""
+        return int(getattr(self._source, "damaged", 0))
 
     def leave(self) -> bool:
         """End the attempt; False when its thread stays in a call that does not return."""
@@ -204,7 +239,7 @@ class _Attempt:
         if self._source is not None:
             self._source.close()
         self._thread.join(LEAVE_SECONDS)
-        return not self._thread.is_alive()
+        return not self.alive
 
     def _read(self) -> None:
         error: BaseException | None = None
@@ -212,8 +247,8 @@ class _Attempt:
             source = self._open()
             self._source = source
             with source:
-                self._limit, self._late = self._patience.stall, "no picture"
                 self._last = time.monotonic()
+                self._limit, self._late = self._patience.stall, "no picture"
                 if not self._over.is_set():
                     self._pass_on(source)
         except BaseException as caught:
@@ -239,10 +274,11 @@ class _Attempt:
 
     def _end(self, error: BaseException | None) -> None:
         """The first end counts; a frame that waits is still read."""
-        if self._over.is_set():
-            return
-        self.error = error
-        self._over.set()
+        with self._ending:
+            if self._over.is_set():
+                return
+            self.error = error
+            self._over.set()
         self.frames.close()
 
 
@@ -251,8 +287,7 @@ class _Clock:
 
     def __init__(self) -> None:
         self.frames = 0
-        self._begun: float | None = None
-        self._last = -1
+        self._last, self._arrived = -1, 0.0
         self._shift: Fraction | None = None
 
     def restart(self) -> None:
@@ -260,13 +295,17 @@ class _Clock:
         self._shift = None
 
     def stamped(self, frame: Frame) -> Frame:
-        """``frame`` with the next number and its time in microseconds since the first frame."""
-        if self._begun is None:
-            self._begun = frame.arrived
-        if self._shift is None:
-            self._shift = Fraction(frame.arrived - self._begun) - frame.seconds
-        pts = max(round((frame.seconds + self._shift) / MICROSECOND), self._last + 1)
-        self._last = pts
+        """``frame`` with the next number and its time in microseconds since the first frame.
+
+        A source whose clock steps back, or runs ahead of ours, is set to when the frame arrived.
+        """
+        last = max(self._last, 0) * MICROSECOND
+        due = last + Fraction(frame.arrived - self._arrived) if self.frames else Fraction(0)
+        seconds = due if self._shift is None else frame.seconds + self._shift
+        if self._shift is None or not last < seconds <= due + AHEAD:
+            self._shift, seconds = due - frame.seconds, due
+        pts = max(round(seconds / MICROSECOND), self._last + 1)
+        self._last, self._arrived = pts, frame.arrived
         result = replace(frame, index=self.frames, pts=pts, time_base=MICROSECOND)
         self.frames += 1
         return result

@@ -21,8 +21,9 @@ STRICT = ConfigDict(extra="forbid")
 PositiveRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
-# What a run may change on the way: names, words, and how often and at which size it is looked at.
-INCIDENTAL = ("name", "size", "validate_every", "save_every", "data.description")
+# What a run may change on the way: names, words, how often and at which size it is looked at, and what is
+# done with its result.
+INCIDENTAL = ("name", "size", "keep", "validate_every", "save_every", "data.description")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -145,6 +146,8 @@ class TrainingConfig:
         backbone_start: safetensors with the published names (see `br2focus.models.backbones`), relative
             to the data root, or None.
         start: a checkpoint by name or path of the same network to go on from, or None.
+        keep: share of the weights of ``start`` in the result, which often does better on new data than
+            either end (Wortsman et al., CVPR 2022); chosen on validation when the run is over.
         extra: further pairs with their share.
         rendered: rendered scenes with their share, or None.
     """
@@ -162,6 +165,7 @@ class TrainingConfig:
     size: PositiveInt = 320
     backbone_start: Path | None = None
     start: str | None = None
+    keep: Share = 0.0
     extra: tuple[ExtraConfig, ...] = ()
     rendered: RenderedConfig | None = None
     loss: LossConfig = field(default_factory=LossConfig)
@@ -171,6 +175,8 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         shares = [e.share for e in self.extra] + ([self.rendered.share] if self.rendered else [])
+        if self.keep and not self.start:
+            raise ValueError("keep is a share of the weights of start, which is not given")
         if sum(shares) > 1 + 1e-9:
             raise ValueError(
                 f"the shares of extra and rendered are {sum(shares):g} together, over 1"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from br2focus.models import checkpoint
@@ -153,6 +153,10 @@ class Trainer:
         if not first:
             return None
         path = self.out / f"{config.name}.safetensors"
+        if config.keep:
+            assert config.start
+            before = checkpoint.load(checkpoint.find(config.start)[0])[0].state_dict()
+            _blend(self.average, before, config.keep)
         checkpoint.save(self.average, self.info, path)
         return path
 
@@ -204,16 +208,10 @@ class Trainer:
             return self.config.bf16 and torch.cuda.is_bf16_supported()
         return self.config.bf16 and bool(torch.cpu._is_avx512_bf16_supported())
 
-    @torch.no_grad()
     def _update_average(self) -> None:
         # A young average follows quickly, or it would keep the random start for thousands of steps.
         decay = min(self.config.ema, (1 + self.iteration) / (10 + self.iteration))
-        ours, theirs = self.average.state_dict(), self.net.state_dict()
-        for key, tensor in ours.items():
-            if tensor.is_floating_point():
-                tensor.lerp_(theirs[key], 1 - decay)
-            else:
-                tensor.copy_(theirs[key])
+        _blend(self.average, self.net.state_dict(), 1 - decay)
 
     def validate(self) -> dict[str, float | None]:
         """Figures of the averaged network on the pairs held back."""
@@ -222,6 +220,16 @@ class Trainer:
     def _log(self, event: Event) -> None:
         with (self.out / "log.jsonl").open("a") as file:
             file.write(json.dumps(event) + "\n")
+
+
+@torch.no_grad()
+def _blend(net: nn.Module, other: Mapping[str, Tensor], share: float) -> None:
+    """Move the weights of ``net`` towards ``other`` by ``share`` of the way; counters become those of it."""
+    for key, tensor in net.state_dict().items():
+        if tensor.is_floating_point():
+            tensor.lerp_(other[key].to(tensor.device), share)
+        else:
+            tensor.copy_(other[key])
 
 
 def read_log(path: Path) -> Iterator[Event]:

@@ -71,6 +71,8 @@ def line_of(error: BaseException) -> str:
 
 def report(error: BaseException, *, debug: bool) -> int:
     """Write one line about ``error`` to stderr (all of it with ``debug``); returns the exit code."""
+    if isinstance(error, click.Abort) and isinstance(error.__cause__, KeyboardInterrupt):
+        error = error.__cause__  # click's word for it does not know which signal it was
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
     if isinstance(error, SystemExit):

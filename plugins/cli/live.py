@@ -6,7 +6,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +27,7 @@ from br2focus.realtime.sink import Sink
 from br2focus.realtime.smoothing import Smoothing
 from br2focus.realtime.source import Source
 from br2focus.realtime.stats import Snapshot
-from br2focus.realtime.stream import Stream, is_url, redacted
+from br2focus.realtime.stream import Stream, check_address, is_url, redacted
 from br2focus.realtime.supervised import Patience, State, Supervised
 from br2focus.realtime.video_file import VideoFile
 from br2focus.realtime.video_writer import VideoWriter
@@ -55,13 +55,14 @@ HUD_SECONDS = 5.0
 @click.option("--duration", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
               help="Stop so long after the first picture.")  # fmt: skip
 @click.option("--allow-web", is_flag=True, help="Take http and https addresses.")
+@click.option("--allow-still", is_flag=True, help="The very same picture for long is no fault.")
 @click.option("--force", is_flag=True, help="Replace existing outputs.")
 @engine_options
 @report_options
 def command(
     source: str, headless: bool, record: Path | None, metrics: Path | None, rois: tuple[Roi, ...],
     overlay: OverlayKind, smoothing: float | None, retry_for: float | None, duration: float | None,
-    allow_web: bool, force: bool, model: str, device: str, size: int | None, as_json: bool,
+    allow_web: bool, allow_still: bool, force: bool, model: str, device: str, size: int | None, as_json: bool,
     debug: bool,
 ) -> int:  # fmt: skip
     """Live focus from SOURCE: a camera's number, name or id, an address, a file, or test.
@@ -72,19 +73,19 @@ def command(
     if not headless:
         raise SettingsError("the window is not built yet: add --headless")
     engine = Engine(EngineSettings(model=model, device=device, size=size))
-    opened = open_source(source, retry_for=retry_for, allow_web=allow_web)
+    opened = open_source(source, retry_for=retry_for, allow_web=allow_web, allow_still=allow_still)
 
     def render(result: FocusResult) -> Image:
         return draw(result, overlay, OverlayStyle(), engine.info.name)
 
-    sinks: list[Sink] = []
+    make: list[Callable[[], Sink]] = []
     if metrics is not None:
-        sinks.append(Metrics(metrics, rois, overwrite=force))
+        make.append(lambda: Metrics(metrics, rois, overwrite=force))
     if record is not None:
-        sinks.append(VideoWriter(record, opened.info, render=render, overwrite=force))
+        make.append(lambda: VideoWriter(record, opened.info, render=render, overwrite=force))
     smooth = Smoothing(smoothing) if smoothing else None
     with StopSignals(asked=opened.close) as signals:
-        stats, lost = _run(opened, engine, smooth, sinks, duration)
+        stats, lost = _run(opened, engine, smooth, make, duration)
     if as_json:
         click.echo(json.dumps(_entry(opened, stats, engine)))
     if lost is not None:
@@ -92,32 +93,48 @@ def command(
     return signals.code or 0
 
 
-def open_source(text: str, *, retry_for: float | None, allow_web: bool) -> Source:
+def open_source(
+    text: str, *, retry_for: float | None, allow_web: bool, allow_still: bool
+) -> Source:
     """The live source that ``text`` names.
 
     Raises:
+        SettingsError: an address that is not allowed.
         SourceError: a file that is no video.
     """
-    patience = Patience(retry_for=retry_for)
+    patience = Patience(retry_for=retry_for, frozen=None if allow_still else Patience.frozen)
     if text == "test":
         return FocusPull()
     if is_url(text):
+        check_address(text, allow_web=allow_web)
         name = redacted(text)
         return Supervised(lambda: Stream(text, allow_web=allow_web), name, patience)
-    if Path(text).is_file():
-        return Paced(VideoFile(text))
-    return Supervised(lambda: Camera(text), f"camera {text}", patience)
+    path = Path(text)
+    if path.is_file() or ((path.suffix or len(path.parts) > 1) and path.parts[:2] != ("/", "dev")):
+        return Paced(VideoFile(path))
+    return Supervised(_same_camera(text), f"camera {text}", patience)
+
+
+def _same_camera(text: str) -> Callable[[], Source]:
+    """Opens the camera ``text``, and that very one again: its number may go to another."""
+    wanted = [text]
+
+    def opened() -> Camera:
+        camera = Camera(wanted[0])
+        wanted[0] = camera.camera.id or text
+        return camera
+
+    return opened
 
 
 def _run(
-    source: Source, engine: Engine, smoothing: Smoothing | None, sinks: list[Sink],
-    duration: float | None,
+    source: Source, engine: Engine, smoothing: Smoothing | None,
+    make: list[Callable[[], Sink]], duration: float | None,
 ) -> tuple[Snapshot, LostError | None]:  # fmt: skip
     """Until the source ends, is lost, or ``duration`` is over; what was recorded is kept in each case."""
     lost = None
     with ExitStack() as stack:
-        for sink in sinks:
-            stack.push(sink.__exit__)
+        sinks = [stack.enter_context(sink()) for sink in make]
         pipeline = Pipeline(source, engine, smoothing)
         try:
             with pipeline, _Hud(source, pipeline):
@@ -196,6 +213,8 @@ class _Hud:
         if not isinstance(self._source, Supervised):
             return State.RUNNING, figures
         status = self._source.status
+        if status.damaged:
+            figures += f", {status.damaged} damaged"
         if status.state is State.RUNNING:
             return status.state, figures
         minutes, seconds = divmod(int(time.monotonic() - status.since), 60)

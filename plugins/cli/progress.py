@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
+from queue import SimpleQueue
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -69,9 +71,10 @@ class StopSignals:
         code: exit code of the signal that came, or None.
     """
 
-    def __init__(self, asked: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, asked: Callable[[], object] | None = None) -> None:
         self.code: Exit | None = None
         self._asked = asked
+        self._calls: SimpleQueue[bool] = SimpleQueue()
         self._before: dict[int, signal.Handlers | object] = {}
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
@@ -81,11 +84,18 @@ class StopSignals:
             raise Terminated if self.code == Exit.TERMINATED else KeyboardInterrupt
         self.code = Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED
         print("br2focus: finishing the file (once more to give it up)", file=sys.stderr)
-        self._asked()
+        self._calls.put(True)
+
+    def _wait(self) -> None:
+        """Call ``asked`` outside the signal's handler, which may have interrupted whoever holds its locks."""
+        if self._calls.get() and self._asked is not None:
+            self._asked()
 
     def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM):
             self._before[number] = signal.signal(number, self._ask)
+        if self._asked is not None:
+            threading.Thread(target=self._wait, name="stop", daemon=True).start()
         return self
 
     def __exit__(
@@ -94,3 +104,4 @@ class StopSignals:
     ) -> None:  # fmt: skip
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
+        self._calls.put(False)
