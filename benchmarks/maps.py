@@ -2,9 +2,9 @@
 
     python benchmarks/maps.py [--model NAME] [--before NAME|FILE] [--out docs]
 
-* ``maps_MODEL.png``: the ten maps of both pathways and the fused one for a few scenes;
-* ``failures_MODEL.png``: the worst scenes: picture, truth, last map of L2H, of H2L, fused;
-* ``before_MODEL.png`` (with ``--before``): the fused map of another checkpoint beside that of the model.
+* ``maps_MODEL.jpg``: the ten maps of both pathways and the fused one for a few scenes;
+* ``failures_MODEL.jpg``: the worst scenes: picture, truth, last map of L2H, of H2L, fused;
+* ``before_MODEL.jpg`` (with ``--before``): the fused map of another checkpoint beside that of the model.
 """
 
 from __future__ import annotations
@@ -141,7 +141,8 @@ def main() -> None:
     if options.before:
         pictures["before"] = beside(Network.load(options.before), network, scenes)
     for name, picture in pictures.items():
-        cv2.imwrite(str(options.out / f"{name}_{network.info.name}.png"), picture)
+        target = options.out / f"{name}_{network.info.name}.jpg"
+        cv2.imwrite(str(target), picture, [cv2.IMWRITE_JPEG_QUALITY, 88])
 
 
 if __name__ == "__main__":

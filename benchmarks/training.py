@@ -36,7 +36,7 @@ CROPS, STEPS = 60, 12
 def from_nothing(config: TrainingConfig) -> TrainingConfig:
     """The same work for each step, without files of an earlier stage."""
     extra = tuple(replace(e, agree=None) for e in config.extra)
-    return replace(config, start=None, backbone_start=None, extra=extra)
+    return replace(config, start=None, keep=0.0, backbone_start=None, extra=extra)
 
 
 def milliseconds(job: Callable[[np.random.Generator], object]) -> float:
