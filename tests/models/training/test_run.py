@@ -298,3 +298,29 @@ def test_a_trained_network_goes_on_uncalibrated(
     assert trainer.net.training
     weight = donor.l2h_start.weight
     assert not torch.equal(trainer.net.l2h_start.weight, weight), "it is trained"
+
+
+def test_the_result_may_keep_a_share_of_the_start(
+    config: TrainingConfig, root: Path, tmp_path: Path
+) -> None:
+    donor = BR2Net(config.network).half().float()
+    info = ModelInfo("donor", config.network, config.scale)
+    checkpoint.save(donor, info, tmp_path / "donor.safetensors")
+    start, data = str(tmp_path / "donor.safetensors"), replace(config.data, validation=0)
+    config = replace(config, start=start, iterations=2, data=data)
+    ends = {}
+    for keep in (0.0, 0.25):  # the run is over the first time: the second only writes its result
+        path = Trainer(replace(config, keep=keep), root, tmp_path / "run").run()
+        assert path is not None
+        ends[keep] = checkpoint.load(path)[0].state_dict()
+    for key, before in donor.state_dict().items():
+        if before.is_floating_point():
+            mixed = 0.75 * ends[0.0][key] + 0.25 * before
+            torch.testing.assert_close(ends[0.25][key], mixed, rtol=2e-3, atol=2e-3)
+    key = "l2h_start.weight"
+    assert not torch.equal(ends[0.25][key], ends[0.0][key])
+
+
+def test_nothing_can_be_kept_without_a_start(config: TrainingConfig) -> None:
+    with pytest.raises(ValueError, match="keep is a share of the weights of start"):
+        replace(config, keep=0.5)
