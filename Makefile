@@ -33,8 +33,8 @@ demo: out/demo.mp4
 out/demo.mp4: examples/render_demo.py models/rendering/optics.py | $(VENV)/.installed
 	$(BIN)/python examples/render_demo.py $@
 
-# In two processes: in one, the test that kills a child process ends the interpreter itself with a
-# segmentation fault inside close(2) (seen four times; either half alone passes). The cause is not known yet.
+# In two processes: where OpenVINO's threads run, the end of a child process (one that is killed, a worker of a
+# training) ends the interpreter with a segmentation fault. The cause is not known yet, so trainings come first.
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(ARGS) --ignore=tests/realtime
 	$(BIN)/python -m pytest $(ARGS) tests/realtime

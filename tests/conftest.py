@@ -7,6 +7,7 @@ of `Clip`. ``picture(index, size)`` is the picture that the clip's frame ``index
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from av.video.reformatter import ColorRange
+from torch.utils.data._utils import signal_handling
 
 from br2focus.models import checkpoint
 from br2focus.models.br2net import BR2Net, BR2NetConfig
@@ -65,6 +67,20 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("model") / "random.safetensors"
     checkpoint.save(net, ModelInfo("random", config, size=128), path)
     return str(path)
+
+
+@pytest.fixture(autouse=True)
+def no_handler_of_dead_children_is_left() -> Iterator[None]:
+    """Take away PyTorch's handler of SIGCHLD, which it leaves behind when a training had a worker.
+
+    Later tests end children while threads of other libraries run; with the handler in place the kernel found
+    no stack to deliver the signal on, and ended the interpreter.
+    """
+    before = signal.getsignal(signal.SIGCHLD)
+    yield
+    if signal.getsignal(signal.SIGCHLD) is not before:
+        signal.signal(signal.SIGCHLD, before)
+        signal_handling._SIGCHLD_handler_set = False
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
