@@ -7,8 +7,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 ARGS ?=
 
-# Debian packages: opencv-python links libGL and GLib; a test plays a result in Chromium.
-RUN_PACKAGES := libgl1 libglib2.0-0
+# Debian packages: opencv-python links libGL and GLib, the window Qt's own; a test plays a result in Chromium.
+QT_PACKAGES := libegl1 libfontconfig1 libfreetype6 libdbus-1-3 libx11-xcb1 libxcb-cursor0 libxcb-icccm4 \
+    libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-sync1 libxcb-util1 \
+    libxcb-xfixes0 libxcb-xkb1 libxkbcommon0 libxkbcommon-x11-0 fonts-dejavu-core
+RUN_PACKAGES := libgl1 libglib2.0-0 $(QT_PACKAGES)
 TEST_PACKAGES := $(RUN_PACKAGES) chromium
 
 .DELETE_ON_ERROR:
@@ -77,16 +80,16 @@ $(BIN)/python:
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	.ci/debian-packages $(RUN_PACKAGES)
 	@echo 'Installing into $(VENV): PyTorch with its CUDA libraries is some 3 GB to fetch, once.'
-	$(PIP) install -c constraints.txt -e '.[demo]'
+	$(PIP) install -c constraints.txt -e '.[demo,viewer]'
 	@touch $@
 
 # pysodmetrics without its dependencies: it asks for opencv-python-headless, which would overwrite opencv-python.
 $(VENV)/.installed-dev: $(VENV)/.installed
 	.ci/debian-packages $(TEST_PACKAGES)
-	$(PIP) install -c constraints.txt -e '.[demo,test,dev]'
+	$(PIP) install -c constraints.txt -e '.[demo,viewer,test,dev]'
 	$(PIP) install -c constraints.txt --no-deps pysodmetrics
 	@touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed
-	$(PIP) install -c constraints.txt -e '.[demo,bench]'
+	$(PIP) install -c constraints.txt -e '.[demo,viewer,bench]'
 	@touch $@

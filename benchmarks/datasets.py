@@ -23,8 +23,8 @@ from br2focus.models.rendering.optics import (
     to_linear,
     to_srgb,
 )
-from br2focus.models.rendering.scenes import Scene, SceneMix, Scenes
-from br2focus.models.rendering.test_set import FOREGROUNDS, rendered_set
+from br2focus.models.rendering.scenes import FOREGROUNDS, Scene, SceneMix, Scenes
+from br2focus.models.rendering.test_set import rendered_set
 
 SHARED = Path(os.environ.get("BR2FOCUS_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 DATA = SHARED / "data"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,13 +16,17 @@ import cv2
 import numpy as np
 from cv2_enumerate_cameras import enumerate_cameras
 
-from .errors import SourceError
+from .camera_controls import CameraControls
+from .camera_memory import recalled
+from .errors import FocusError, SettingsError, SourceError
 from .frame import Frame
 from .source import ClosingSource, SourceInfo
+from .v4l2 import code_of
 
 BY_ID = Path("/dev/v4l/by-id")
 MICROSECOND = Fraction(1, 1_000_000)
 LARGE = 1280 * 720  # from here on USB carries no 30 raw frames a second
+SAME_RATE = 0.01  # 29.97 is 30, and 24 is not 25
 
 OpenCapture = Callable[[str | int, int], Any]
 
@@ -88,22 +93,30 @@ def find_camera(wanted: str) -> CameraInfo:
 
 
 class Camera(ClosingSource):
-    """Pictures of a camera, as they arrive.
+    """Pictures of a camera, as they arrive, with the controls that are remembered for it.
+
+    Attributes:
+        camera: what was found.
+        notices: what was asked for and not given, and which controls were restored or not, a line each.
 
     Args:
         wanted: what `find_camera` takes; it is looked up again at every opening.
         size: width and height to ask for; ``info.size`` is what the camera gives.
         rate: frames a second to ask for.
+        code: pixel format to ask for, up to four letters ("MJPG", "YUYV"); default: MJPG for large pictures.
         open_capture: opens a device; OpenCV's.
 
     Raises:
+        SettingsError: ``code`` is no pixel format.
         SourceError: no such camera, or it cannot be opened; while iterating, it is gone.
     """
 
     def __init__(
         self, wanted: str, *, size: tuple[int, int] | None = None, rate: float | None = None,
-        open_capture: OpenCapture = _capture,
+        code: str | None = None, open_capture: OpenCapture = _capture,
     ) -> None:  # fmt: skip
+        if code is not None and not (code.isascii() and 0 < len(code) <= 4):
+            raise SettingsError(f"pixel format {code!r}: up to four letters, such as MJPG or YUYV")
         self.camera = find_camera(wanted)
         self._name = f"camera {self.camera.name or wanted}"
         self._closed, self._released = threading.Event(), False
@@ -112,7 +125,7 @@ class Camera(ClosingSource):
         if not self._capture.isOpened():
             self._capture.release()
             raise SourceError(f"{self._name}: cannot be opened; is another program using it?")
-        self._ask(size, rate)
+        self._ask(size, rate, code)
         given = [
             self._capture.get(p) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
         ]
@@ -121,6 +134,7 @@ class Camera(ClosingSource):
             self._name, size=(int(given[0]), int(given[1])) if all(given) else None,
             rate=Fraction(fps).limit_denominator(1001) if 1 <= fps <= 1000 else None, live=True,
         )  # fmt: skip
+        self.notices = (*self._not_given(size, rate, code), *_restored(self.camera))
 
     def close(self) -> None:
         """End the iteration at the next picture, from any thread; the reading thread lets the camera go.
@@ -155,16 +169,50 @@ class Camera(ClosingSource):
             self._released = True
             self._capture.release()
 
-    def _ask(self, size: tuple[int, int] | None, rate: float | None) -> None:
+    def _ask(self, size: tuple[int, int] | None, rate: float | None, code: str | None) -> None:
+        if code is None and size is not None and size[0] * size[1] >= LARGE:
+            code = "MJPG"
+        if code is not None:
+            self._capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*code.ljust(4)))
         if size is not None:
-            if size[0] * size[1] >= LARGE:
-                code = cv2.VideoWriter.fourcc(*"MJPG")
-                self._capture.set(cv2.CAP_PROP_FOURCC, code)
             self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
             self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
         if rate is not None:
             self._capture.set(cv2.CAP_PROP_FPS, rate)
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # old frames are worth nothing
+
+    def _not_given(
+        self, size: tuple[int, int] | None, rate: float | None, code: str | None
+    ) -> tuple[str, ...]:
+        """A line when what was asked for is not what is given; what the driver does not tell may be."""
+        if size is None and rate is None and code is None:
+            return ()
+        given = code_of(int(self._capture.get(cv2.CAP_PROP_FOURCC)))
+        info = self.info
+        if (
+            (size is None or info.size is None or size == info.size)
+            and (not rate or not info.rate or math.isclose(rate, info.rate, rel_tol=SAME_RATE))
+            and (not code or not given or code.rstrip() == given)
+        ):
+            return ()
+        return (f"asked {_mode(size, rate, code)}, got {_mode(info.size, info.rate, given)}",)
+
+
+def _mode(size: tuple[int, int] | None, rate: float | Fraction | None, code: str | None) -> str:
+    """Such as "MJPG 1280 x 720 at 30 frames/s", as far as it is known."""
+    picture = " ".join(part for part in (code, size and f"{size[0]} x {size[1]}") if part)
+    return " at ".join(part for part in (picture, rate and f"{float(rate):g} frames/s") if part)
+
+
+def _restored(camera: CameraInfo) -> tuple[str, ...]:
+    """Sets the controls that are remembered for ``camera``; what comes of it, a line each."""
+    if camera.backend != cv2.CAP_V4L2 or not camera.id:
+        return ()
+    try:
+        values = recalled(camera.id)
+    except FocusError as error:
+        return (str(error),)
+    return CameraControls(camera.device).restore(values)
 
 
 def _links() -> dict[str, str]:

@@ -107,18 +107,31 @@ class Timing:
         arrived: `time.monotonic` when the frame reached this program.
         ready: `time.monotonic` when its map was ready.
         network: seconds in the network with its resizes.
+        smoothing: seconds spent on smoothing.
         smoothing_delay: by how much smoothing lets the map lag behind the picture.
     """
 
     arrived: float
     ready: float
     network: float = 0.0
+    smoothing: float = 0.0
     smoothing_delay: float = 0.0
+
+    @property
+    def waiting(self) -> float:
+        """Seconds before the network and between the stages."""
+        return max(0.0, self.ready - self.arrived - self.network - self.smoothing)
 
 
 @dataclass(frozen=True, eq=False)
 class FocusResult:
     """A frame with its own map: an overlay can never be drawn on another frame than its own.
+
+    Attributes:
+        frame: the picture.
+        blur: the map to show, smoothed in time where that is asked for.
+        timing: where the time went.
+        raw: the map of this frame alone where ``blur`` is smoothed, else None.
 
     Raises:
         ValueError: frame and map differ in size.
@@ -127,6 +140,12 @@ class FocusResult:
     frame: Frame
     blur: BlurMap
     timing: Timing = field(default_factory=lambda: Timing(0.0, 0.0))
+    raw: BlurMap | None = None
+
+    @property
+    def measured(self) -> BlurMap:
+        """The map that figures are taken from: of this frame alone, so that no figure is late."""
+        return self.raw or self.blur
 
     def __post_init__(self) -> None:
         if self.frame.image.shape[:2] != self.blur.values.shape:

@@ -87,7 +87,8 @@ class Maps(FileSink):
             self._output.discard()
 
 
-def _in_16_bits(result: FocusResult) -> NDArray[np.uint16]:
+def in_16_bits(result: FocusResult) -> NDArray[np.uint16]:
+    """The map of ``result``: uint16 H x W, 0..65535 = P 0..1."""
     values: NDArray[np.uint16] = np.rint(result.blur.values * np.float32(FULL)).astype(np.uint16)
     return values
 
@@ -97,7 +98,7 @@ class _Folder:
         self._folder = folder
 
     def add(self, result: FocusResult) -> None:
-        save_picture(self._folder / f"{by_index(result)}.png", _in_16_bits(result))
+        save_picture(self._folder / f"{by_index(result)}.png", in_16_bits(result))
 
     def finish(self) -> None: ...
 
@@ -142,7 +143,7 @@ class _Video:
             self._size = result.frame.size
             colour = Colour(full_range=True)
             self._muxer.start(self._size, result.frame.time_base, self._rate, colour)
-        values = _in_16_bits(result)
+        values = in_16_bits(result)
         if result.frame.size != self._size:
             values = cv2.resize(values, self._size, interpolation=cv2.INTER_LINEAR).astype(
                 np.uint16

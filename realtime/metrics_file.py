@@ -26,7 +26,7 @@ class _Table(Protocol):
 
 class Metrics(FileSink):
     """Writes one row a frame: ``index``, ``pts``, ``seconds``, ``in_focus_share``, ``sharpness`` (both 0
-    to 1) and ``NAME_sharpness`` for every ROI.
+    to 1) and ``NAME_sharpness`` for every ROI; each of that frame alone, without smoothing in time.
 
     Args:
         path: ``.csv``, ``.jsonl`` or ``.parquet``.
@@ -54,7 +54,7 @@ class Metrics(FileSink):
             raise
 
     def _write(self, result: FocusResult) -> None:
-        frame, blur = result.frame, result.blur
+        frame, blur = result.frame, result.measured
         row: Row = {
             "index": frame.index, "pts": frame.pts, "seconds": float(frame.seconds),
             "in_focus_share": blur.in_focus_share(), "sharpness": blur.sharpness(),

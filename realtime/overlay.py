@@ -5,10 +5,11 @@ Pictures are uint8 BGR H x W x 3; maps float32 H x W in [0, 1], 1 = blurred. Not
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import cv2
 import numpy as np
@@ -18,8 +19,16 @@ from .frame import FocusResult, Image, Values
 
 OverlayKind = Literal["peaking", "heat", "mask", "outline", "side-by-side", "none"]
 KINDS: tuple[OverlayKind, ...] = get_args(OverlayKind)
+Ground = Literal["colour", "gray", "alone"]
+GROUNDS: tuple[Ground, ...] = get_args(Ground)
 COLOUR_MAP = cv2.COLORMAP_VIRIDIS  # readable with every colour vision, and in gray
 STRIPE_PERIOD = 12
+MAX_LEVELS = 3
+# Immerkær, "Fast Noise Variance Estimation", CVIU 1996: no answer to planes, 6 sigma to noise.
+NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+# Standard deviation of either component of the gradient (Sobel over 8) per standard deviation of the noise.
+GRADIENT_NOISE = math.sqrt(12) / 8
+MIN_BLURRED = 0.02  # share of the picture that the noise can be told from
 
 
 @dataclass(frozen=True)
@@ -30,40 +39,65 @@ class OverlayStyle:
         colour: of peaking and outline, BGR; the default is told from most subjects by every colour vision.
         opacity: of heat and mask, 0 to 1.
         threshold: gradient from which an edge is peaked, in gray levels a pixel (lower: more edges).
+        levels: of peaking, 1 to 3: edges of one, two and four times the threshold, ever brighter.
+        ground: what the overlay lies on: the picture, the picture in gray, or black.
+        noise_gate: the threshold is at least so many times the gradient that the sensor's noise makes;
+            0 = off.
         stripes: draw peaking as black and coloured stripes, so that it does not rest on colour alone.
         legend: draw the scale and the model's name.
+
+    Raises:
+        SettingsError: a value out of its range.
     """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # of settings files
 
     colour: tuple[int, int, int] = (0, 176, 255)
     opacity: float = 0.55
     threshold: float = 12.0
+    levels: int = 1
+    ground: Ground = "colour"
+    noise_gate: float = 4.0
     stripes: bool = False
     legend: bool = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.opacity <= 1 or self.threshold <= 0:
-            raise SettingsError("opacity is 0 to 1 and threshold is positive")
+        if not 0 <= self.opacity <= 1 or not self.threshold > 0 or not self.noise_gate >= 0:
+            raise SettingsError("opacity is 0 to 1, threshold positive, noise_gate not negative")
+        if not 1 <= self.levels <= MAX_LEVELS or self.ground not in GROUNDS:
+            raise SettingsError(f"levels are 1 to {MAX_LEVELS}, ground one of {', '.join(GROUNDS)}")
+        if len(self.colour) != 3 or not all(0 <= value <= 255 for value in self.colour):
+            raise SettingsError("a colour is blue, green, red from 0 to 255")
+
+    def shade(self, level: int) -> tuple[int, int, int]:
+        """The colour of edges of ``level`` (0 for the weakest); the strongest have ``colour`` itself."""
+        light = 0.55 + 0.45 * (level + 1) / self.levels if self.levels > 1 else 1.0
+        blue, green, red = (round(light * value) for value in self.colour)
+        return blue, green, red
 
 
 def heat(image: Image, blur: Values, style: OverlayStyle) -> Image:
     """The map in colours over the picture: yellow in focus, violet blurred."""
     sharp = cv2.convertScaleAbs(blur, alpha=-255, beta=255)
     colours = cv2.applyColorMap(sharp, COLOUR_MAP)
-    return _u8(cv2.addWeighted(colours, style.opacity, image, 1 - style.opacity, 0))
+    ground = grounded(image, style.ground)
+    return _u8(cv2.addWeighted(colours, style.opacity, ground, 1 - style.opacity, 0))
 
 
 def mask(image: Image, blur: Values, style: OverlayStyle) -> Image:
     """What is blurred becomes dark and gray, what is in focus stays as it is."""
-    gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    gray = grounded(image, "gray")
     dark = cv2.addWeighted(image, 1 - style.opacity, gray, style.opacity * 0.45, 0)
-    return _where(blur >= 0.5, _u8(dark), image)
+    if style.ground == "alone":
+        dark = np.zeros_like(image)
+    return _where(blur >= 0.5, _u8(dark), gray if style.ground == "gray" else image)
 
 
 def outline(image: Image, blur: Values, style: OverlayStyle) -> Image:
     """A line around what is in focus (the border P = .5), dark-edged so that it shows on any ground."""
     focused = (blur < 0.5).astype(np.uint8)
     line, edge = (cv2.dilate(focused, _square(n)) - focused for n in outline_widths(image.shape[1]))
-    dark = _where(edge > 0, np.zeros_like(image), image)
+    dark = _where(edge > 0, np.zeros_like(image), grounded(image, style.ground))
     return _where(line > 0, np.full_like(image, style.colour), dark)
 
 
@@ -84,11 +118,48 @@ def edges(image: Image) -> Values:
 
 def peaking(image: Image, blur: Values, style: OverlayStyle) -> Image:
     """Colour on the edges that are in focus: contrast gated by the map, so blurred contrast stays dark."""
-    peaked = (edges(image) >= style.threshold) & (blur < 0.5)
-    marked = np.full_like(image, style.colour)
-    if style.stripes:
-        marked[stripes(image.shape[1], image.shape[0])] = 0
-    return _where(peaked, marked, image)
+    strength, in_focus = edges(image), blur < 0.5
+    threshold = peaking_threshold(image, blur, style)
+    drawn = grounded(image, style.ground)
+    for level in range(style.levels):
+        marked = np.full_like(image, style.shade(level))
+        if style.stripes:
+            marked[stripes(image.shape[1], image.shape[0])] = 0
+        drawn = _where((strength >= threshold * 2**level) & in_focus, marked, drawn)
+    return drawn
+
+
+def peaking_threshold(image: Image, blur: Values, style: OverlayStyle) -> float:
+    """The gradient from which an edge is peaked: the style's, or what keeps the sensor's noise out."""
+    if not style.noise_gate:
+        return style.threshold
+    return max(style.threshold, style.noise_gate * GRADIENT_NOISE * noise(image, blur))
+
+
+def noise(image: Image, blur: Values) -> float:
+    """Standard deviation of the sensor's noise in the luma, in gray levels.
+
+    By Immerkær's estimate over what is blurred, where fine detail cannot be anything else; over the flattest
+    part of a picture that is sharp everywhere.
+    """
+    gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    answer = np.abs(cv2.filter2D(gray, cv2.CV_16S, NOISE_KERNEL, borderType=cv2.BORDER_REPLICATE))
+    blurred = (blur >= 0.5).astype(np.uint8)
+    if cv2.countNonZero(blurred) >= MIN_BLURRED * blurred.size:
+        mean = cv2.mean(answer, blurred)[0]
+    else:
+        rows = min(answer.shape[0], 16)
+        mean = min(float(part.mean()) for part in np.array_split(answer, rows))
+    return math.sqrt(math.pi / 2) / 6 * float(mean)
+
+
+def grounded(image: Image, ground: Ground) -> Image:
+    """What an overlay lies on: ``image`` itself, its gray form, or black."""
+    if ground == "colour":
+        return image
+    if ground == "alone":
+        return np.zeros_like(image)
+    return _u8(cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR))
 
 
 def side_by_side(image: Image, blur: Values, style: OverlayStyle) -> Image:

@@ -6,13 +6,24 @@ its OpenCV form within rounding.
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import kornia
 import numpy as np
 import torch
 from torch import Tensor
 
-from .overlay import COLOUR_MAP, OverlayStyle, outline_widths, stripes
+from .overlay import (
+    COLOUR_MAP,
+    GRADIENT_NOISE,
+    MIN_BLURRED,
+    NOISE_KERNEL,
+    Ground,
+    OverlayStyle,
+    outline_widths,
+    stripes,
+)
 
 
 def heat(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
@@ -20,14 +31,17 @@ def heat(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
     table = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[None], COLOUR_MAP)[0, :, ::-1]
     colours = torch.from_numpy(table.copy()).to(image) / 255
     level = ((1 - blur[:, 0]) * 255).round().long().clamp(0, 255)
-    return style.opacity * colours[level].permute(0, 3, 1, 2) + (1 - style.opacity) * image
+    ground = grounded(image, style.ground)
+    return style.opacity * colours[level].permute(0, 3, 1, 2) + (1 - style.opacity) * ground
 
 
 def mask(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
     """What is blurred becomes dark and gray, what is in focus stays as it is; B x 3 x H x W."""
-    gray = kornia.color.rgb_to_grayscale(image)
+    gray = grounded(image, "gray")
     dark = (1 - style.opacity) * image + style.opacity * 0.45 * gray
-    return torch.where(blur >= 0.5, dark, image)
+    if style.ground == "alone":
+        dark = torch.zeros_like(image)
+    return torch.where(blur >= 0.5, dark, gray if style.ground == "gray" else image)
 
 
 def edges(image: Tensor) -> Tensor:
@@ -40,12 +54,45 @@ def edges(image: Tensor) -> Tensor:
 
 def peaking(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
     """Colour on the edges that are in focus; B x 3 x H x W."""
-    colour = torch.tensor(style.colour[::-1]).to(image).view(1, 3, 1, 1) / 255
-    if style.stripes:
-        dark = torch.from_numpy(stripes(image.shape[3], image.shape[2])).to(image.device)
-        colour = torch.where(dark, torch.zeros_like(colour), colour)
-    peaked = (edges(image) >= style.threshold) & (blur < 0.5)
-    return torch.where(peaked, colour, image)
+    strength, in_focus = edges(image), blur < 0.5
+    threshold = peaking_threshold(image, blur, style)
+    drawn = grounded(image, style.ground)
+    for level in range(style.levels):
+        colour = torch.tensor(style.shade(level)[::-1]).to(image).view(1, 3, 1, 1) / 255
+        if style.stripes:
+            dark = torch.from_numpy(stripes(image.shape[3], image.shape[2])).to(image.device)
+            colour = torch.where(dark, torch.zeros_like(colour), colour)
+        drawn = torch.where((strength >= threshold * 2**level) & in_focus, colour, drawn)
+    return drawn
+
+
+def peaking_threshold(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
+    """The gradient from which an edge is peaked, for each picture: B x 1 x 1 x 1."""
+    gate = style.noise_gate * GRADIENT_NOISE * noise(image, blur)
+    return gate.clamp(min=style.threshold).view(-1, 1, 1, 1)
+
+
+def noise(image: Tensor, blur: Tensor) -> Tensor:
+    """Standard deviation of the sensor's noise in the luma of each picture, in 1/255: B."""
+    gray = kornia.color.rgb_to_grayscale(image) * 255
+    kernel = torch.from_numpy(NOISE_KERNEL).to(gray)[None, None]
+    padded = torch.nn.functional.pad(gray, (1, 1, 1, 1), mode="replicate")
+    answer = torch.nn.functional.conv2d(padded, kernel).abs()
+    blurred = (blur >= 0.5).to(gray)
+    inside = (answer * blurred).sum((1, 2, 3)) / blurred.sum((1, 2, 3)).clamp(min=1)
+    parts = answer.tensor_split(min(answer.shape[2], 16), 2)
+    flattest = torch.stack([part.mean((1, 2, 3)) for part in parts]).amin(0)
+    enough = blurred.mean((1, 2, 3)) >= MIN_BLURRED
+    return math.sqrt(math.pi / 2) / 6 * torch.where(enough, inside, flattest)
+
+
+def grounded(image: Tensor, ground: Ground) -> Tensor:
+    """What an overlay lies on: ``image`` itself, its gray form, or black; B x 3 x H x W."""
+    if ground == "colour":
+        return image
+    if ground == "alone":
+        return torch.zeros_like(image)
+    return kornia.color.rgb_to_grayscale(image).expand_as(image)
 
 
 def outline(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
@@ -56,7 +103,8 @@ def outline(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
         for side in outline_widths(image.shape[3])
     )
     colour = torch.tensor(style.colour[::-1]).to(image).view(1, 3, 1, 1) / 255
-    return torch.where(line, colour, torch.where(edge, torch.zeros_like(image), image))
+    ground = grounded(image, style.ground)
+    return torch.where(line, colour, torch.where(edge, torch.zeros_like(image), ground))
 
 
 def side_by_side(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:

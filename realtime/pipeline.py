@@ -40,10 +40,13 @@ class Pipeline:
         source: iterated and closed by the capture thread.
         engine: used by the inference thread alone, which detaches it at the end.
         smoothing: None for raw maps.
+
+    Attributes:
+        smoothing: may be replaced while it runs; the next frame uses it.
     """
 
     def __init__(self, source: Source, engine: Engine, smoothing: Smoothing | None = None) -> None:
-        self._source, self._engine, self._smoothing = source, engine, smoothing
+        self._source, self._engine, self.smoothing = source, engine, smoothing
         live = source.info.live
         self._frames: Channel[Frame] = Channel(1 if live else FILE_CAPACITY, drop=live)
         self._results: Channel[FocusResult] = Channel(1 if live else FILE_CAPACITY, drop=live)
@@ -117,11 +120,13 @@ class Pipeline:
         self._results.close(error)
 
     def _finish(self, frame: Frame, blur: BlurMap) -> FocusResult:
-        delay = 0.0
-        if self._smoothing is not None:
-            blur, delay = self._smoothing(frame, blur), self._smoothing.delay
-        timing = Timing(frame.arrived, time.monotonic(), self._engine.seconds, delay)
-        return FocusResult(frame, blur, timing)
+        network, smoothing = self._engine.seconds, self.smoothing
+        if smoothing is None:
+            return FocusResult(frame, blur, Timing(frame.arrived, time.monotonic(), network))
+        begun = time.monotonic()
+        smooth, ready = smoothing(frame, blur), time.monotonic()
+        timing = Timing(frame.arrived, ready, network, ready - begun, smoothing.delay)
+        return FocusResult(frame, smooth, timing, raw=blur)
 
     def _stop(self, *, patient: bool) -> bool:
         """Cancel both channels and join; False if the source stays in a driver's call.

@@ -121,6 +121,12 @@ class Supervised(ClosingSource):
         """What the source is doing now; from any thread."""
         return self._status
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the source that is open says of itself, a line each; from any thread."""
+        attempt = self._attempt
+        return attempt.notices if attempt is not None else ()
+
     def close(self) -> None:
         """End the iteration, from any thread and in any state."""
         self._closed.set()
@@ -231,6 +237,11 @@ class _Attempt:
     def damaged(self) -> int:
         """What the source counts as damaged."""
         return int(getattr(self._source, "damaged", 0))
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the source says of itself."""
+        return tuple(getattr(self._source, "notices", ()))
 
     def leave(self) -> bool:
         """End the attempt; False when its thread stays in a call that does not return."""

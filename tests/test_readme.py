@@ -1,5 +1,6 @@
 """Every command and every piece of code in the README is run as written, in a folder with such files."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -57,8 +58,9 @@ def folder(tmp_path_factory, make_clip) -> Path:
 def test_command(folder, command):
     program, *args = shlex.split(command)
     done = subprocess.run(
-        [sys.executable, *PROGRAMS[program], *args], cwd=folder, capture_output=True, text=True
-    )
+        [sys.executable, *PROGRAMS[program], *args], cwd=folder, capture_output=True, text=True,
+        env=os.environ | {"QT_QPA_PLATFORM": "offscreen"},
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
 

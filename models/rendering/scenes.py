@@ -31,6 +31,7 @@ from .optics import (
 )
 from .shapes import draw_shape
 
+FOREGROUNDS = ("fence", "leaves", "fingers", "stalks")
 Matte = tuple[Pixels, NDArray[np.uint8]]
 
 
@@ -48,6 +49,7 @@ class SceneMix:
     Attributes:
         sharp, blurred: wholly sharp and wholly blurred pictures.
         ramp: one plane whose blur grows across the picture.
+        foreground: something thin or holed and out of focus before a sharp background.
         radius: largest circle of confusion (its radius) as a share of the width.
         rescaled: rendered larger and shrunk after the blur, as a picture from a camera mostly is.
     """
@@ -57,6 +59,7 @@ class SceneMix:
     sharp: float = 0.22
     blurred: float = 0.13
     ramp: float = 0.1
+    foreground: float = 0.0
     radius: float = 0.04
     rescaled: float = 0.3
 
@@ -99,6 +102,8 @@ class Scenes:
             return self._plane(rng, self._radius(rng, smallest=2.0))
         if kind < mix.sharp + mix.blurred + mix.ramp:
             return self._ramp(rng)
+        if kind < mix.sharp + mix.blurred + mix.ramp + mix.foreground:
+            return self.foreground(rng, FOREGROUNDS[int(rng.integers(len(FOREGROUNDS)))])
         return self._layers(rng)
 
     def foreground(self, rng: np.random.Generator, kind: str) -> Scene:

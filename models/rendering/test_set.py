@@ -11,10 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from .optics import BLURRED, IN_FOCUS, Pixels
-from .scenes import Scene, SceneMix, Scenes
+from .scenes import FOREGROUNDS, Scene, SceneMix, Scenes
 from .textures import draw_picture
 
-FOREGROUNDS = ("fence", "leaves", "fingers", "stalks")
 _MIXES = {
     "sharp": SceneMix(sharp=1, blurred=0, ramp=0, rescaled=0),
     "blurred": SceneMix(sharp=0, blurred=1, ramp=0, rescaled=0),

@@ -16,7 +16,7 @@ COMMANDS = {
     "annotate": "Annotate videos, images or folders with what is in focus.",
     "cameras": "List the cameras that are plugged in.",
     "evaluate": "Measure the accuracy of a model on images with masks.",
-    "live": "Live focus from a camera, stream or the built-in test; so far without a window.",
+    "live": "Live focus from a camera, a stream or the built-in test, in a window or without.",
     "models": "List the shipped networks: size, data, hash, model card.",
     "train": "Train a network from a configuration; resumes where it stopped.",
 }

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import click
 
-from br2focus.realtime.camera import list_cameras
+from br2focus.realtime.camera import CameraInfo, list_cameras
+from br2focus.realtime.camera_controls import CameraControls, Control, Format, list_formats
+from br2focus.realtime.errors import SourceError
 
 from .options import report_options
 
@@ -15,15 +19,55 @@ from .options import report_options
 @click.command("cameras", epilog="Example: br2focus cameras")
 @report_options
 def command(as_json: bool, debug: bool) -> None:
-    """List the cameras that are plugged in.
+    """List the cameras that are plugged in, what they give, and their controls.
 
     `br2focus live` takes the number, the name, or the id; the id stays the same whatever is plugged in.
     """
-    cameras = list_cameras()
+    found = [_asked(camera) for camera in list_cameras()]
     if as_json:
-        click.echo(json.dumps({"cameras": [asdict(camera) for camera in cameras]}))
+        entries = [each.entry() for each in found]
+        click.echo(json.dumps({"cameras": entries}, default=float))  # rates are fractions
         return
-    for camera in cameras:
-        click.echo(f"{camera.index}: {camera.name}\n   id {camera.id}")
-    if not cameras:
+    for each in found:
+        click.echo("\n   ".join(each.lines()))
+    if not found:
         click.echo("no camera is plugged in; `br2focus live test` needs none")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A camera and what it tells of itself; ``error``: why it tells nothing, or no more."""
+
+    camera: CameraInfo
+    formats: tuple[Format, ...] = ()
+    controls: tuple[Control, ...] = ()
+    error: str | None = None
+
+    def entry(self) -> dict[str, Any]:
+        """What ``--json`` says."""
+        entry = asdict(self)
+        return {**entry.pop("camera"), **entry}
+
+    def lines(self) -> Iterator[str]:
+        """What is printed."""
+        yield f"{self.camera.index}: {self.camera.name}"
+        yield f"id {self.camera.id}"
+        for each in self.formats:
+            rates = ", ".join(f"{float(rate):.4g}" for rate in each.rates)
+            yield f"{each.code} {each.width} x {each.height} at {rates or 'unknown'} frames/s"
+        for control in self.controls:
+            steps = f" in steps of {control.step}" if control.step > 1 else ""
+            span = f"{control.minimum} to {control.maximum}{steps}, default {control.default}"
+            held = "" if control.active else "; not settable now"
+            yield f"{control.name} {control.value} ({span}{held})"
+        if self.error:
+            yield self.error
+
+
+def _asked(camera: CameraInfo) -> _Found:
+    formats: tuple[Format, ...] = ()
+    try:
+        formats = list_formats(camera.device)
+        return _Found(camera, formats, CameraControls(camera.device).list())
+    except SourceError as error:
+        return _Found(camera, formats, error=str(error))

@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import click
+from click.core import ParameterSource
 
-from br2focus.realtime.camera import Camera
-from br2focus.realtime.engine import Engine, EngineSettings
-from br2focus.realtime.errors import LostError, SettingsError
-from br2focus.realtime.focus_pull import FocusPull
-from br2focus.realtime.frame import FocusResult, Image, Roi
+from br2focus.plugins.qt import default_folder, open_viewer
+from br2focus.plugins.qt.start import Start
+from br2focus.realtime.engine import Engine
+from br2focus.realtime.errors import LostError
+from br2focus.realtime.frame import FocusResult, Image
+from br2focus.realtime.live import CameraMode, LiveOptions, check_live, open_live, shown_name
 from br2focus.realtime.metrics_file import Metrics
-from br2focus.realtime.overlay import KINDS, OverlayKind, OverlayStyle, draw
-from br2focus.realtime.paced import Paced
+from br2focus.realtime.overlay import KINDS, draw
 from br2focus.realtime.pipeline import Pipeline
-from br2focus.realtime.sink import Sink
+from br2focus.realtime.presets import ViewSettings, load_preset, preset_path
+from br2focus.realtime.sink import FileSink
 from br2focus.realtime.smoothing import Smoothing
-from br2focus.realtime.source import Source
+from br2focus.realtime.source import Source, SourceInfo
 from br2focus.realtime.stats import Snapshot
-from br2focus.realtime.stream import Stream, check_address, is_url, redacted
-from br2focus.realtime.supervised import Patience, State, Supervised
-from br2focus.realtime.video_file import VideoFile
+from br2focus.realtime.supervised import State, Supervised
 from br2focus.realtime.video_writer import VideoWriter
 
 from .options import RoiType, SmoothingType, engine_options, report_options
@@ -38,18 +41,40 @@ from .progress import StopSignals
 HUD_SECONDS = 5.0
 
 
-@click.command("live", epilog="Example: br2focus live test --headless --record take.mp4")
+class CameraModeType(click.ParamType):  # type: ignore[type-arg]
+    """``WxH``, ``WxH@RATE`` or ``WxH@RATE:CODE``."""
+
+    name = "WxH[@RATE[:CODE]]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> CameraMode:
+        """Text to `CameraMode`; a usage error says the form."""
+        found = re.fullmatch(r"(\d+)x(\d+)(?:@(\d+(?:\.\d+)?)(?::(\w{1,4}))?)?", str(value))
+        if not found:
+            self.fail(f"{value!r} is not {self.name}, such as 1280x720@30:MJPG", param, ctx)
+        width, height, rate, code = found.groups()
+        return CameraMode((int(width), int(height)), float(rate) if rate else None, code)
+
+
+@click.command("live", epilog="Example: br2focus live test")
 @click.argument("source", default="0")
 @click.option("--headless", is_flag=True, help="Without a window: status lines on stderr.")
 @click.option("--record", type=click.Path(path_type=Path), help="Write the annotated video.")
 @click.option(
     "--metrics", type=click.Path(path_type=Path), help="Figures per frame: .csv, .jsonl, .parquet."
 )
-@click.option("--roi", "rois", type=RoiType(), multiple=True, help="A region in --metrics.")
-@click.option("--overlay", type=click.Choice(KINDS), default="peaking", show_default=True,
-              help="What is drawn into the recording.")  # fmt: skip
-@click.option("--smoothing", type=SmoothingType(), default="0.1", show_default=True,
-              help="Time constant of the smoothing of maps.")  # fmt: skip
+@click.option("--roi", "rois", type=RoiType(), multiple=True, help="A region with a score.")
+@click.option("--overlay", type=click.Choice(KINDS), help="What is drawn.  [default: peaking]")
+@click.option("--smoothing", type=SmoothingType(),
+              help="Time constant of the smoothing of maps.  [default: 0.1]")  # fmt: skip
+@click.option(
+    "--preset", metavar="NAME|FILE", help="Settings that the viewer saved; options go first."
+)
+@click.option("--takes", type=click.Path(path_type=Path, file_okay=False),
+              help="Where the window's recordings and snapshots go.  [default: your videos]")  # fmt: skip
+@click.option("--camera-mode", "mode", type=CameraModeType(),
+              help="What to ask the camera for, e.g. 1280x720@30.  [default: its own choice]")  # fmt: skip
 @click.option("--retry-for", type=click.FloatRange(0), metavar="SECONDS",
               help="Give up a lost source after this; default: never, once it gave a picture.")  # fmt: skip
 @click.option("--duration", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
@@ -60,82 +85,103 @@ HUD_SECONDS = 5.0
 @engine_options
 @report_options
 def command(
-    source: str, headless: bool, record: Path | None, metrics: Path | None, rois: tuple[Roi, ...],
-    overlay: OverlayKind, smoothing: float | None, retry_for: float | None, duration: float | None,
-    allow_web: bool, allow_still: bool, force: bool, model: str, device: str, size: int | None, as_json: bool,
-    debug: bool,
+    source: str, headless: bool, record: Path | None, metrics: Path | None,
+    preset: str | None, takes: Path | None, mode: CameraMode | None, retry_for: float | None,
+    duration: float | None, allow_web: bool, allow_still: bool, force: bool, as_json: bool, debug: bool,
+    **options: Any,
 ) -> int:  # fmt: skip
-    """Live focus from SOURCE: a camera's number, name or id, an address, a file, or test.
+    """Live focus from SOURCE in a window: a camera's number, name or id, an address, a file, or test.
 
     Only the newest frame counts: what cannot be computed in time is dropped, and counted. A source that
-    stalls, freezes or goes is opened again and again; the recording goes on where it comes back.
+    stalls, freezes or goes is opened again and again; the recording goes on where it comes back. In the
+    window, ? shows every key.
     """
-    if not headless:
-        raise SettingsError("the window is not built yet: add --headless")
-    engine = Engine(EngineSettings(model=model, device=device, size=size))
-    opened = open_source(source, retry_for=retry_for, allow_web=allow_web, allow_still=allow_still)
+    settings = _settings(preset, options)
+    allowed = LiveOptions(mode, retry_for, allow_web=allow_web, allow_still=allow_still)
+
+    def sinks(info: SourceInfo, now: Callable[[], ViewSettings]) -> list[FileSink]:
+        return _sinks(info, record, metrics, now, overwrite=force)
+
+    if headless:
+        return _headless(open_live(source, allowed), settings, sinks, duration, as_json=as_json)
+    check_live(source, allowed)
+    info = SourceInfo(shown_name(source), live=True)
+    start = Start(
+        source, settings, takes or default_folder(), allowed,
+        sinks=lambda now: sinks(info, now), duration=duration,
+    )  # fmt: skip
+    return _in_window(start)
+
+
+def _settings(preset: str | None, options: dict[str, Any]) -> ViewSettings:
+    """The preset's, with what was given on the command line in its place."""
+    settings = load_preset(preset_path(preset)) if preset else ViewSettings()
+    ctx = click.get_current_context()
+    given = {
+        name: value
+        for name, value in options.items()
+        if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
+    }
+    return replace(settings, **given)
+
+
+Sinks = Callable[[SourceInfo, Callable[[], ViewSettings]], list[FileSink]]
+
+
+def _sinks(
+    info: SourceInfo, record: Path | None, metrics: Path | None, now: Callable[[], ViewSettings],
+    *, overwrite: bool,
+) -> list[FileSink]:  # fmt: skip
+    """What ``--record`` and ``--metrics`` ask for."""
 
     def render(result: FocusResult) -> Image:
-        return draw(result, overlay, OverlayStyle(), engine.info.name)
+        return draw(result, now().overlay, replace(now().style, legend=True), now().model)
 
-    make: list[Callable[[], Sink]] = []
-    if metrics is not None:
-        make.append(lambda: Metrics(metrics, rois, overwrite=force))
-    if record is not None:
-        make.append(lambda: VideoWriter(record, opened.info, render=render, overwrite=force))
-    smooth = Smoothing(smoothing) if smoothing else None
-    with StopSignals(asked=opened.close) as signals:
-        stats, lost = _run(opened, engine, smooth, make, duration)
+    made: list[FileSink] = []
+    try:
+        if metrics is not None:
+            made.append(Metrics(metrics, now().rois, overwrite=overwrite))
+        if record is not None:
+            made.append(VideoWriter(record, info, render=render, overwrite=overwrite))
+    except BaseException:
+        for sink in made:
+            sink.abort()
+        raise
+    return made
+
+
+def _in_window(start: Start) -> int:
+    closers: list[Callable[[], None]] = []
+    with StopSignals(asked=lambda: [close() for close in closers]) as signals:
+        ended = open_viewer(start, closers.append)
+    if not ended:  # a driver's call that never returns must not keep the process
+        sys.stderr.flush()
+        os._exit(signals.code or 0)
+    return signals.code or 0
+
+
+def _headless(
+    source: Source, settings: ViewSettings, sinks: Sinks, duration: float | None, *, as_json: bool
+) -> int:
+    engine = Engine(settings.engine())
+    smoothing = Smoothing(settings.smoothing) if settings.smoothing else None
+    with StopSignals(asked=source.close) as signals:
+        pipeline = Pipeline(source, engine, smoothing)
+        lost = _run(source, pipeline, sinks(source.info, lambda: settings), duration)
     if as_json:
-        click.echo(json.dumps(_entry(opened, stats, engine)))
+        click.echo(json.dumps(_entry(source, pipeline.stats, engine)))
     if lost is not None:
         raise lost
     return signals.code or 0
 
 
-def open_source(
-    text: str, *, retry_for: float | None, allow_web: bool, allow_still: bool
-) -> Source:
-    """The live source that ``text`` names.
-
-    Raises:
-        SettingsError: an address that is not allowed.
-        SourceError: a file that is no video.
-    """
-    patience = Patience(retry_for=retry_for, frozen=None if allow_still else Patience.frozen)
-    if text == "test":
-        return FocusPull()
-    if is_url(text):
-        check_address(text, allow_web=allow_web)
-        name = redacted(text)
-        return Supervised(lambda: Stream(text, allow_web=allow_web), name, patience)
-    path = Path(text)
-    if path.is_file() or ((path.suffix or len(path.parts) > 1) and path.parts[:2] != ("/", "dev")):
-        return Paced(VideoFile(path))
-    return Supervised(_same_camera(text), f"camera {text}", patience)
-
-
-def _same_camera(text: str) -> Callable[[], Source]:
-    """Opens the camera ``text``, and that very one again: its number may go to another."""
-    wanted = [text]
-
-    def opened() -> Camera:
-        camera = Camera(wanted[0])
-        wanted[0] = camera.camera.id or text
-        return camera
-
-    return opened
-
-
 def _run(
-    source: Source, engine: Engine, smoothing: Smoothing | None,
-    make: list[Callable[[], Sink]], duration: float | None,
-) -> tuple[Snapshot, LostError | None]:  # fmt: skip
+    source: Source, pipeline: Pipeline, sinks: list[FileSink], duration: float | None
+) -> LostError | None:
     """Until the source ends, is lost, or ``duration`` is over; what was recorded is kept in each case."""
-    lost = None
     with ExitStack() as stack:
-        sinks = [stack.enter_context(sink()) for sink in make]
-        pipeline = Pipeline(source, engine, smoothing)
+        for sink in sinks:
+            stack.enter_context(sink)
         try:
             with pipeline, _Hud(source, pipeline):
                 for number, result in enumerate(pipeline):
@@ -146,8 +192,8 @@ def _run(
                     for sink in sinks:
                         sink.write(result)
         except LostError as error:
-            lost = error
-    return pipeline.stats, lost
+            return error
+    return None
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
@@ -22,6 +23,8 @@ import pytest
 from br2focus.models.rendering.optics import BLURRED, IN_FOCUS
 from br2focus.realtime import camera as camera_module
 from br2focus.realtime.camera import Camera, CameraInfo, find_camera
+from br2focus.realtime.camera_controls import CameraControls
+from br2focus.realtime.camera_memory import remember
 from br2focus.realtime.errors import (
     FocusError,
     LostError,
@@ -57,7 +60,7 @@ class FakeCapture:
     def get(self, what: int) -> float:
         known = {
             cv2.CAP_PROP_FRAME_WIDTH: self.size[0], cv2.CAP_PROP_FRAME_HEIGHT: self.size[1],
-            cv2.CAP_PROP_FPS: 30.0,
+            cv2.CAP_PROP_FPS: 30.0, cv2.CAP_PROP_FOURCC: cv2.VideoWriter.fourcc(*"YUYV"),
         }  # fmt: skip
         return known[what]
 
@@ -75,8 +78,9 @@ class FakeCapture:
 
 
 @pytest.fixture
-def cameras(monkeypatch: pytest.MonkeyPatch) -> list[CameraInfo]:
-    """Two cameras of a kind, and another."""
+def cameras(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[CameraInfo]:
+    """Two cameras of a kind, and another; nothing is remembered of them."""
+    monkeypatch.setenv("BR2FOCUS_CONFIG", str(tmp_path / "config"))
     found = [
         CameraInfo(0, "HD Webcam", "/dev/v4l/by-id/a", "/dev/video0", 200),
         CameraInfo(2, "HD Webcam", "/dev/v4l/by-id/b", "/dev/video2", 200),
@@ -208,10 +212,62 @@ def test_a_camera_gives_what_it_can_and_says_so(cameras: list[CameraInfo]) -> No
     assert capture.asked[cv2.CAP_PROP_FRAME_WIDTH] == 1920 and capture.asked[cv2.CAP_PROP_FPS] == 60
     assert capture.asked[cv2.CAP_PROP_FOURCC] == cv2.VideoWriter.fourcc(*"MJPG")
     assert source.info.size == SIZE and source.info.rate == 30
+    assert source.notices == ("asked 1920 x 1080 at 60 frames/s, got YUYV 64 x 48 at 30 frames/s",)
     found: list[Frame] = []
     with pytest.raises(SourceError, match="Cam Link 4K: gives no pictures any more"), source:
         found.extend(source)
     assert len(found) == 3 and capture.released == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({}, ()),
+        ({"size": SIZE, "rate": 30, "code": "YUYV"}, ()),
+        ({"rate": 29.97}, ()),
+        ({"rate": 24}, ("asked 24 frames/s, got YUYV 64 x 48 at 30 frames/s",)),
+        ({"code": "Y16"}, ("asked Y16, got YUYV 64 x 48 at 30 frames/s",)),
+        ({"size": (32, 24)}, ("asked 32 x 24, got YUYV 64 x 48 at 30 frames/s",)),
+    ],
+)
+def test_what_is_not_given_is_noticed(
+    asked: dict[str, Any], said: tuple[str, ...], cameras: list[CameraInfo]
+) -> None:
+    capture = FakeCapture()
+    assert Camera("4", open_capture=lambda *_: capture, **asked).notices == said
+    code = asked.get("code")
+    wanted = cv2.VideoWriter.fourcc(*code.ljust(4)) if code else None
+    assert capture.asked.get(cv2.CAP_PROP_FOURCC) == wanted
+
+
+@pytest.mark.parametrize("code", ["", "MJPEG", "ÄÖÜ"])
+def test_a_pixel_format_that_is_none(code: str, cameras: list[CameraInfo]) -> None:
+    with pytest.raises(SettingsError, match="up to four letters"):
+        Camera("4", code=code, open_capture=lambda *_: FakeCapture())
+
+
+def test_remembered_controls_are_restored(
+    cameras: list[CameraInfo], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    restored = []
+
+    def restore(self: CameraControls, values: dict[str, int]) -> tuple[str, ...]:
+        restored.append(values)
+        return ("restored focus 30",) if values else ()
+
+    monkeypatch.setattr(CameraControls, "restore", restore)
+    remember("/dev/v4l/by-id/c", {"autofocus": 0, "focus": 30})
+    for wanted, said in (("4", ("restored focus 30",)), ("0", ())):
+        assert Camera(wanted, open_capture=lambda *_: FakeCapture()).notices == said
+    assert restored == [{"autofocus": 0, "focus": 30}, {}]
+    monkeypatch.setattr(camera_module, "list_cameras", lambda: [replace(cameras[2], backend=700)])
+    assert Camera("4", open_capture=lambda *_: FakeCapture()).notices == ()
+    monkeypatch.setattr(camera_module, "list_cameras", lambda: cameras)
+    memory = tmp_path / "config" / "cameras.json"
+    memory.unlink()
+    memory.mkdir()
+    [said] = Camera("4", open_capture=lambda *_: FakeCapture()).notices
+    assert "cameras.json: cannot be read" in said
 
 
 def test_a_camera_in_use_is_let_go(cameras: list[CameraInfo]) -> None:

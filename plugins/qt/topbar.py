@@ -1,0 +1,167 @@
+"""What stands above the picture: where it comes from, record and snapshot; and messages."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from PyQt6.QtCore import QObject, QSignalBlocker, Qt, pyqtSignal
+from PyQt6.QtWidgets import (
+    QComboBox,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QToolButton,
+    QWidget,
+)
+
+from br2focus.realtime.camera import CameraInfo, list_cameras
+from br2focus.realtime.live import TEST, shown_name
+
+from .hotkeys import key_of
+
+
+class _Cameras(QObject):
+    """Looks for cameras in a thread: drivers take their time."""
+
+    found = pyqtSignal(object)
+
+    def look(self) -> None:
+        """Begin; ``found`` follows."""
+        threading.Thread(target=self._look, name="cameras", daemon=True).start()
+
+    def _look(self) -> None:
+        try:
+            cameras = list_cameras()
+        except Exception:  # no list is no reason to end: a number or an address can be typed
+            cameras = []
+        self.found.emit(cameras)
+
+
+class SourcePicker(QComboBox):
+    """Cameras by name, the built-in test, or whatever is typed: a number, an address, a file."""
+
+    picked = pyqtSignal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setEditable(True)
+        self.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setToolTip(
+            "Pick a camera, or type its number, an address (rtsp://...) or a file "
+            f"({key_of('choose_source')}).\n"
+            "A camera stays the same one whatever is plugged in where."
+        )
+        self.setAccessibleName("Source")
+        self._cameras = _Cameras(self)
+        self._cameras.found.connect(self._list)
+        self._now = ""
+        self._list([])
+        self.activated.connect(self._choose)
+        line = self.lineEdit()
+        assert line is not None
+        line.returnPressed.connect(self._typed)
+
+    def refresh(self) -> None:
+        """Look for cameras again; the list follows when they are known."""
+        self._cameras.look()
+
+    def showPopup(self) -> None:  # noqa: N802 - Qt's name
+        """The list, and a fresh look at what is plugged in for the next time."""
+        self.refresh()
+        super().showPopup()
+
+    def show_source(self, source: str) -> None:
+        """Show ``source`` without its secrets."""
+        self._now = source
+        known = self.findData(source)
+        with QSignalBlocker(self):
+            self.setCurrentIndex(known)
+            self.setEditText(self.itemText(known) if known >= 0 else shown_name(source))
+
+    def _list(self, cameras: Sequence[CameraInfo]) -> None:
+        with QSignalBlocker(self):
+            self.clear()
+            for camera in cameras:
+                self.addItem(f"{camera.index}: {camera.name}", camera.id or str(camera.index))
+            self.addItem("test (built-in focus pull)", TEST)
+        self.show_source(self._now)
+
+    def _choose(self, index: int) -> None:
+        source = self.itemData(index)
+        if isinstance(source, str):
+            self.picked.emit(source)
+
+    def _typed(self) -> None:
+        text = self.currentText().strip()
+        if text and self.findText(text) < 0 and text != shown_name(self._now):
+            self.picked.emit(text)
+
+
+class TopBar(QWidget):
+    """Source, record, snapshot, keys."""
+
+    record_pressed = pyqtSignal()
+    snapshot_pressed = pyqtSignal()
+    sheet_pressed = pyqtSignal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.source = SourcePicker()
+        self.record = _button("● Record", f"Record with overlay ({key_of('record_annotated')});\n"
+            f"{key_of('record_clean')} the clean picture, {key_of('record_both')} both.")  # fmt: skip
+        self.record.setCheckable(True)
+        snapshot = _button(
+            "Snapshot", f"Picture, overlay, 16-bit map and figures ({key_of('snapshot')})."
+        )
+        keys = _button("?", "All keys (?).")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(8, 6, 8, 6)
+        for widget in (self.source, self.record, snapshot, keys):
+            row.addWidget(widget)
+        self.record.clicked.connect(self.record_pressed)
+        snapshot.clicked.connect(self.snapshot_pressed)
+        keys.clicked.connect(self.sheet_pressed)
+
+
+class Banner(QFrame):
+    """One message at a time, with what to do; no dialog, no storm of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setAutoFillBackground(True)
+        self._label = QLabel()
+        self._label.setWordWrap(True)
+        self._label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        away = QToolButton()
+        away.setText("✕")
+        away.setToolTip("Dismiss (Esc).")
+        away.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        away.clicked.connect(self.hide)
+        row = QHBoxLayout(self)
+        row.addWidget(self._label, 1)
+        row.addWidget(away)
+        self.hide()
+
+    @property
+    def text(self) -> str:
+        """The message."""
+        return self._label.text()
+
+    def say(self, text: str, *, error: bool = False) -> None:
+        """Show ``text`` in place of what was there."""
+        self._label.setTextFormat(Qt.TextFormat.PlainText)  # names of files are not markup
+        self._label.setText(text)
+        ground = "#7a3300" if error else "#17405c"
+        self.setStyleSheet(f"QFrame {{ background: {ground}; }} QLabel {{ color: white; }}")
+        self.show()
+
+
+def _button(text: str, tip: str) -> QPushButton:
+    button = QPushButton(text)
+    button.setToolTip(tip)
+    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    return button

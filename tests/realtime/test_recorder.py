@@ -1,0 +1,78 @@
+"""Recording that is switched while results come, and one that fails."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from br2focus.realtime.errors import SinkError
+from br2focus.realtime.frame import BlurMap, FocusResult, Frame
+from br2focus.realtime.output import Output
+from br2focus.realtime.recorder import Recorder
+from br2focus.realtime.sink import FileSink
+
+
+class Lines(FileSink):
+    """Writes the index of every result; fails at ``broken``."""
+
+    def __init__(self, path: Path, broken: int = -1) -> None:
+        super().__init__(Output(path))
+        self._broken = broken
+
+    def _write(self, result: FocusResult) -> None:
+        if result.frame.index == self._broken:
+            raise OSError(28, "No space left on device")
+        with self._output.temporary.open("a") as file:
+            file.write(f"{result.frame.index}\n")
+
+
+def result(index: int) -> FocusResult:
+    frame = Frame(np.zeros((4, 4, 3), np.uint8), index, index, Fraction(1, 30), 0.0)
+    return FocusResult(frame, BlurMap(np.zeros((4, 4), np.float32)))
+
+
+def test_it_holds_what_came_while_it_was_on(tmp_path: Path) -> None:
+    recorder = Recorder()
+    recorder.write(result(0))
+    assert recorder.seconds is None and recorder.stop() == []
+    recorder.start([Lines(tmp_path / "a"), Lines(tmp_path / "b")])
+    for index in (1, 2):
+        recorder.write(result(index))
+    assert recorder.seconds is not None and not (tmp_path / "a").exists()
+    assert recorder.stop() == [tmp_path / "a", tmp_path / "b"]
+    recorder.write(result(3))
+    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text() == "1\n2\n"
+
+
+def test_another_start_completes_the_first(tmp_path: Path) -> None:
+    recorder = Recorder()
+    recorder.start([Lines(tmp_path / "a")])
+    recorder.write(result(1))
+    recorder.start([Lines(tmp_path / "b")])
+    recorder.write(result(2))
+    recorder.stop()
+    assert (tmp_path / "a").read_text() == "1\n" and (tmp_path / "b").read_text() == "2\n"
+
+
+def test_a_failure_ends_all_of_it_and_is_raised_once(tmp_path: Path) -> None:
+    recorder = Recorder()
+    recorder.start([Lines(tmp_path / "a"), Lines(tmp_path / "b", broken=2)])
+    recorder.write(result(1))
+    with pytest.raises(SinkError, match="disk is full"):
+        recorder.write(result(2))
+    recorder.write(result(3))
+    assert recorder.seconds is None and recorder.stop() == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_that_cannot_be_completed_leaves_the_other(tmp_path: Path) -> None:
+    recorder = Recorder()
+    recorder.start([Lines(tmp_path / "a"), Lines(tmp_path / "b")])
+    recorder.write(result(1))
+    (tmp_path / "a").write_text("another program's")
+    with pytest.raises(SinkError, match="exists"):
+        recorder.stop()
+    assert (tmp_path / "b").read_text() == "1\n" and (tmp_path / "a").read_text().startswith("ano")

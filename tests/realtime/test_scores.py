@@ -1,0 +1,76 @@
+"""Scores over time; and the focus pull of the test source, whose best focus is known."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from br2focus.models.rendering.clips import SUBJECT, best_focus
+from br2focus.realtime.engine import Engine, EngineSettings
+from br2focus.realtime.focus_pull import RATE, FocusPull
+from br2focus.realtime.frame import BlurMap, FocusResult, Frame, Roi, Timing
+from br2focus.realtime.pipeline import Pipeline
+from br2focus.realtime.scores import SECONDS, WHOLE, Scores
+from br2focus.realtime.smoothing import Smoothing
+from br2focus.realtime.source import Frames
+
+
+def result(value: float, index: int, arrived: float, raw: float | None = None) -> FocusResult:
+    def full(p: float) -> BlurMap:
+        return BlurMap(np.full((8, 10), p, np.float32))
+
+    frame = Frame(np.zeros((8, 10, 3), np.uint8), index, index, Fraction(1, 30), arrived)
+    return FocusResult(
+        frame, full(value), Timing(arrived, arrived), raw=None if raw is None else full(raw)
+    )
+
+
+def test_the_best_is_held_and_forgotten():
+    scores, rois = Scores(), (Roi("a", 1, 1, 4, 4),)
+    for index, blurred in enumerate((0.9, 0.2, 0.6)):
+        scores.add(result(blurred, index, float(index)), rois)
+    series = scores.series["a"]
+    assert series.best.index == 1 and series.best.value == pytest.approx(0.8)
+    assert series.last.value == pytest.approx(0.4)
+    assert [point.value for point in scores.series[WHOLE].points] == [0, 1, 0]
+    scores.reset()
+    assert series.best is None and len(series.points) == 3
+
+
+def test_values_are_of_the_frame_alone():
+    scores = Scores()
+    scores.add(result(0.9, 0, 0.0, raw=0.1), (Roi("a", 0, 0, 4, 4),))
+    assert scores.series["a"].last.value == pytest.approx(0.9)
+
+
+def test_old_values_and_regions_go():
+    scores, roi = Scores(), Roi("a", 0, 0, 4, 4)
+    for second in range(int(SECONDS) + 10):
+        scores.add(result(0.5, second, float(second)), (roi,))
+    points = scores.series["a"].points
+    assert points[-1].arrived - points[0].arrived <= SECONDS
+    scores.add(result(0.5, 99, 99.0), ())
+    assert set(scores.series) == {WHOLE}
+    scores.add(result(0.5, 100, 100.0), (Roi("far", 50, 50, 4, 4), roi))
+    assert set(scores.series) == {WHOLE, "a"}, "outside the frame"
+
+
+@pytest.mark.parametrize("smoothing", [None, 0.1, 0.3])
+def test_the_maximum_of_a_focus_pull_is_where_the_focus_was_best(smoothing):
+    pull = FocusPull()
+    [second] = best_focus(pull.clip.spec, SUBJECT)
+    truth = float(second * RATE)
+    head, chest = Roi("head", 380, 120, 60, 60), Roi("chest", 400, 320, 40, 40)
+    first, last = round(truth) - 25, round(truth) + 25
+    clip = Frames([pull.truth(index).image for index in range(first, last)], RATE)
+    scores = Scores()
+    smooth = Smoothing(smoothing) if smoothing else None
+    with Pipeline(clip, Engine(EngineSettings("lite", device="cpu")), smooth) as pipeline:
+        for shown in pipeline:
+            scores.add(shown, (head, chest))
+    for name in ("head", "chest"):
+        best = scores.series[name].best
+        assert best is not None and best.value > 0.9
+        assert abs(first + best.index - truth) <= 2, name
