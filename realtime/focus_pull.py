@@ -27,15 +27,23 @@ class FocusPull(ClosingSource):
     Args:
         width, height: of the pictures.
         seed: another seed, another scene.
+        rate: pictures a second; more of them are the same clip, faster.
     """
 
-    def __init__(self, width: int = 640, height: int = 480, *, seed: int = 1) -> None:
+    def __init__(
+        self, width: int = 640, height: int = 480, *, seed: int = 1, rate: Fraction = RATE
+    ) -> None:
         spec = ClipSpec(width, height, RATE, PULLS[-1][0], seed, PULLS)
         self.clip = RackFocusClip(spec)
-        self.info = SourceInfo("test", size=(width, height), rate=RATE, live=True)
-        self._closed = threading.Event()
+        self.info = SourceInfo("test", size=(width, height), rate=rate, live=True)
+        self._rate, self._closed = rate, threading.Event()
         self._made: dict[int, ClipFrame] = {}
         self.truth(0)  # the scene is built before the clock starts
+
+    def render_all(self) -> None:
+        """Make every picture now, so that none has to be made while time is measured."""
+        for index in range(len(self.clip)):
+            self.truth(index)
 
     def close(self) -> None:
         """End the iteration, from any thread."""
@@ -43,11 +51,11 @@ class FocusPull(ClosingSource):
 
     def __iter__(self) -> Iterator[Frame]:
         index, begun = 0, time.monotonic()
-        while not self._closed.wait(max(0.0, begun + float(index / RATE) - time.monotonic())):
+        while not self._closed.wait(max(0.0, begun + float(index / self._rate) - time.monotonic())):
             image = self.truth(index).image
             late = time.monotonic() - begun
-            yield Frame(image, index, index, 1 / RATE, time.monotonic())
-            index = max(index + 1, int(late * RATE))
+            yield Frame(image, index, index, 1 / self._rate, time.monotonic())
+            index = max(index + 1, int(late * self._rate))
 
     def truth(self, index: int) -> ClipFrame:
         """Frame ``index`` with its mask and the distance in focus."""

@@ -14,6 +14,7 @@ from .exits import report
 # Subcommand -> its file here and the first line of its help, so that `--help` loads none of them.
 COMMANDS = {
     "annotate": "Annotate videos, images or folders with what is in focus.",
+    "bench": "Measure speed, drops, age and memory on this machine.",
     "cameras": "List the cameras that are plugged in.",
     "evaluate": "Measure the accuracy of a model on images with masks.",
     "live": "Live focus from a camera, a stream or the built-in test, in a window or without.",

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from br2focus.realtime.errors import SettingsError
 
 if TYPE_CHECKING:
+    from PyQt6.QtWidgets import QApplication
+
     from .start import Start
 
 PLUGIN_PATH = "QT_QPA_PLATFORM_PLUGIN_PATH"
@@ -47,19 +49,29 @@ def open_viewer(start: Start, on_ready: Callable[[Callable[[], None]], None]) ->
         SettingsError: PyQt6 or a screen is missing.
         SinkError: what was to be written cannot be.
     """
-    prepare_qt()
-    from PyQt6.QtWidgets import QApplication
-
+    running = application()
     from .window import Window
 
-    application = QApplication.instance() or QApplication(sys.argv[:1])
-    assert isinstance(application, QApplication)
-    application.setApplicationName("br2focus")
     window = Window(start)
     on_ready(window.close_requested.emit)
     window.show()
-    application.exec()
+    running.exec()
     return window.end()
+
+
+def application() -> QApplication:
+    """Qt's application, made if there is none yet.
+
+    Raises:
+        SettingsError: PyQt6 or a screen is missing.
+    """
+    prepare_qt()
+    from PyQt6.QtWidgets import QApplication
+
+    made = QApplication.instance() or QApplication(sys.argv[:1])
+    assert isinstance(made, QApplication)
+    made.setApplicationName("br2focus")
+    return made
 
 
 def default_folder() -> Path:

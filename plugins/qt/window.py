@@ -57,7 +57,7 @@ class Window(QMainWindow):
         self._start, self.settings = start, start.settings
         self._sinks = start.sinks(lambda: self.settings)
         self._good: tuple[str, ViewSettings] | None = None  # what last gave a picture
-        self._stats = Stats()
+        self._stats, self._dropped = Stats(), 0
         self._hud_on, self._first = True, True
         self.session = Session(start.open_source, start.options)
         self._lay_out()
@@ -254,11 +254,14 @@ class Window(QMainWindow):
     def _was_painted(self, shown: Shown, seconds: float) -> None:
         self._stats.count(shown.result.timing, overlay=shown.overlay, paint=seconds)
 
-    def _figures(self) -> Snapshot:
+    @property
+    def figures(self) -> Snapshot:
+        """Rate, drops and age of what was painted."""
         run = self.session.run
-        lost = self._stats.snapshot().results
-        dropped = run.dropped + max(0, run.results - lost) if run is not None else 0
-        return self._stats.snapshot(dropped)
+        if run is not None:
+            painted = self._stats.snapshot().results
+            self._dropped = run.dropped + max(0, run.results - painted)
+        return self._stats.snapshot(self._dropped)
 
     def _tick(self) -> None:
         """Figures, badges and the state of the source; several times a second."""
@@ -269,7 +272,7 @@ class Window(QMainWindow):
         view.state = hud.state_text(run.status, self.settings.model, shows=not self._first)
         size = view.shown.result.frame.size if view.shown else (0, 0)
         name = shown_name(self.session.source)
-        lines = hud.figures(name, size, run.computes, self._figures())
+        lines = hud.figures(name, size, run.computes, self.figures)
         view.lines = [*lines, *run.notices[-3:]] if self._hud_on else []
         view.badges = self._badges()
         self.bar.record.setChecked(self.session.recorder.seconds is not None)

@@ -116,7 +116,7 @@ def test_smoothing_changes_what_runs_and_its_delay_is_in_the_age(viewer, qtbot):
     assert not any("smoothing" in line for line in window.picture.lines if "age" in line)
     window.panel.smoothing.setValue(400)
     qtbot.waitUntil(lambda: any("400 of it smoothing" in line for line in window.picture.lines))
-    assert window._figures().age_p95 >= 0.4
+    assert window.figures.age_p95 >= 0.4
     assert window.picture.shown.result.timing.smoothing_delay == 0.4
 
 
@@ -416,7 +416,7 @@ def test_a_slow_window_drops_and_shows_the_newest(viewer, qtbot):
     time.sleep(0.5)  # the window's thread is busy
     newest = window.session.run.results
     qtbot.waitUntil(lambda: window.picture.shown.result.frame.index >= newest - 1)
-    qtbot.waitUntil(lambda: window._figures().dropped > 0)
+    qtbot.waitUntil(lambda: window.figures.dropped > 0)
 
 
 def test_what_is_painted_belongs_together(viewer, qtbot):

@@ -1,0 +1,57 @@
+"""`br2focus bench`: its figures are there, under the names that others read; no time is judged."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from br2focus.plugins.cli import run
+from br2focus.plugins.cli.bench_live import Load, Watch
+from br2focus.realtime.stats import Snapshot
+
+KEYS = {"frames_per_second", "dropped", "age_ms", "stages_ms", "memory_slope_bytes_per_frame"}
+
+
+@pytest.mark.parametrize("headless", [True, False])
+def test_live_reports_what_others_read(headless: bool, model: str) -> None:
+    args = ["--seconds", "2", "--soak", "150", "--picture", "128x96", "--json", "--model", model]
+    done = subprocess.run(
+        [sys.executable, "-m", "br2focus.plugins.cli", "bench", "live", "--device", "cpu", *args,
+         *(["--headless"] if headless else [])],
+        env=os.environ | {"QT_QPA_PLATFORM": "offscreen"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert set(report) >= KEYS and report["model"] == "random"
+    assert report["age_ms"]["p95"] >= report["age_ms"]["p50"] > report["age_ms"]["smoothing"] >= 0
+    stages = {"waiting", "network", "smoothing"} | (set() if headless else {"overlay", "paint"})
+    assert set(report["stages_ms"]) == stages
+    assert isinstance(report["memory_slope_bytes_per_frame"], float)
+
+
+def test_the_figures_are_those_of_the_measured_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    watch = Watch(Load((64, 48), 30, 10.0, 1000))  # type: ignore[arg-type]
+    for tenth in range(200):
+        clock[0] = 100 + tenth / 10
+        early = tenth < 20
+        over = watch.paced_over(Snapshot(1 + 3 * tenth, dropped=50 if early else 50 + tenth // 40))
+        if over:
+            break
+    assert watch.per_second == pytest.approx(30) and watch.dropped == 3
+    memory = iter(range(10**8, 2 * 10**8, 5000))
+    monkeypatch.setattr("br2focus.plugins.cli.bench_live.resident_bytes", lambda: next(memory))
+    for frame in range(0, 1001, 50):
+        watch.soak_over(frame)
+    assert watch.slope == pytest.approx(100)
+
+
+@pytest.mark.parametrize("picture", ["640", "axb", "4x4"])
+def test_a_wrong_picture_is_said(picture: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["bench", "live", "--picture", picture, "--headless"]) == 2
+    assert picture in capsys.readouterr().err
