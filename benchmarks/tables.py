@@ -9,7 +9,9 @@ The table NAME stands between `<!-- table:NAME -->` and `<!-- /table -->`:
   `{SET: {"data": TEXT, "models": {NAME: what `evaluate --json` prints}}, ...}`;
 * `card_MODEL` from accuracy.json: the figures of one model on every set;
 * `speed` from annotate.json, `training` from training.json:
-  `{"machine": TEXT, "rows": [{COLUMN: VALUE, ...}, ...]}`.
+  `{"machine": TEXT, "rows": [{COLUMN: VALUE, ...}, ...]}`;
+* `live_faults` from live_faults.json: the same, its rows are
+  `{"what": TEXT, KEY OF FAULT_FIGURES: {"median": X, "worst": X}, ..., "must": TEXT, "held": BOOL}`.
 """
 
 from __future__ import annotations
@@ -26,6 +28,20 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 FOLDERS = ("docs", "models/weights")  # whose *.md have tables, beside README.md
 METRICS = ("mae", "auc", "max_f_focus", "f50_blur", "iou_blur", "boundary_f")
+FAULT_FIGURES = {
+    "noticed_s": "noticed in {} s",
+    "resumed_s": "back in {} s",
+    "exit_s": "gone in {} s",
+    "logins": "asked {} times",
+    "reopened": "opened again {} times",
+    "damaged": "{} damaged shown",
+    "recorded": "{} pictures recorded",
+    "traceback": "{} tracebacks",
+    "threads": "{} threads",
+    "fds": "{} files",
+    "objects": "{} objects",
+    "mb": "{} MB",
+}
 BLOCK = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 
 
@@ -95,11 +111,29 @@ def speed(content: dict[str, Any]) -> str:
     return f"{table}\n\nMeasured on {content['machine']}."
 
 
+def live_faults(content: dict[str, Any]) -> str:
+    """One row a fault: the median of every figure, and the worst where it is another."""
+    rows = []
+    for row in content["rows"]:
+        codes = sorted(row.get("exit_code", []), reverse=True)
+        ends = " or ".join(f"exit {code}" if code >= 0 else "killed by us" for code in codes)
+        figures = [ends] if ends else []
+        for key, text in FAULT_FIGURES.items():
+            if key in row:
+                median, worst = (number(row[key][name], 1) for name in ("median", "worst"))
+                figures.append(text.format(median if median == worst else f"{median} ({worst})"))
+        rows.append([row["what"], ", ".join(figures), row["must"], "yes" if row["held"] else "no"])
+    table = markdown(["fault", "measured", "must", "held"], rows).replace("---:", "---")
+    rounds = f"Median (worst) of {content['rounds']}"
+    return f"{table}\n\n{rounds}, on {content['machine']}."
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "accuracy": ("accuracy.json", accuracy),
     "sets": ("accuracy.json", sets),
     "speed": ("annotate.json", speed),
     "training": ("training.json", speed),
+    "live_faults": ("live_faults.json", live_faults),
 }
 
 

@@ -18,13 +18,13 @@ from cv2_enumerate_cameras import enumerate_cameras
 
 from .camera_controls import CameraControls
 from .camera_memory import recalled
+from .clock import MICROSECOND
 from .errors import FocusError, SettingsError, SourceError
 from .frame import Frame
 from .source import ClosingSource, SourceInfo
 from .v4l2 import code_of
 
 BY_ID = Path("/dev/v4l/by-id")
-MICROSECOND = Fraction(1, 1_000_000)
 LARGE = 1280 * 720  # from here on USB carries no 30 raw frames a second
 SAME_RATE = 0.01  # 29.97 is 30, and 24 is not 25
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from .camera import Camera
 from .errors import SourceError
 from .focus_pull import FocusPull
+from .image_files import VIDEO_SUFFIXES
 from .paced import Paced
 from .source import Source
 from .stream import Stream, check_address, is_url, redacted
@@ -94,9 +95,12 @@ def open_live(text: str, options: LiveOptions = LiveOptions()) -> Source:
 
 
 def _is_file(text: str) -> bool:
-    """Whether ``text`` can only mean a file: it is there, has a suffix or a folder, and is no device."""
+    """Whether ``text`` can only mean a file: it is there, ends as videos do, or names a folder.
+
+    Names of cameras have dots too ("USB2.0 HD UVC WebCam").
+    """
     path = Path(text)
-    looks = bool(path.suffix) or len(path.parts) > 1
+    looks = path.suffix.lower() in VIDEO_SUFFIXES or len(path.parts) > 1
     return path.is_file() or (looks and path.parts[:2] != ("/", "dev"))
 
 

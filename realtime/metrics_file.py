@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 from .errors import SettingsError
-from .frame import FocusResult, Roi
+from .frame import BlurMap, FocusResult, Roi
 from .output import Output
 from .sink import FileSink
 
-Row = dict[str, int | float]
+Row = dict[str, int | float | None]
 COLUMNS = ("index", "pts", "seconds", "in_focus_share", "sharpness")
 BATCH = 1024  # rows a Parquet row group
 
@@ -31,6 +32,7 @@ class Metrics(FileSink):
     Args:
         path: ``.csv``, ``.jsonl`` or ``.parquet``.
         rois: rectangles in pixels of the frame, with names that differ.
+        now: where the regions of these names are by now; one that is gone or outside has no value.
         overwrite: replace an existing file.
 
     Raises:
@@ -38,7 +40,10 @@ class Metrics(FileSink):
         SinkError: the file exists or cannot be written.
     """
 
-    def __init__(self, path: Path, rois: Sequence[Roi] = (), *, overwrite: bool = False) -> None:
+    def __init__(
+        self, path: Path, rois: Sequence[Roi] = (), *, overwrite: bool = False,
+        now: Callable[[], Sequence[Roi]] | None = None,
+    ) -> None:  # fmt: skip
         kind = TABLES.get(path.suffix.lower())
         if kind is None:
             raise SettingsError(f"{path.name}: name a metrics file *{', *'.join(TABLES)}")
@@ -46,7 +51,7 @@ class Metrics(FileSink):
         if len(set(columns)) < len(columns):
             raise SettingsError(f"ROI names must differ, got {', '.join(roi.name for roi in rois)}")
         super().__init__(Output(path, overwrite=overwrite))
-        self._rois = rois
+        self._rois, self._now = rois, now
         try:
             self._table = kind(self._output.temporary, columns)
         except BaseException:
@@ -59,11 +64,21 @@ class Metrics(FileSink):
             "index": frame.index, "pts": frame.pts, "seconds": float(frame.seconds),
             "in_focus_share": blur.in_focus_share(), "sharpness": blur.sharpness(),
         }  # fmt: skip
-        try:
-            row |= {f"{roi.name}_sharpness": blur.sharpness(roi) for roi in self._rois}
-        except ValueError as error:
-            raise SettingsError(str(error)) from error
-        self._table.add(row)
+        self._table.add(row | self._sharpness(blur))
+
+    def _sharpness(self, blur: BlurMap) -> Row:
+        """Of every region."""
+        if self._now is None:
+            try:
+                return {f"{roi.name}_sharpness": blur.sharpness(roi) for roi in self._rois}
+            except ValueError as error:
+                raise SettingsError(str(error)) from error
+        row: Row = {f"{roi.name}_sharpness": None for roi in self._rois}
+        for roi in self._now():
+            with suppress(ValueError):  # outside
+                if f"{roi.name}_sharpness" in row:
+                    row[f"{roi.name}_sharpness"] = blur.sharpness(roi)
+        return row
 
     def _finish(self) -> None:
         self._table.close()

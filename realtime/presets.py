@@ -17,6 +17,7 @@ from .errors import SettingsError, SinkError
 from .frame import Roi
 from .output import Output
 from .overlay import KINDS, OverlayKind, OverlayStyle
+from .scores import WHOLE
 
 MAX_BYTES = 1 << 20
 MAX_SMOOTHING = 60.0  # seconds
@@ -56,6 +57,8 @@ class ViewSettings:
         names = [roi.name for roi in self.rois]
         if len(set(names)) < len(names):
             raise SettingsError(f"regions need different names, got {', '.join(names)}")
+        if WHOLE in names or "" in names:
+            raise SettingsError(f"a region needs a name, and one that is not {WHOLE!r}")
         self.engine()
 
     def engine(self) -> EngineSettings:

@@ -1,23 +1,30 @@
-"""Recording that is switched on and off while a live source runs."""
+"""Recording that is switched on and off while live sources run, one after the other."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from .clock import Clock
+from .errors import SinkError
 from .frame import FocusResult
 from .sink import FileSink
 
 
 class Recorder:
-    """Passes results to sinks while it is on; `stop` may come from another thread than `write`."""
+    """Passes results to sinks while it is on; `stop` may come from another thread than `write`.
+
+    A take begins at 0 and is numbered through; where one source follows another, or comes back, the gap is as
+    long as it really was.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sinks: Sequence[FileSink] = ()
-        self._since = 0.0
+        self._clock, self._since = Clock(), 0.0
 
     @property
     def seconds(self) -> float | None:
@@ -25,53 +32,56 @@ class Recorder:
         return time.monotonic() - self._since if self._sinks else None
 
     def start(self, sinks: Sequence[FileSink]) -> None:
-        """Record into ``sinks``, which belong to this object from now on; what ran before is completed.
+        """Record into ``sinks``, which belong to this object from now on.
 
         Raises:
-            SinkError: what ran before could not be completed.
+            ValueError: it is on.
         """
-        try:
-            self.stop()
-        except BaseException:
-            for sink in sinks:
-                sink.abort()
-            raise
         with self._lock:
-            self._sinks, self._since = sinks, time.monotonic()
+            if self._sinks:
+                raise ValueError("stop what is recorded before the next recording")
+            self._sinks, self._clock, self._since = sinks, Clock(), time.monotonic()
 
     def write(self, result: FocusResult) -> None:
         """Record one result.
 
         Raises:
-            SinkError: it cannot be written; the recording is over, its playable part is kept.
+            SinkError: it cannot be written; the recording is over, the text names what is left of it.
         """
         with self._lock:
+            if not self._sinks:
+                return
+            stamped = replace(result, frame=self._clock.stamped(result.frame))
             try:
                 for sink in self._sinks:
-                    sink.write(result)
-            except BaseException:
-                self._give_up()
+                    sink.write(stamped)
+            except BaseException as error:
+                kept = self._give_up()
+                if kept and isinstance(error, SinkError):
+                    left = ", ".join(map(str, kept))
+                    raise SinkError(f"{error}; what was written until then is {left}") from error
                 raise
 
     def stop(self) -> list[Path]:
-        """Complete what is recorded; its files.
+        """Complete what is recorded; its files. Results may come meanwhile, and are not recorded.
 
         Raises:
             SinkError: one of them could not be completed; the others are.
         """
         with self._lock:
             sinks, self._sinks = self._sinks, ()
-            error: Exception | None = None
-            for sink in sinks:
-                try:
-                    sink.close()
-                except Exception as caught:
-                    error = error or caught
-            if error is not None:
-                raise error
-            return [sink.path for sink in sinks if sink.path.exists()]
+        error: Exception | None = None
+        for sink in sinks:
+            try:
+                sink.close()
+            except Exception as caught:
+                error = error or caught
+        if error is not None:
+            raise error
+        return [sink.path for sink in sinks if sink.path.exists()]
 
-    def _give_up(self) -> None:
-        for sink in self._sinks:
+    def _give_up(self) -> list[Path]:
+        sinks, self._sinks = self._sinks, ()
+        for sink in sinks:
             sink.abort()
-        self._sinks = ()
+        return [sink.kept for sink in sinks if sink.kept is not None]

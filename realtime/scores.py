@@ -67,9 +67,10 @@ class Scores:
 
     def __init__(self) -> None:
         self.series: dict[str, Series] = {WHOLE: Series()}
+        self._rois: dict[str, Roi] = {}
 
     def add(self, result: FocusResult, rois: Sequence[Roi]) -> None:
-        """Take the next result; a region that is no more in ``rois`` is forgotten, an outside one skipped."""
+        """Take the next result; a region that is gone, outside the frame, or elsewhere now is forgotten."""
         blur, frame = result.measured, result.frame
         values = {WHOLE: blur.in_focus_share()}
         for roi in rois:
@@ -77,13 +78,23 @@ class Scores:
                 values[roi.name] = blur.sharpness(roi)
             except ValueError:  # outside a frame that became smaller
                 continue
-        names = {WHOLE, *(roi.name for roi in rois)}
-        kept = {name: series for name, series in self.series.items() if name in names}
+        same = {roi.name for roi in rois if self._rois.get(roi.name) == roi}
+        self._rois = {roi.name: roi for roi in rois}
+        kept = {n: s for n, s in self.series.items() if n in values and (n == WHOLE or n in same)}
         self.series = kept | {name: Series() for name in values if name not in kept}
         for name, value in values.items():
             self.series[name].add(Point(frame.arrived, frame.index, value))
 
-    def reset(self) -> None:
-        """Forget every best so far."""
-        for series in list(self.series.values()):
-            series.reset()
+    def now(self) -> dict[str, tuple[float, float]]:
+        """The newest value of each series and its best, for a text beside the picture."""
+        return {
+            name: (series.last.value, series.best.value if series.best else series.last.value)
+            for name, series in self.series.items()
+            if series.last is not None
+        }
+
+    def reset(self, name: str | None = None) -> None:
+        """Forget the best so far of one region, or of all."""
+        for each, series in list(self.series.items()):
+            if name in (None, each):
+                series.reset()

@@ -10,8 +10,9 @@ import numpy as np
 
 from .frame import Timing
 
-WINDOW = 600  # results that percentiles look back on
-RECENT = 60  # results that the present rate looks back on
+WINDOW = 10.0  # seconds that percentiles look back on
+RECENT = 3.0  # seconds that the present rate looks back on
+MOST = 4096  # results that are kept, whatever the rate
 
 
 @dataclass(frozen=True)
@@ -42,45 +43,35 @@ class Stats:
     """Counts results as they are handed out, or shown; one thread writes."""
 
     def __init__(self) -> None:
-        self._ages: deque[float] = deque(maxlen=WINDOW)
-        self._stages: dict[str, deque[float]] = {}
+        self._rows: deque[tuple[float, float, dict[str, float]]] = deque(maxlen=MOST)
         self._results = 0
         self._delay = 0.0
         self._first = self._last = 0.0
-        self._recent: deque[float] = deque(maxlen=RECENT)
 
     def count(self, timing: Timing, **later: float) -> None:
         """A result with this timing is handed out now; ``later``: seconds in stages behind the pipeline."""
         now = time.monotonic()
         self._first = self._first or now
         self._last = now
-        self._recent.append(now)
         self._results += 1
         self._delay = timing.smoothing_delay
-        self._ages.append(now - timing.arrived + timing.smoothing_delay)
         stages = {
             "waiting": timing.waiting, "network": timing.network, "smoothing": timing.smoothing,
         } | later  # fmt: skip
-        for name, seconds in stages.items():
-            if name not in self._stages:
-                self._stages = self._stages | {name: deque(maxlen=WINDOW)}  # others may be reading
-            self._stages[name].append(seconds)
+        self._rows.append((now, now - timing.arrived + timing.smoothing_delay, stages))
 
     def snapshot(self, dropped: int = 0) -> Snapshot:
         """The figures so far; zeros before the second result."""
+        now, rows = time.monotonic(), list(self._rows)
         elapsed = self._last - self._first
         rate = (self._results - 1) / elapsed if elapsed > 0 else 0.0
-        times = list(self._recent)
-        recent = (len(times) - 1) / (times[-1] - times[0]) if len(set(times)) > 1 else 0.0
-        ages = np.percentile(list(self._ages), (50, 95)) if self._ages else (0.0, 0.0)
-        stages = {name: float(np.median(list(spent))) for name, spent in self._stages.items()}
+        span = min(RECENT, now - self._first)
+        late = sum(1 for at, _, _ in rows if now - at <= span)
+        kept = [row for row in rows if self._last - row[0] <= WINDOW]
+        ages = np.percentile([age for _, age, _ in kept], (50, 95)) if kept else (0.0, 0.0)
+        names = kept[-1][2] if kept else {}
+        stages = {n: float(np.median([row[2].get(n, 0.0) for row in kept])) for n in names}
         return Snapshot(
-            self._results,
-            dropped,
-            rate,
-            recent,
-            float(ages[0]),
-            float(ages[1]),
-            self._delay,
-            stages,
-        )
+            self._results, dropped, rate, late / span if span > 0 else 0.0,
+            float(ages[0]), float(ages[1]), self._delay, stages,
+        )  # fmt: skip

@@ -40,7 +40,9 @@ SCHEMES = {
 WEB = ("http", "https")
 # What a scheme carries; playlists (hls, dash), which name other addresses, are not among them.
 FORMATS = "rtsp,mpegts,mpjpeg,mjpeg,matroska,webm,mov,mp4,flv,h264,hevc,jpeg_pipe"
-LOW_DELAY = {"fflags": "nobuffer"}
+LATE = (
+    0.9  # of the reading limit: a packet that took so long is what FFmpeg had kept, and nothing new
+)
 PROBE_BYTES = 1 << 20
 ANALYSIS_MICROSECONDS = (
     "300000"  # of the stream, before the first picture; what it holds is known sooner
@@ -120,7 +122,7 @@ class Stream(ClosingSource):
         max_pixels: int = 2**26,
     ) -> None:  # fmt: skip
         self._name = redacted(url)
-        self.damaged = 0
+        self.damaged, self._reading = 0, reading
         self._closed = threading.Event()
         self._container = self._opened(url, opening, reading, allow_web=allow_web)
         try:
@@ -165,7 +167,7 @@ class Stream(ClosingSource):
     ) -> InputContainer:
         check_address(url, allow_web=allow_web)
         scheme = urlsplit(url).scheme.lower()
-        options = LOW_DELAY | {
+        options = {
             "protocol_whitelist": SCHEMES[scheme],
             "format_whitelist": FORMATS,
             "probesize": str(PROBE_BYTES),
@@ -204,14 +206,17 @@ class Stream(ClosingSource):
         return stream
 
     def _pictures(self) -> Iterator[av.VideoFrame]:
-        packets = self._container.demux(self._stream)
+        packets, clean = self._container.demux(self._stream), False
         while not self._closed.is_set():
+            begun = time.monotonic()
             try:
                 packet = next(packets, None)
             except (av.error.FFmpegError, OSError) as error:
                 raise SourceError(f"{self._name}: {_reason(error)}") from None
             if packet is None:
                 return
+            if time.monotonic() - begun > LATE * self._reading:
+                raise SourceError(f"{self._name}: no answer in time")
             try:
                 pictures = packet.decode()
             except av.error.EOFError:
@@ -221,7 +226,9 @@ class Stream(ClosingSource):
                 continue
             for picture in pictures:
                 self.damaged += picture.is_corrupt
-                yield picture
+                clean = clean or not picture.is_corrupt  # noise decodes to something now and then
+                if clean:
+                    yield picture
 
 
 def _reason(error: BaseException) -> str:

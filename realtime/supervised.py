@@ -14,17 +14,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from fractions import Fraction
 
 import numpy as np
 
 from .channel import Channel
+from .clock import Clock
 from .errors import FocusError, LostError, RefusedError, SourceError
 from .frame import Frame, Image
 from .source import ClosingSource, Source, SourceInfo
 
-MICROSECOND = Fraction(1, 1_000_000)
-AHEAD = 1  # seconds by which a source's clock may run ahead of ours
 HANGING = 3  # reads that never returned, until nothing is opened any more
 WATCH_SECONDS = 0.1
 LEAVE_SECONDS = 0.5
@@ -52,7 +50,7 @@ class Status:
         reopened: how often it was opened again.
         abandoned: reads that never returned, whose threads were left behind.
         dropped: frames replaced by newer ones before they were taken.
-        damaged: what the source counted as damaged in the openings before this one.
+        damaged: what the source counted as damaged, in all openings.
     """
 
     state: State
@@ -113,13 +111,15 @@ class Supervised(ClosingSource):
         self._attempt: _Attempt | None = None
         self._refused = False
         self._hanging: list[_Attempt] = []
-        self._clock = _Clock()
+        self._clock = Clock()
         self._frozen = _Frozen(patience.frozen)
 
     @property
     def status(self) -> Status:
         """What the source is doing now; from any thread."""
-        return self._status
+        attempt, status = self._attempt, self._status
+        damaged = attempt.damaged if attempt is not None and attempt.counts else 0
+        return replace(status, damaged=status.damaged + damaged)
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -176,6 +176,7 @@ class Supervised(ClosingSource):
             if not attempt.leave():
                 self._hanging.append(attempt)
                 self._set(abandoned=self._status.abandoned + 1)
+            attempt.counts = False
             self._set(
                 dropped=self._status.dropped + attempt.frames.dropped,
                 damaged=self._status.damaged + attempt.damaged,
@@ -220,6 +221,7 @@ class _Attempt:
         self._open, self._patience = open_source, patience
         self.frames: Channel[Frame] = Channel(1, drop=True)
         self.error: BaseException | None = None
+        self.counts = True  # what it counts is not in the status yet
         self._last = time.monotonic()
         self._limit, self._late = patience.opening, "does not open"
         self._over, self._ending = threading.Event(), threading.Lock()
@@ -288,38 +290,12 @@ class _Attempt:
         with self._ending:
             if self._over.is_set():
                 return
+            if isinstance(error, FocusError | OSError):
+                # Its trace would hold the last picture until the garbage collector comes.
+                error = error.with_traceback(None)
             self.error = error
             self._over.set()
         self.frames.close()
-
-
-class _Clock:
-    """Numbers frames through and keeps their times going over every reopening."""
-
-    def __init__(self) -> None:
-        self.frames = 0
-        self._last, self._arrived = -1, 0.0
-        self._shift: Fraction | None = None
-
-    def restart(self) -> None:
-        """The next frame is the first of a new opening."""
-        self._shift = None
-
-    def stamped(self, frame: Frame) -> Frame:
-        """``frame`` with the next number and its time in microseconds since the first frame.
-
-        A source whose clock steps back, or runs ahead of ours, is set to when the frame arrived.
-        """
-        last = max(self._last, 0) * MICROSECOND
-        due = last + Fraction(frame.arrived - self._arrived) if self.frames else Fraction(0)
-        seconds = due if self._shift is None else frame.seconds + self._shift
-        if self._shift is None or not last < seconds <= due + AHEAD:
-            self._shift, seconds = due - frame.seconds, due
-        pts = max(round(seconds / MICROSECOND), self._last + 1)
-        self._last, self._arrived = pts, frame.arrived
-        result = replace(frame, index=self.frames, pts=pts, time_base=MICROSECOND)
-        self.frames += 1
-        return result
 
 
 class _Frozen:

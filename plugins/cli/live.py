@@ -21,9 +21,9 @@ from click.core import ParameterSource
 from br2focus.plugins.qt import default_folder, open_viewer
 from br2focus.plugins.qt.start import Start
 from br2focus.realtime.engine import Engine
-from br2focus.realtime.errors import LostError
+from br2focus.realtime.errors import LostError, SettingsError
 from br2focus.realtime.frame import FocusResult, Image
-from br2focus.realtime.live import CameraMode, LiveOptions, check_live, open_live, shown_name
+from br2focus.realtime.live import CameraMode, LiveOptions, check_live, open_live
 from br2focus.realtime.metrics_file import Metrics
 from br2focus.realtime.overlay import KINDS, draw
 from br2focus.realtime.pipeline import Pipeline
@@ -103,14 +103,14 @@ def command(
         return _sinks(info, record, metrics, now, overwrite=force)
 
     if headless:
+        if takes is not None:
+            raise SettingsError("--takes is for the window: with --headless, use --record")
         return _headless(open_live(source, allowed), settings, sinks, duration, as_json=as_json)
+    if as_json:
+        raise SettingsError("--json needs --headless")
     check_live(source, allowed)
-    info = SourceInfo(shown_name(source), live=True)
-    start = Start(
-        source, settings, takes or default_folder(), allowed,
-        sinks=lambda now: sinks(info, now), duration=duration,
-    )  # fmt: skip
-    return _in_window(start)
+    folder = takes or default_folder()
+    return _in_window(Start(source, settings, folder, allowed, sinks=sinks, duration=duration))
 
 
 def _settings(preset: str | None, options: dict[str, Any]) -> ViewSettings:
@@ -140,7 +140,7 @@ def _sinks(
     made: list[FileSink] = []
     try:
         if metrics is not None:
-            made.append(Metrics(metrics, now().rois, overwrite=overwrite))
+            made.append(Metrics(metrics, now().rois, overwrite=overwrite, now=lambda: now().rois))
         if record is not None:
             made.append(VideoWriter(record, info, render=render, overwrite=overwrite))
     except BaseException:
@@ -215,6 +215,7 @@ def _entry(source: Source, stats: Snapshot, engine: Engine) -> dict[str, Any]:
         "frames_per_second": round(stats.per_second, 2),
         "dropped": stats.dropped,
         "reopened": source.status.reopened if isinstance(source, Supervised) else 0,
+        "damaged": source.status.damaged if isinstance(source, Supervised) else 0,
         "age_ms": {"p50": round(stats.age_p50 * 1e3, 1), "p95": round(stats.age_p95 * 1e3, 1)},
         "model": engine.info.name,
         "device": engine.device,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +50,7 @@ def open_viewer(start: Start, on_ready: Callable[[Callable[[], None]], None]) ->
     Raises:
         SettingsError: PyQt6 or a screen is missing.
         SinkError: what was to be written cannot be.
+        FocusError: the window was closed when its source had failed for good, or been lost.
     """
     running = application()
     from .window import Window
@@ -55,8 +58,24 @@ def open_viewer(start: Start, on_ready: Callable[[Callable[[], None]], None]) ->
     window = Window(start)
     on_ready(window.close_requested.emit)
     window.show()
-    running.exec()
-    return window.end()
+    with _bugs_reported(window.bug_found.emit):
+        running.exec()
+    ended = window.end()
+    if window.error is not None:
+        raise window.error
+    return ended
+
+
+@contextmanager
+def _bugs_reported(report: Callable[[BaseException], None]) -> Iterator[None]:
+    """A bug in a key's method, or in a thread, is told in the window: Qt would end the process."""
+    before, before_thread = sys.excepthook, threading.excepthook
+    sys.excepthook = lambda kind, error, trace: report(error)
+    threading.excepthook = lambda args: report(args.exc_value) if args.exc_value else None
+    try:
+        yield
+    finally:
+        sys.excepthook, threading.excepthook = before, before_thread
 
 
 def application() -> QApplication:

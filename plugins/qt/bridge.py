@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from PyQt6.QtCore import QObject, pyqtSignal
 
@@ -32,12 +32,16 @@ class Shown:
     Attributes:
         result: frame, maps, timing.
         picture: the frame with its overlay, uint8 BGR; the frame's own read-only picture without one.
-        overlay: seconds that drawing took.
+        scores: of this frame, the newest and the best value of each region.
+        overlay: seconds that drawing and scoring took.
+        made: `time.monotonic` when it was ready to be shown.
     """
 
     result: FocusResult
     picture: Image
+    scores: dict[str, tuple[float, float]]
     overlay: float
+    made: float
 
 
 class Run(QObject):
@@ -46,31 +50,36 @@ class Run(QObject):
     Args:
         open_source: opens the source; called in the pump's thread, so it may take its time.
         settings: the engine is made from these; how it is drawn may change later, see `settings`.
-        recorder: gets every result.
+        recorders: get every result.
 
     Attributes:
         settings: read for every result; assign another one to change what is drawn or measured.
         scores: of the whole frame and of the regions.
+        source: once it was made.
     """
 
-    ready = pyqtSignal()
-    trouble = pyqtSignal(object)  # the recording failed, everything else goes on
-    failed = pyqtSignal(object)
-    finished = pyqtSignal()
+    # Each carries this object first: whoever listens may have gone on to another run.
+    ready = pyqtSignal(object)
+    trouble = pyqtSignal(object, object)  # a recording failed, everything else goes on
+    failed = pyqtSignal(object, object)
+    finished = pyqtSignal(object)
 
     def __init__(
-        self, open_source: Callable[[], Source], settings: ViewSettings, recorder: Recorder
-    ) -> None:
+        self, open_source: Callable[[], Source], settings: ViewSettings,
+        recorders: Sequence[Recorder],
+    ) -> None:  # fmt: skip
         super().__init__()
         self.settings, self.scores = settings, Scores()
-        self._open, self._recorder = open_source, recorder
+        self.source: Source | None = None
+        self._open, self._recorders = open_source, recorders
         self._lock = threading.Lock()
         self._newest: Shown | None = None
+        self._drawn: Shown | None = None
         self._pending = self._stopped = False
-        self._source: Source | None = None
         self._pipeline: Pipeline | None = None
         self._engine: Engine | None = None
         self._begun = time.monotonic()
+        self._end: Status | None = None
         self._thread = threading.Thread(target=self._pump, name="pump", daemon=True)
 
     def start(self) -> None:
@@ -80,9 +89,9 @@ class Run(QObject):
     def stop(self) -> None:
         """Ask for the end, from any thread and in any state; ``finished`` follows."""
         self._stopped = True
-        source = self._source
+        source = self.source
         if source is not None:
-            source.close()
+            threading.Thread(target=source.close, name="close").start()  # a driver takes its time
 
     def join(self, seconds: float) -> bool:
         """Wait for the end; False when it did not come."""
@@ -96,18 +105,13 @@ class Run(QObject):
             return newest
 
     @property
-    def source(self) -> Source | None:
-        """The source, once it was made."""
-        return self._source
-
-    @property
     def status(self) -> Status:
-        """What the source is doing; one that is no `Supervised` runs, or has ended."""
-        if isinstance(self._source, Supervised):
-            return self._source.status
-        state = State.CONNECTING if self._source is None else State.RUNNING
-        if not self._thread.is_alive():
-            state = State.ENDED
+        """What the source is doing; a run that is over has ended, for the reason of its source."""
+        if self._end is not None:
+            return self._end
+        if isinstance(self.source, Supervised):
+            return self.source.status
+        state = State.CONNECTING if self.source is None else State.RUNNING
         return Status(state, self._begun)
 
     @property
@@ -129,47 +133,61 @@ class Run(QObject):
     @property
     def notices(self) -> list[str]:
         """What the source and the engine say of themselves, one line each."""
-        source = getattr(self._source, "notices", ())
-        return [*source, *(self._engine.notices if self._engine else [])]
+        lines = [*getattr(self.source, "notices", ())]
+        if isinstance(self.source, Supervised):
+            status = self.source.status
+            counted = {"reopened": status.reopened, "damaged": status.damaged}
+            lines += [f"{count} times {what}" for what, count in counted.items() if count]
+        return [*lines, *(self._engine.notices if self._engine else [])]
 
     def set_smoothing(self, seconds: float | None) -> None:
         """Smooth by another time constant from the next frame on."""
         if self._pipeline is not None:
             self._pipeline.smoothing = _smoothing(seconds)
 
+    def drawn(self, result: FocusResult) -> Image:
+        """``result`` as it is shown; what was drawn already is not drawn again."""
+        drawn = self._drawn
+        if drawn is not None and drawn.result.frame.image is result.frame.image:
+            return drawn.picture
+        return draw(result, self.settings.overlay, self.settings.style)
+
     def _pump(self) -> None:
+        reason = "the source ended"
         try:
             self._engine = Engine(self.settings.engine())
-            self._source = self._open()
+            self.source = self._open()
             if self._stopped:  # while it was being opened
-                self._source.close()
-            self._pipeline = Pipeline(
-                self._source, self._engine, _smoothing(self.settings.smoothing)
-            )
-            with self._pipeline as pipeline:
-                for result in pipeline:
+                self.source.close()
+            smoothing = _smoothing(self.settings.smoothing)
+            with Pipeline(self.source, self._engine, smoothing) as self._pipeline:
+                for result in self._pipeline:
                     if self._stopped:
                         break
                     self._pass_on(result)
         except BaseException as error:
+            reason = str(error)
             if not self._stopped:
-                self.failed.emit(error)
-        self.finished.emit()
+                self.failed.emit(self, error)
+        self._end = replace(self.status, state=State.ENDED, since=time.monotonic(), reason=reason)
+        self.finished.emit(self)
 
     def _pass_on(self, result: FocusResult) -> None:
         settings, begun = self.settings, time.monotonic()
         picture = draw(result, settings.overlay, settings.style)
-        shown = Shown(result, picture, time.monotonic() - begun)
         self.scores.add(result, settings.rois)
+        made = time.monotonic()
+        self._drawn = shown = Shown(result, picture, self.scores.now(), made - begun, made)
         with self._lock:
             self._newest = shown
             tell, self._pending = not self._pending, True
         if tell:
-            self.ready.emit()
-        try:
-            self._recorder.write(result)
-        except Exception as error:
-            self.trouble.emit(error)
+            self.ready.emit(self)
+        for recorder in self._recorders:
+            try:
+                recorder.write(result)
+            except Exception as error:
+                self.trouble.emit(self, error)
 
 
 def _smoothing(seconds: float | None) -> Smoothing | None:

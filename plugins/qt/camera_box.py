@@ -7,7 +7,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import NamedTuple
 
-from PyQt6.QtCore import QSignalBlocker, Qt, pyqtSignal
+from PyQt6.QtCore import QSignalBlocker, Qt, QTimer, pyqtSignal
 from PyQt6.QtWidgets import QCheckBox, QComboBox, QFormLayout, QGroupBox, QSlider
 
 from br2focus.models.errors import FocusError
@@ -16,6 +16,7 @@ from br2focus.realtime.camera_controls import CameraControls, Control, Format, l
 from br2focus.realtime.camera_memory import remember
 from br2focus.realtime.live import CameraMode
 
+SETTLE_MS = 400  # without a change, until it is remembered
 TIPS = {
     "autofocus": "The camera's own focus. Off while you focus by hand.",
     "focus": "Moving it turns the autofocus off.",
@@ -55,15 +56,21 @@ class CameraBox(QGroupBox):
         self._form = QFormLayout(self)
         self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._source = ""
+        self._mode: CameraMode | None = None
         self._abilities: Abilities | None = None
         self._widgets: dict[str, QSlider | QCheckBox] = {}
+        self._wanted: dict[str, int] = {}  # only the newest value of each control is set
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(SETTLE_MS)
+        self._timer.timeout.connect(self._keep)
         self._found.connect(self._show)
         threading.Thread(target=self._run, name="camera-controls", daemon=True).start()
         self.hide()
 
-    def look_at(self, source: str) -> None:
+    def look_at(self, source: str, mode: CameraMode | None) -> None:
         """Show what the camera ``source`` can do, once it is known; nothing for other sources."""
-        self._source = source
+        self._source, self._mode = source, mode
         self._work.put(lambda: self._found.emit(source, abilities(source)))
 
     def end(self) -> None:
@@ -74,7 +81,7 @@ class CameraBox(QGroupBox):
         while (work := self._work.get()) is not None:
             try:
                 work()
-            except FocusError as error:
+            except Exception as error:  # the thread must live on, whatever a driver does
                 self.trouble.emit(error)
 
     def _show(self, source: str, found: Abilities | None) -> None:
@@ -112,6 +119,7 @@ class CameraBox(QGroupBox):
                 )
                 speed = f" {float(rate):g}/s" if rate else ""
                 combo.addItem(f"{each.width} x {each.height}{speed} {each.code}", mode)
+        combo.setCurrentIndex(max(0, combo.findData(self._mode)))
         combo.activated.connect(lambda index: self.mode_picked.emit(combo.itemData(index)))
         return combo
 
@@ -132,7 +140,7 @@ class CameraBox(QGroupBox):
     def _set_values(self, controls: tuple[Control, ...]) -> None:
         for control in controls:
             widget = self._widgets.get(control.name)
-            if widget is None:
+            if widget is None or (isinstance(widget, QSlider) and widget.isSliderDown()):
                 continue
             with QSignalBlocker(widget):
                 if isinstance(widget, QSlider):
@@ -141,14 +149,25 @@ class CameraBox(QGroupBox):
                     widget.setChecked(bool(control.value))
 
     def _set(self, name: str, value: int) -> None:
+        self._wanted[name] = value
+        self._work.put(self._set_newest)
+        self._timer.start()
+
+    def _set_newest(self) -> None:
+        """In the thread: set what is wanted by now; of a dragged slider most values are never set."""
+        found, wanted, self._wanted = self._abilities, self._wanted, {}
+        if found is not None:
+            for name, value in wanted.items():
+                CameraControls(found.camera.device).set(name, value)
+
+    def _keep(self) -> None:
+        """After a moment without a change: remember what the camera has, and show it."""
         found, source = self._abilities, self._source
         if found is None:
             return
 
         def work() -> None:
-            controls = CameraControls(found.camera.device)
-            controls.set(name, value)
-            there = controls.list()
+            there = CameraControls(found.camera.device).list()
             if found.camera.id:
                 remember(found.camera.id, {each.name: each.value for each in there})
             self._found.emit(source, found._replace(controls=there))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 
 from PyQt6.QtCore import QPointF, QRectF, QSize, Qt
 from PyQt6.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent, QPen, QPolygonF
@@ -16,7 +17,7 @@ from .palette import FAINT, GROUND, INK, series_colour
 LEFT, TOP, BOTTOM = 34.0, 8.0, 20.0
 LEGEND = 176.0
 DASHES = (Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle.DashDotLine)
-GAP_SECONDS = 0.6  # between two values: nothing is drawn over what was not measured
+GAP_SECONDS = 0.6  # between two values, and three times their usual distance: not drawn over
 
 
 class Graph(QWidget):
@@ -92,11 +93,13 @@ class Graph(QWidget):
 def parts(series: Series, now: float, plot: QRectF) -> list[list[QPointF]]:
     """The points of ``series`` in ``plot``, whose right edge is ``now``; a new part behind every gap."""
     found: list[list[QPointF]] = []
-    before = None
-    for point in series.points:
+    before, points = None, series.points
+    steps = sorted(b.arrived - a.arrived for a, b in pairwise(points))
+    gap = max(GAP_SECONDS, 3 * steps[len(steps) // 2]) if steps else GAP_SECONDS
+    for point in points:
         if now - point.arrived > SECONDS:
             continue
-        if before is None or point.arrived - before > GAP_SECONDS:
+        if before is None or point.arrived - before > gap:
             found.append([])
         before = point.arrived
         x = plot.right() - (now - point.arrived) / SECONDS * plot.width()

@@ -37,6 +37,8 @@ HOTKEYS = (
     Hotkey("Overlay", "[", "fewer_edges", "fewer edges"),
     Hotkey("Overlay", ".", "more_opaque", "heat and mask more opaque"),
     Hotkey("Overlay", ",", "less_opaque", "heat and mask less opaque"),
+    Hotkey("Overlay", "'", "more_smoothing", "more smoothing in time"),
+    Hotkey("Overlay", ";", "less_smoothing", "less smoothing, down to none"),
     Hotkey("Overlay", "B", "toggle_before", "before / after"),
     Hotkey("View", "Z", "punch_in", "punch in 1:1, and back"),
     Hotkey("View", "+", "zoom_in", "zoom in"),
@@ -62,12 +64,14 @@ HOTKEYS = (
     Hotkey("Regions", "Ctrl+-", "shrink_region", "smaller"),
     Hotkey("Regions", "Del", "remove_region", "remove it"),
     Hotkey("Regions", "Shift+Del", "remove_regions", "remove all"),
-    Hotkey("Regions", "X", "reset_best", "forget the best so far"),
+    Hotkey("Regions", "X", "reset_best", "forget its best so far"),
+    Hotkey("Regions", "Shift+X", "reset_bests", "forget every best so far"),
     Hotkey("Record", "R", "record_annotated", "record with overlay, and stop"),
     Hotkey("Record", "Shift+R", "record_clean", "record the clean picture, and stop"),
     Hotkey("Record", "Ctrl+R", "record_both", "record both, and stop"),
     Hotkey("Record", "S", "snapshot", "snapshot: picture, overlay, map, figures"),
     Hotkey("Session", "O", "choose_source", "camera, address or file"),
+    Hotkey("Session", "F5", "reopen", "open it again"),
     Hotkey("Session", "M", "next_model", "next model"),
     Hotkey("Session", "D", "next_device", "next device"),
     Hotkey("Session", "Ctrl+S", "save_preset", "save a preset"),
@@ -77,6 +81,12 @@ HOTKEYS = (
     Hotkey("Session", "Ctrl+Q", "close", "quit"),
 )
 
+# May be held down; anything else happens once.
+REPEATING = {
+    "more_edges", "fewer_edges", "more_opaque", "less_opaque", "more_smoothing", "less_smoothing", "zoom_in",
+    "zoom_out", "grow_region", "shrink_region",
+    *(f"{what}_{way}" for what in ("pan", "move") for way in ("left", "right", "up", "down")),
+}  # fmt: skip
 COLUMNS = (("Overlay", "Record"), ("View",), ("Regions", "Session"))
 MARGIN = 18.0
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from PyQt6.QtCore import QPointF, QRectF, Qt
 from PyQt6.QtGui import QColor, QFont, QFontMetricsF, QPainter
 
+from br2focus.realtime.presets import ViewSettings
 from br2focus.realtime.stats import Snapshot
 from br2focus.realtime.supervised import State, Status
 
-from .palette import ALARM, INK, NOTE, PLATE
+from .palette import ALARM, INK, NOTE, PLATE, RECORDING
 
 PAD = 6.0
 SPINNER = "◐◓◑◒"
@@ -20,10 +21,18 @@ LATE_STATES = (State.STALLED, State.FROZEN, State.LOST, State.ENDED)
 
 
 class Badge(NamedTuple):
-    """A word that says that a mode is on."""
+    """A word that says that a mode is on; one that is ``always`` shown stays in the clean view."""
 
     text: str
     colour: QColor = NOTE
+    always: bool = False
+
+
+class View(Protocol):
+    """How a picture is looked at: the scale (None = fitted), and without its overlay."""
+
+    scale: float | None
+    before: bool
 
 
 def figures(name: str, size: tuple[int, int], computes: str, stats: Snapshot) -> list[str]:
@@ -46,8 +55,7 @@ def state_text(status: Status, computes: str, *, shows: bool) -> str:
         computes: the model, named while it gets ready.
         shows: a picture of this source was shown.
     """
-    elapsed = int(time.monotonic() - status.since)
-    clock = f"{elapsed // 60:02}:{elapsed % 60:02}"
+    clock = _clock(time.monotonic() - status.since)
     if status.state in LATE_STATES or (status.state is State.CONNECTING and shows):
         return f"{status.state.upper()} {clock}"
     spin = SPINNER[int(time.monotonic() * 4) % len(SPINNER)]
@@ -108,3 +116,38 @@ def paint_state(painter: QPainter, area: QRectF, text: str, reason: str, *, alar
         box = QRectF(area.left(), plate.bottom(), area.width(), 40)
         painter.setFont(font(11.0))
         painter.drawText(box, Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignVCenter, reason)
+
+
+def badges(
+    settings: ViewSettings, view: View, *, takes: float | None, files: float | None
+) -> list[Badge]:
+    """A badge whenever a mode is on; the first ones, of recording and scale, are shown in every view.
+
+    Args:
+        settings: how it is drawn.
+        view: how it is looked at.
+        takes, files: seconds for which the user's take, and what the command line asked for, are written.
+    """
+    found = []
+    for name, seconds in (("REC", takes), ("FILE", files)):
+        if seconds is not None:
+            found.append(Badge(f"● {name} {_clock(seconds)}", RECORDING, always=True))
+    if view.scale is not None:
+        text = "1:1" if view.scale == 1 else f"{view.scale:g}x"
+        found.append(Badge(text, always=True))
+    if view.before:
+        return [*found, Badge("BEFORE")]
+    if settings.overlay == "none":
+        return found
+    style = settings.style
+    words = [settings.overlay, "" if style.ground == "colour" else style.ground]
+    if settings.overlay == "peaking":
+        words += [
+            "stripes" if style.stripes else "", f"{style.levels} levels" if style.levels > 1 else "",
+            "" if style.noise_gate else "no noise gate",
+        ]  # fmt: skip
+    return [*found, *(Badge(word.upper()) for word in words if word)]
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60:02}:{int(seconds) % 60:02}"

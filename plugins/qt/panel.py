@@ -23,11 +23,10 @@ from PyQt6.QtWidgets import (
 from br2focus.realtime.overlay import GROUNDS, KINDS, MAX_LEVELS, OverlayStyle
 from br2focus.realtime.presets import ViewSettings
 
-from .changes import THRESHOLDS, following
+from .changes import MAX_SMOOTHING, THRESHOLDS, following
 from .hotkeys import key_of
 from .palette import PEAKING, qcolor
 
-MAX_SMOOTHING = 500  # milliseconds
 NOISE_GATE = OverlayStyle.noise_gate
 
 
@@ -151,7 +150,8 @@ class Panel(QScrollArea):
     def _engine_controls(self, models: Sequence[str], devices: Sequence[str]) -> None:
         form = QFormLayout()
         self.smoothing = _slider(
-            0, MAX_SMOOTHING, "Time constant of the smoothing of maps. Its delay is part of the age shown;\n"
+            0, round(1000 * MAX_SMOOTHING),
+            "Time constant of the smoothing of maps. Its delay is part of the age shown;\n"
             "scores and graph are never smoothed."
         )  # fmt: skip
         self.smoothing.setSingleStep(10)

@@ -12,16 +12,17 @@ from PyQt6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
 from PyQt6.QtWidgets import QWidget
 
 from br2focus.realtime.frame import Image, Roi
-from br2focus.realtime.scores import Scores
 from br2focus.realtime.supervised import State, Status
 
 from .bridge import Shown
 from .hud import LATE_STATES, Badge, paint_badges, paint_lines, paint_state
 from .palette import GROUND, series_colour
-from .placement import Placement, free_name, inside, moved, place, spanned, tapped
+from .placement import Placement, at_corner, free_name, inside, moved, place, spanned, tapped
 
 ZOOMS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 TAP = 5  # device pixels that a finger may slip
+REACH = 10  # device pixels around the corner by which a region is resized
+WHEEL_STEP = 120  # eighths of a degree, one notch of a wheel
 DIM = QColor(0, 0, 0, 140)
 
 
@@ -33,7 +34,6 @@ class PictureView(QWidget):
         status, state: of the source, and its text in large letters ("" while all is well).
         clean: the frame without overlay, regions and text.
         before: the frame without overlay.
-        scores: of the regions, for their labels.
     """
 
     rois_changed = pyqtSignal(object)
@@ -54,8 +54,9 @@ class PictureView(QWidget):
         self.status = Status(State.CONNECTING, time.monotonic())
         self.state = ""
         self.clean = self.before = False
-        self.scores = Scores()
         self._drag: _Drag | None = None
+        self._turned = 0
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMinimumSize(320, 180)
         self.setMouseTracking(False)
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
@@ -98,6 +99,8 @@ class PictureView(QWidget):
     def zoom_to(self, scale: float | None) -> None:
         """Show at ``scale`` device pixels a pixel, None to fit."""
         self.scale = scale
+        if self.placement is not None:  # nothing of the picture is hidden by where the view was
+            self.centre = self.placement.centre
         self.view_changed.emit()
         self.update()
 
@@ -113,9 +116,10 @@ class PictureView(QWidget):
         before = self.placement
         if before is None:
             return
-        higher = [zoom for zoom in ZOOMS if zoom > before.scale * 1.01]
-        lower = [zoom for zoom in ZOOMS if zoom < before.scale * 0.99]
-        scale = (higher[:1] or ZOOMS[-1:])[0] if direction > 0 else (lower[-1:] or ZOOMS[:1])[0]
+        nearer = [zoom for zoom in ZOOMS if (zoom - before.scale) * direction > 0.01 * before.scale]
+        if not nearer:
+            return
+        scale = min(nearer, key=lambda zoom: abs(zoom - before.scale))
         if at is not None:
             x, y = before.to_picture(*at)
             self.centre = (
@@ -132,11 +136,10 @@ class PictureView(QWidget):
         self._centre_at(self.centre[0] + x * width, self.centre[1] + y * height)
 
     def _centre_at(self, x: float, y: float) -> None:
-        placement = self.placement
-        if placement is not None:
-            width, height = placement.picture
-            self.centre = (min(max(x, 0.0), width), min(max(y, 0.0), height))
-            self.update()
+        self.centre = (x, y)
+        if self.placement is not None:
+            self.centre = self.placement.centre
+        self.update()
 
     # --- painting -----------------------------------------------------------------------------
 
@@ -151,13 +154,13 @@ class PictureView(QWidget):
             ratio = self.devicePixelRatioF()
             x, y = placement.to_device(*placement.visible()[:2])
             painter.drawImage(QPointF(round(x) / ratio, round(y) / ratio), image)
-            if not self.clean:
-                self._paint_rois(painter, placement)
         self._paint_text(painter)
+        if shown is not None and placement is not None and not self.clean:
+            self._paint_rois(painter, placement)
         painter.end()
         if shown is not None and shown is not self._told:
             self._told = shown
-            self._painted(shown, time.monotonic() - begun)
+            self._painted(shown, begun)
 
     def _image(self, shown: Shown) -> Image:
         return shown.result.frame.image if self.clean or self.before else shown.picture
@@ -178,20 +181,18 @@ class PictureView(QWidget):
             x, y = placement.to_device(roi.x, roi.y)
             side = (roi.width * placement.scale / ratio, roi.height * placement.scale / ratio)
             box = QRectF(x / ratio, y / ratio, *side)
-            chosen = roi.name == self.selected
+            chosen = roi.name == self.selected and bool(roi.name)
             for colour, width in ((QColor("black"), 4.0), (series_colour(number), 2.0)):
                 painter.setPen(QPen(colour, width + chosen))
                 painter.drawRect(box)
-            if label := self._label(roi):
+            if label := self.label(roi):
                 top = box.top() - 22 if box.top() > 22 else box.bottom() + 2
                 paint_lines(painter, QPointF(box.left(), top), [label])
 
-    def _label(self, roi: Roi) -> str:
-        series = self.scores.series.get(roi.name)
-        if series is None or series.last is None:
-            return roi.name
-        best = f"  best {series.best.value:.2f}" if series.best else ""
-        return f"{roi.name} {series.last.value:.2f}{best}"
+    def label(self, roi: Roi) -> str:
+        """Name, score and best of a region, of the very frame that is shown."""
+        values = self._shown.scores.get(roi.name) if self._shown is not None else None
+        return f"{roi.name} {values[0]:.2f}  best {values[1]:.2f}" if values else roi.name
 
     def _paint_text(self, painter: QPainter) -> None:
         area = QRectF(self.rect())
@@ -200,11 +201,11 @@ class PictureView(QWidget):
             if late or self._shown is not None:
                 painter.fillRect(area, DIM)
             paint_state(painter, area, self.state, self.status.reason, alarm=late)
-        if self.clean:
-            return
-        top = paint_lines(painter, QPointF(8, 8), self.lines) if self.lines else QRectF()
+        shown = [badge for badge in self.badges if badge.always or not self.clean]
+        lines = [] if self.clean else self.lines
+        top = paint_lines(painter, QPointF(8, 8), lines) if lines else QRectF()
         crowded = top.right() + 160 > area.width()
-        paint_badges(painter, area.width() - 8, top.bottom() + 8 if crowded else 8, self.badges)
+        paint_badges(painter, area.width() - 8, top.bottom() + 8 if crowded else 8, shown)
 
     # --- mouse and touch ----------------------------------------------------------------------
 
@@ -213,18 +214,30 @@ class PictureView(QWidget):
         ratio, point = self.devicePixelRatioF(), event.position()
         return point.x() * ratio, point.y() * ratio
 
+    def _point(self, placement: Placement, at: tuple[float, float]) -> tuple[float, float]:
+        """The frame's pixel under device pixel ``at``; side by side, both halves are the same frame."""
+        x, y = placement.to_picture(*at)
+        width = (
+            self._shown.result.frame.size[0] if self._shown is not None else placement.picture[0]
+        )
+        return (x - width if width <= x < placement.picture[0] else x), y
+
     def mousePressEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
-        """Begin a region, move one, or pan."""
+        """Begin a region, move or resize one, or pan. With Shift always a new one."""
         placement = self.placement
         if event is None or placement is None or self._shown is None or self.clean:
             return
         at = self._at(event)
-        point = placement.to_picture(*at)
-        if event.button() == Qt.MouseButton.LeftButton:
-            held = next((roi for roi in reversed(self.rois) if inside(roi, point)), None)
-            self._drag = _Drag(at, point, held)
-        else:
+        point = self._point(placement, at)
+        if event.button() != Qt.MouseButton.LeftButton:
             self._drag = _Drag(at, point, None, pans=True, centre=self.centre)
+            return
+        reach = REACH / placement.scale
+        newest = list(reversed(self.rois))
+        fresh = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
+        corner = None if fresh else next((r for r in newest if at_corner(r, point, reach)), None)
+        held = None if fresh else corner or next((r for r in newest if inside(r, point)), None)
+        self._drag = _Drag(at, point, held, resizes=corner is not None)
 
     def mouseMoveEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
         """Go on with it."""
@@ -235,16 +248,19 @@ class PictureView(QWidget):
         drag.slipped = drag.slipped or max(abs(at[0] - drag.at[0]), abs(at[1] - drag.at[1])) > TAP
         if not drag.slipped:
             return
-        point = placement.to_picture(*at)
         size = shown.result.frame.size
-        by = (point[0] - drag.point[0], point[1] - drag.point[1])
+        by = ((at[0] - drag.at[0]) / placement.scale, (at[1] - drag.at[1]) / placement.scale)
+        end = (drag.point[0] + by[0], drag.point[1] + by[1])
         if drag.pans:
-            shift = ((at[0] - drag.at[0]) / placement.scale, (at[1] - drag.at[1]) / placement.scale)
-            self._centre_at(drag.centre[0] - shift[0], drag.centre[1] - shift[1])
-        elif drag.held is not None:
-            self._replace(drag.held.name, moved(drag.held, by, size))
+            self._centre_at(drag.centre[0] - by[0], drag.centre[1] - by[1])
+        elif drag.held is None:
+            drag.roi = spanned(drag.point, end, size)
+        elif drag.resizes:
+            roi = spanned((drag.held.x, drag.held.y), end, size)
+            if roi is not None:
+                self._replace(drag.held.name, roi._replace(name=drag.held.name))
         else:
-            drag.roi = spanned(drag.point, point, size)
+            self._replace(drag.held.name, moved(drag.held, by, size))
         self.update()
 
     def mouseReleaseEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
@@ -262,9 +278,14 @@ class PictureView(QWidget):
         self.update()
 
     def wheelEvent(self, event: QWheelEvent | None) -> None:  # noqa: N802
-        """Zoom where the pointer is."""
-        if event is not None and event.angleDelta().y():
-            self.step_zoom(1 if event.angleDelta().y() > 0 else -1, self._at(event))
+        """Zoom where the pointer is; a touchpad's small steps add up to one of a wheel."""
+        if event is None:
+            return
+        self._turned += event.angleDelta().y()
+        steps = int(self._turned / WHEEL_STEP)
+        self._turned -= steps * WHEEL_STEP
+        for _ in range(abs(steps)):
+            self.step_zoom(1 if steps > 0 else -1, self._at(event))
 
     # --- regions ------------------------------------------------------------------------------
 
@@ -272,7 +293,9 @@ class PictureView(QWidget):
         """Add a region, in the middle of what is visible unless it is given."""
         if self._shown is None:
             return
-        roi = roi or tapped(self.centre, self._shown.result.frame.size)
+        placement = self.placement
+        middle = placement.centre if placement is not None else self.centre
+        roi = roi or tapped(middle, self._shown.result.frame.size)
         named = roi._replace(name=free_name(self.rois))
         self._set_rois((*self.rois, named), named.name)
 
@@ -313,10 +336,10 @@ class _Drag:
 
     def __init__(
         self, at: tuple[float, float], point: tuple[float, float], held: Roi | None,
-        *, pans: bool = False, centre: tuple[float, float] = (0.0, 0.0),
+        *, pans: bool = False, resizes: bool = False, centre: tuple[float, float] = (0.0, 0.0),
     ) -> None:  # fmt: skip
         self.at, self.point, self.held = at, point, held
-        self.pans, self.centre = pans, centre
+        self.pans, self.resizes, self.centre = pans, resizes, centre
         self.slipped = False
         self.roi: Roi | None = None
 

@@ -27,6 +27,12 @@ class Placement:
     top: int
 
     @property
+    def centre(self) -> tuple[float, float]:
+        """The picture's point in the middle of the area, as far as there is one."""
+        x, y = self.to_picture(self.area[0] / 2, self.area[1] / 2)
+        return min(max(x, 0.0), self.picture[0]), min(max(y, 0.0), self.picture[1])
+
+    @property
     def size(self) -> tuple[int, int]:
         """Width and height of the whole picture in device pixels."""
         width, height = (max(1, round(side * self.scale)) for side in self.picture)
@@ -108,6 +114,12 @@ def grown(roi: Roi, by: int, size: tuple[int, int]) -> Roi:
         width=width, height=height,
     )  # fmt: skip
     return moved(centred, (0, 0), size)
+
+
+def at_corner(roi: Roi, point: tuple[float, float], reach: float) -> bool:
+    """Whether ``point`` is within ``reach`` pixels of the corner by which ``roi`` is resized."""
+    x, y = roi.x + roi.width, roi.y + roi.height
+    return abs(point[0] - x) <= reach and abs(point[1] - y) <= reach
 
 
 def inside(roi: Roi, point: tuple[float, float]) -> bool:

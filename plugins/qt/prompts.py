@@ -1,8 +1,8 @@
-"""The two questions that the viewer asks, both about presets."""
+"""The questions that the viewer asks, all about presets."""
 
 from __future__ import annotations
 
-from PyQt6.QtWidgets import QInputDialog, QWidget
+from PyQt6.QtWidgets import QInputDialog, QMessageBox, QWidget
 
 from br2focus.realtime.presets import list_presets
 
@@ -10,7 +10,11 @@ from br2focus.realtime.presets import list_presets
 def ask_preset_name(parent: QWidget) -> str:
     """A name to save under, "" if the user thought better of it."""
     name, done = QInputDialog.getText(parent, "Save preset", "Name:")
-    return name.strip() if done else ""
+    name = name.strip() if done else ""
+    if name in list_presets():
+        answer = QMessageBox.question(parent, "Save preset", f"Replace the preset {name}?")
+        return name if answer == QMessageBox.StandardButton.Yes else ""
+    return name
 
 
 def ask_preset(parent: QWidget) -> str:

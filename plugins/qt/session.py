@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from PyQt6.QtCore import QObject, QTimer, pyqtSignal
 
@@ -18,16 +20,16 @@ PATIENCE_SECONDS = 3.0  # with a run that does not end; then the next begins bes
 
 
 class Session(QObject):
-    """Starts, replaces and ends runs.
+    """Starts, replaces and ends runs. Signals are those of the run that is on, never of one before.
 
     Args:
         open_source: opens a source by its text.
         options: of live sources.
 
     Attributes:
-        recorder: gets the results of every run.
+        takes, files: recorders of every run: switched by the user, and on from the start.
         run: the one that is on, or None.
-        source: its text.
+        source: its text, or that of the one that comes.
     """
 
     ready = pyqtSignal()
@@ -41,9 +43,10 @@ class Session(QObject):
     ) -> None:
         super().__init__()
         self._open, self.options = open_source, options
-        self.recorder = Recorder()
+        self.takes, self.files = Recorder(), Recorder()
         self.run: Run | None = None
         self.source = ""
+        self._gave = ""
         self._leaving: list[Run] = []
         self._next: tuple[str, ViewSettings] | None = None
         self._asked = 0.0
@@ -58,6 +61,10 @@ class Session(QObject):
         self.source = source
         self._timer.start()
         self._begin_next()
+
+    def gave_a_picture(self) -> None:
+        """The source is there: opened again with another model, it is waited for as one that comes back."""
+        self._gave = self.source
 
     def stop(self) -> None:
         """End what runs; nothing follows."""
@@ -74,8 +81,6 @@ class Session(QObject):
     def _let_go(self) -> None:
         run, self.run = self.run, None
         if run is not None:
-            for signal in (run.ready, run.failed, run.finished, run.trouble):
-                signal.disconnect()
             run.stop()
             self._leaving.append(run)
 
@@ -86,10 +91,32 @@ class Session(QObject):
             return
         (source, settings), self._next = self._next, None
         self._timer.stop()
-        self.run = run = Run(lambda: self._open(source, self.options), settings, self.recorder)
-        run.ready.connect(self.ready)
-        run.failed.connect(self.failed)
-        run.finished.connect(self.ended)
-        run.trouble.connect(self.trouble)
+        options = self.options
+        if source == self._gave and options.retry_for is None:
+            options = replace(options, retry_for=math.inf)
+        recorders = (self.takes, self.files)
+        self.run = run = Run(lambda: self._open(source, options), settings, recorders)
+        run.ready.connect(self._ready)
+        run.failed.connect(self._failed)
+        run.finished.connect(self._finished)
+        run.trouble.connect(self._trouble)
         self.started.emit()
         run.start()
+
+    # Events of a run that was replaced may still be in Qt's queue.
+
+    def _ready(self, run: Run) -> None:
+        if run is self.run:
+            self.ready.emit()
+
+    def _failed(self, run: Run, error: BaseException) -> None:
+        if run is self.run:
+            self.failed.emit(error)
+
+    def _finished(self, run: Run) -> None:
+        if run is self.run:
+            self.ended.emit()
+
+    def _trouble(self, run: Run, error: BaseException) -> None:
+        if run is self.run:
+            self.trouble.emit(error)

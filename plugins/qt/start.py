@@ -9,12 +9,12 @@ from pathlib import Path
 from br2focus.realtime.live import LiveOptions, open_live
 from br2focus.realtime.presets import ViewSettings
 from br2focus.realtime.sink import FileSink
-from br2focus.realtime.source import Source
+from br2focus.realtime.source import Source, SourceInfo
 
-Sinks = Callable[[Callable[[], ViewSettings]], Sequence[FileSink]]
+Sinks = Callable[[SourceInfo, Callable[[], ViewSettings]], Sequence[FileSink]]
 
 
-def no_sinks(settings: Callable[[], ViewSettings]) -> Sequence[FileSink]:
+def no_sinks(info: SourceInfo, settings: Callable[[], ViewSettings]) -> Sequence[FileSink]:
     """Nothing is written from the start."""
     return ()
 
@@ -28,8 +28,8 @@ class Start:
         settings: of the view.
         folder: for takes and snapshots.
         options: of live sources.
-        sinks: makes what is written from the first picture on, until the window closes; given a function
-            that says how the view is set at that moment.
+        sinks: makes what is written from the first picture on, until the window closes; given what is known
+            of the source, and a function that says how the view is set at that moment.
         duration: seconds from the first picture until it closes by itself, None = never.
         open_source: opens a source; another one in tests.
     """

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from br2focus.realtime.frame import FocusResult
+from br2focus.realtime.frame import FocusResult, Image
 from br2focus.realtime.image_sink import Render
 from br2focus.realtime.overlay import draw
 from br2focus.realtime.presets import ViewSettings
-from br2focus.realtime.scores import Scores
 from br2focus.realtime.sink import FileSink
 from br2focus.realtime.snapshot import SnapshotFolder
 from br2focus.realtime.source import SourceInfo
 from br2focus.realtime.video_writer import VideoWriter
 
-Wanted = tuple[str, ...]  # of "annotated" and "clean"
+from .bridge import Shown
 
 
 def free_path(folder: Path, kind: str, suffix: str) -> Path:
@@ -32,7 +33,7 @@ def free_path(folder: Path, kind: str, suffix: str) -> Path:
 
 
 def open_takes(
-    folder: Path, wanted: Wanted, info: SourceInfo, settings: Callable[[], ViewSettings]
+    folder: Path, wanted: Sequence[str], info: SourceInfo, drawn: Render
 ) -> list[FileSink]:
     """Writers for a recording.
 
@@ -40,16 +41,19 @@ def open_takes(
         folder: where they go.
         wanted: "annotated", "clean" or both.
         info: of the source.
-        settings: the present ones: a recording shows what the window shows.
+        drawn: a result as the window shows it.
 
     Raises:
         SinkError: a file cannot be made; none is left open.
     """
+    plain = SourceInfo(
+        info.name, rate=info.rate, live=True
+    )  # a take is no copy of a file's streams
     sinks: list[FileSink] = []
     try:
         for kind in wanted:
-            path = free_path(folder, kind, ".mp4")
-            sinks.append(VideoWriter(path, info, render=renderer(kind, settings)))
+            render = drawn if kind == "annotated" else clean
+            sinks.append(VideoWriter(free_path(folder, kind, ".mp4"), plain, render=render))
     except BaseException:
         for sink in sinks:
             sink.abort()
@@ -57,41 +61,31 @@ def open_takes(
     return sinks
 
 
-def renderer(kind: str, settings: Callable[[], ViewSettings]) -> Render:
-    """What a take of ``kind`` shows of a result."""
-
-    def annotated(result: FocusResult):  # type: ignore[no-untyped-def]  # an image
-        now = settings()
-        return draw(result, now.overlay, now.style)
-
-    return annotated if kind == "annotated" else lambda result: result.frame.image
+def clean(result: FocusResult) -> Image:
+    """The picture alone."""
+    return result.frame.image
 
 
-def save_snapshot(
-    folder: Path, result: FocusResult, settings: ViewSettings, scores: Scores, source: str
-) -> Path:
-    """Write ``result`` as a `SnapshotFolder`; its place.
+def save_snapshot(folder: Path, shown: Shown, settings: ViewSettings, source: str) -> Path:
+    """Write what is shown as a `SnapshotFolder`; its place.
 
     Raises:
         SinkError: it cannot be written.
     """
-    regions = {
-        roi.name: {"x": roi.x, "y": roi.y, "width": roi.width, "height": roi.height}
-        | _figures(scores, roi.name)
-        for roi in settings.rois
-    }
+    regions: dict[str, dict[str, Any]] = {}
+    for roi in settings.rois:
+        regions[roi.name] = {key: value for key, value in roi._asdict().items() if key != "name"}
+        if roi.name in shown.scores:
+            regions[roi.name]["sharpness"], regions[roi.name]["best"] = shown.scores[roi.name]
     facts = {
         "source": source, "model": settings.model, "overlay": settings.overlay,
-        "smoothing": settings.smoothing, "regions": regions,
+        "style": asdict(settings.style), "smoothing": settings.smoothing, "regions": regions,
     }  # fmt: skip
     path = free_path(folder, "snapshot", "")
-    with SnapshotFolder(path, render=renderer("annotated", lambda: settings), facts=facts) as sink:
-        sink.write(result)
+
+    def render(result: FocusResult) -> Image:
+        return draw(result, settings.overlay, settings.style)
+
+    with SnapshotFolder(path, render=render, facts=facts) as sink:
+        sink.write(shown.result)
     return path
-
-
-def _figures(scores: Scores, name: str) -> dict[str, float]:
-    series = scores.series.get(name)
-    if series is None or series.last is None or series.best is None:
-        return {}
-    return {"sharpness": series.last.value, "best": series.best.value}

@@ -22,6 +22,8 @@ from br2focus.realtime.live import TEST, shown_name
 
 from .hotkeys import key_of
 
+BUILT_IN = ("test (built-in focus pull)", TEST)
+
 
 class _Cameras(QObject):
     """Looks for cameras in a thread: drivers take their time."""
@@ -44,6 +46,7 @@ class SourcePicker(QComboBox):
     """Cameras by name, the built-in test, or whatever is typed: a number, an address, a file."""
 
     picked = pyqtSignal(str)
+    left = pyqtSignal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,15 +54,16 @@ class SourcePicker(QComboBox):
         self.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setToolTip(
-            "Pick a camera, or type its number, an address (rtsp://...) or a file "
+            "Pick a camera, or type its number, an address (rtsp://...) or a file, and Enter "
             f"({key_of('choose_source')}).\n"
             "A camera stays the same one whatever is plugged in where."
         )
         self.setAccessibleName("Source")
         self._cameras = _Cameras(self)
-        self._cameras.found.connect(self._list)
+        self._cameras.found.connect(self._found)
         self._now = ""
-        self._list([])
+        self._listed: tuple[tuple[str, str], ...] = (BUILT_IN,)
+        self._list()
         self.activated.connect(self._choose)
         line = self.lineEdit()
         assert line is not None
@@ -69,36 +73,71 @@ class SourcePicker(QComboBox):
         """Look for cameras again; the list follows when they are known."""
         self._cameras.look()
 
+    def edit(self) -> None:
+        """Take the keyboard; what is typed replaces what stands there."""
+        self.setFocus(Qt.FocusReason.ShortcutFocusReason)
+        line = self.lineEdit()
+        if line is not None:
+            line.selectAll()
+        self.refresh()
+
+    def show_source(self, source: str) -> None:
+        """Show ``source`` by its name, without its secrets."""
+        self._now = source
+        with QSignalBlocker(self):
+            self.setCurrentIndex(self._index(source))
+            self.setEditText(self.name_of(source))
+
+    def name_of(self, source: str) -> str:
+        """How ``source`` is called: a camera by its name, an address without its secrets."""
+        known = self._index(source)
+        return self.itemText(known) if known >= 0 else shown_name(source)
+
     def showPopup(self) -> None:  # noqa: N802 - Qt's name
-        """The list, and a fresh look at what is plugged in for the next time."""
+        """The list, and a fresh look at what is plugged in."""
         self.refresh()
         super().showPopup()
 
-    def show_source(self, source: str) -> None:
-        """Show ``source`` without its secrets."""
-        self._now = source
+    def _index(self, source: str) -> int:
+        """Of the item that means ``source``, by id or number; -1 for none."""
         known = self.findData(source)
-        with QSignalBlocker(self):
-            self.setCurrentIndex(known)
-            self.setEditText(self.itemText(known) if known >= 0 else shown_name(source))
+        if known < 0 and source.isdigit():
+            known = self.findText(f"{source}: ", Qt.MatchFlag.MatchStartsWith)
+        return known
 
-    def _list(self, cameras: Sequence[CameraInfo]) -> None:
+    def _found(self, cameras: Sequence[CameraInfo]) -> None:
+        """Show another list, but not under somebody's hand."""
+        listed = [(f"{c.index}: {c.name}", c.id or str(c.index)) for c in cameras]
+        listed.append(BUILT_IN)
+        line, view = self.lineEdit(), self.view()
+        busy = (line is not None and line.hasFocus() and line.isModified()) or (
+            view is not None and view.isVisible()
+        )
+        if tuple(listed) != self._listed and not busy:
+            self._listed = tuple(listed)
+            self._list()
+
+    def _list(self) -> None:
         with QSignalBlocker(self):
             self.clear()
-            for camera in cameras:
-                self.addItem(f"{camera.index}: {camera.name}", camera.id or str(camera.index))
-            self.addItem("test (built-in focus pull)", TEST)
+            for text, data in self._listed:
+                self.addItem(text, data)
         self.show_source(self._now)
 
     def _choose(self, index: int) -> None:
         source = self.itemData(index)
         if isinstance(source, str):
             self.picked.emit(source)
+        self.left.emit()
 
     def _typed(self) -> None:
+        """What is typed; the same once more opens it again."""
         text = self.currentText().strip()
-        if text and self.findText(text) < 0 and text != shown_name(self._now):
+        if text == self.name_of(self._now):
+            self.picked.emit(self._now)
+        elif text and self.findText(text) < 0:
             self.picked.emit(text)
+        self.left.emit()
 
 
 class TopBar(QWidget):

@@ -1,30 +1,33 @@
-"""The window: joins the pump, the picture, the graph and the panel."""
+"""The window: joins what runs, the picture, the graph and the panel."""
 
 from __future__ import annotations
 
-import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from PyQt6.QtCore import QSize, Qt, QTimer, pyqtSignal
-from PyQt6.QtGui import QAction, QCloseEvent, QGuiApplication, QKeySequence, QResizeEvent
+from PyQt6.QtGui import QAction, QCloseEvent, QKeySequence, QResizeEvent
 from PyQt6.QtWidgets import QHBoxLayout, QMainWindow, QVBoxLayout, QWidget
 
 from br2focus.models import checkpoint
-from br2focus.models.errors import FocusError
-from br2focus.realtime.errors import SettingsError
-from br2focus.realtime.live import CameraMode, shown_name
+from br2focus.models.errors import CheckpointError, FocusError
+from br2focus.realtime.errors import ComputeError
+from br2focus.realtime.live import CameraMode
 from br2focus.realtime.presets import ViewSettings, load_preset, preset_path, save_preset
+from br2focus.realtime.sink import FileSink
+from br2focus.realtime.source import SourceInfo
 from br2focus.realtime.stats import Snapshot, Stats
-from br2focus.realtime.supervised import State
+from br2focus.realtime.supervised import State, Status
 
-from . import hud, takes
+from . import hud, theme
 from .bridge import Shown
 from .camera_box import CameraBox
 from .changes import CHANGES, following
+from .disk import Disk
 from .graph import Graph
-from .hotkeys import HOTKEYS, Sheet
-from .palette import RECORDING
+from .hotkeys import HOTKEYS, REPEATING, Sheet
 from .panel import Panel
 from .picture import PictureView
 from .placement import grown, moved
@@ -37,7 +40,7 @@ HUD_MS, GRAPH_MS = 200, 66
 LEAVE_SECONDS = 2.5  # that the end of a source may take before the window goes without it
 PAN = 0.1  # of what is visible, by a key
 NUDGE = 4  # pixels of the picture, by a key
-DEVICES = ("auto", "cpu", "cuda")
+DEVICES = ("auto", "cpu", *(["cuda"] if Path("/dev/nvidia0").exists() else []))
 
 
 class Window(QMainWindow):
@@ -46,20 +49,24 @@ class Window(QMainWindow):
     Attributes:
         session: what runs.
         settings: how it is computed and shown; keys and panel change them.
+        error: why nothing runs any more, None while something does.
         bar, banner, picture, graph, panel, camera, sheet: its parts.
     """
 
     close_requested = pyqtSignal()  # from any thread
-    _said = pyqtSignal(str, bool)
+    bug_found = pyqtSignal(object)  # from any thread
 
     def __init__(self, start: Start) -> None:
         super().__init__()
         self._start, self.settings = start, start.settings
-        self._sinks = start.sinks(lambda: self.settings)
-        self._good: tuple[str, ViewSettings] | None = None  # what last gave a picture
+        for sink in self._sinks(SourceInfo(start.source, live=True)):
+            sink.abort()  # what cannot be written is known before anything is opened
+        self._good: ViewSettings | None = None  # the last that gave a picture
         self._stats, self._dropped = Stats(), 0
-        self._hud_on, self._first = True, True
+        self._hud_on, self._first, self._ever = True, True, False
+        self.error: BaseException | None = None
         self.session = Session(start.open_source, start.options)
+        self._disk = Disk(start.folder, self.session.takes)
         self._lay_out()
         self._connect()
         acts = self._acts()
@@ -97,27 +104,36 @@ class Window(QMainWindow):
         session.ready.connect(self._take)
         session.started.connect(self._began)
         session.failed.connect(self._failed)
-        session.trouble.connect(self._recording_failed)
+        session.ended.connect(self._ended)
+        session.trouble.connect(self._say_error)
+        self._disk.said.connect(lambda text, error: self.banner.say(text, error=error))
         self.panel.changed.connect(self._change)
         self.picture.rois_changed.connect(lambda rois: self._change(self._with(rois=rois)))
+        self.picture.view_changed.connect(self._tick)
         self.camera.mode_picked.connect(self._pick_mode)
         self.camera.trouble.connect(self._say_error)
         bar.source.picked.connect(self._pick)
+        bar.source.left.connect(self.picture.setFocus)
         bar.record_pressed.connect(lambda: self._record("annotated"))
         bar.snapshot_pressed.connect(self._snapshot)
         bar.sheet_pressed.connect(self._toggle_sheet)
         self.close_requested.connect(self.close)
-        self._said.connect(lambda text, error: self.banner.say(text, error=error))
+        self.bug_found.connect(self._say_error)
 
     def _add_key(self, act: str, key: str, acts: dict[str, Callable[[], object]]) -> None:
         action = QAction(self)
         action.setObjectName(act)
         action.setShortcut(QKeySequence(key))
+        action.setAutoRepeat(act in REPEATING)
         if act in CHANGES:
             action.triggered.connect(lambda: self._change(CHANGES[act](self.settings)))
         else:
             action.triggered.connect(lambda: acts[act]())
-        self.addAction(action)
+        owner: QWidget = self
+        if act.startswith("pan_"):  # arrows belong to the controls of the panel as well
+            action.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
+            owner = self.picture
+        owner.addAction(action)
 
     def _acts(self) -> dict[str, Callable[[], object]]:
         """What each key does that is no mere change of the settings."""
@@ -135,23 +151,25 @@ class Window(QMainWindow):
             "toggle_graph": lambda: graph.setVisible(graph.isHidden()),
             "toggle_panel": lambda: panel.setVisible(panel.isHidden()),
             "toggle_full_screen": self._toggle_full_screen,
+            "next_theme": theme.toggle,
             "add_region": lambda: view.add_roi(),
             "next_region": view.select_next,
             "grow_region": lambda: view.change_selected(lambda r, size: grown(r, NUDGE, size)),
             "shrink_region": lambda: view.change_selected(lambda r, size: grown(r, -NUDGE, size)),
             "remove_region": lambda: view.remove(view.selected),
             "remove_regions": lambda: view.remove(),
-            "reset_best": self._reset_best,
+            "reset_best": lambda: self._reset_best(view.selected or None),
+            "reset_bests": lambda: self._reset_best(None),
             "record_annotated": lambda: self._record("annotated"),
             "record_clean": lambda: self._record("clean"),
             "record_both": lambda: self._record("annotated", "clean"),
             "snapshot": self._snapshot,
-            "choose_source": self.bar.source.setFocus,
+            "choose_source": self.bar.source.edit,
+            "reopen": lambda: self._pick(self.session.source),
             "next_model": lambda: self._change(self._with(model=self.panel.next_model())),
             "next_device": lambda: self._change(self._with(device=following(DEVICES, self.settings.device))),
             "save_preset": self._save_preset,
             "load_preset": self._load_preset,
-            "next_theme": self._next_theme,
             "toggle_sheet": self._toggle_sheet,
             "leave": self._leave,
             "close": self.close,
@@ -198,6 +216,8 @@ class Window(QMainWindow):
         self._tick()
 
     def _pick(self, source: str) -> None:
+        if source != self.session.source:  # another camera has other modes
+            self.session.options = replace(self.session.options, mode=None)
         self.picture.clear()
         self.session.switch(source, self.settings)
         self.picture.setFocus()
@@ -209,10 +229,11 @@ class Window(QMainWindow):
     def _began(self) -> None:
         run = self.session.run
         assert run is not None
-        self._stats, self._first = Stats(), True
-        self.picture.scores = self.graph.scores = run.scores
+        run.settings = self.settings  # they may have changed while the one before ended
+        self._stats, self._first, self.error = Stats(), True, None
+        self.graph.scores = run.scores
         self.bar.source.show_source(self.session.source)
-        self.camera.look_at(self.session.source)
+        self.camera.look_at(self.session.source, self.session.options.mode)
         self._tick()
 
     def _take(self) -> None:
@@ -221,38 +242,50 @@ class Window(QMainWindow):
         if run is None or shown is None:
             return
         if self._first:
-            self._first = False
-            self._good = (self.session.source, self.settings)
-            self._got_first()
+            self._first, self._good = False, self.settings
+            self.session.gave_a_picture()
+            if not self._ever:
+                self._ever = True
+                self._got_first()
         self.picture.show_result(shown)
 
     def _got_first(self) -> None:
         """The first picture of all: what was asked for at the start begins."""
-        sinks, self._sinks = self._sinks, ()
+        run, duration = self.session.run, self._start.duration
+        assert run is not None and run.source is not None
+        sinks = self._sinks(run.source.info)
         if sinks:
-            self.session.recorder.start(sinks)
-        if self._start.duration is not None:
-            QTimer.singleShot(round(1000 * self._start.duration), self.close)
-            self._start = replace(self._start, duration=None)
+            self.session.files.start(sinks)
+        if duration is not None:
+            QTimer.singleShot(round(1000 * duration), self.close)
+
+    def _sinks(self, info: SourceInfo) -> list[FileSink]:
+        return list(self._start.sinks(info, lambda: self.settings))
 
     def _failed(self, error: BaseException) -> None:
-        """Say why; settings that do not work give way to the last that did."""
+        """Say why; a model or device that does not work gives way to the last that did."""
+        self.error = error
         self._say_error(error)
-        if self._good is None or not self._first:
+        good, self._good = self._good, None
+        if good is None or not isinstance(error, ComputeError | CheckpointError):
             return
-        source, settings = self._good
-        self._good = None
-        if settings.engine() != self.settings.engine():
-            self.settings = replace(
-                self.settings, model=settings.model, device=settings.device, size=settings.size
-            )
-            self.session.switch(source, self.settings)
+        if good.engine() != self.settings.engine():
+            self.settings = self._with(model=good.model, device=good.device, size=good.size)
+            self.session.switch(self.session.source, self.settings)
             self._show_settings()
+
+    def _ended(self) -> None:
+        """Nothing comes any more: what was recorded is complete."""
+        self._disk.complete()
+        self._tick()
 
     # --- what is shown ------------------------------------------------------------------------
 
-    def _was_painted(self, shown: Shown, seconds: float) -> None:
-        self._stats.count(shown.result.timing, overlay=shown.overlay, paint=seconds)
+    def _was_painted(self, shown: Shown, begun: float) -> None:
+        now, timing = time.monotonic(), shown.result.timing
+        between = shown.made - shown.overlay - timing.ready
+        later = {"overlay": shown.overlay, "screen": begun - shown.made + between}
+        self._stats.count(timing, **later, paint=now - begun)
 
     @property
     def figures(self) -> Snapshot:
@@ -263,46 +296,35 @@ class Window(QMainWindow):
             self._dropped = run.dropped + max(0, run.results - painted)
         return self._stats.snapshot(self._dropped)
 
+    @property
+    def status(self) -> Status:
+        """What the source is doing; between two of them, the next is connecting."""
+        run = self.session.run
+        return run.status if run is not None else Status(State.CONNECTING, time.monotonic())
+
     def _tick(self) -> None:
         """Figures, badges and the state of the source; several times a second."""
-        view, run = self.picture, self.session.run
-        if run is None:
-            return
-        view.status = run.status
-        view.state = hud.state_text(run.status, self.settings.model, shows=not self._first)
+        view, run, session = self.picture, self.session.run, self.session
+        view.status = self.status
+        view.state = hud.state_text(view.status, self.settings.model, shows=not self._first)
         size = view.shown.result.frame.size if view.shown else (0, 0)
-        name = shown_name(self.session.source)
-        lines = hud.figures(name, size, run.computes, self.figures)
-        view.lines = [*lines, *run.notices[-3:]] if self._hud_on else []
-        view.badges = self._badges()
-        self.bar.record.setChecked(self.session.recorder.seconds is not None)
+        name = self.bar.source.name_of(session.source)
+        computes = run.computes if run is not None else self.settings.model
+        lines = hud.figures(name, size, computes, self.figures)
+        notices = run.notices[-3:] if run is not None else []
+        view.lines = [*lines, *notices] if self._hud_on else []
+        view.badges = hud.badges(
+            self.settings, self.picture, takes=session.takes.seconds, files=session.files.seconds
+        )
+        self.bar.record.setChecked(session.takes.seconds is not None)
         view.update()
-
-    def _badges(self) -> list[hud.Badge]:
-        """A badge whenever a mode is on."""
-        view, style = self.picture, self.settings.style
-        seconds = self.session.recorder.seconds
-        found = []
-        if seconds is not None:
-            clock = f"{int(seconds) // 60:02}:{int(seconds) % 60:02}"
-            found.append(hud.Badge(f"● REC {clock}", RECORDING))
-        if view.before:
-            found.append(hud.Badge("BEFORE"))
-        elif self.settings.overlay != "none":
-            found.append(hud.Badge(self.settings.overlay.upper()))
-            if style.ground != "colour":
-                found.append(hud.Badge(style.ground.upper()))
-        if view.scale is not None:
-            percent = "1:1" if view.scale == 1 else f"{view.scale:g}x"
-            found.append(hud.Badge(percent))
-        return found
 
     def _set_view(self, **flags: bool) -> None:
         for name, on in flags.items():
             setattr(self.picture, name, on)
-        plain = self.picture.clean
-        for widget in (self.bar, self.panel, self.graph):
-            widget.setVisible(not plain)
+        if "clean" in flags:
+            for widget in (self.bar, self.panel, self.graph):
+                widget.setVisible(not flags["clean"])
         self._tick()
 
     def _toggle_hud(self) -> None:
@@ -311,12 +333,6 @@ class Window(QMainWindow):
 
     def _toggle_full_screen(self) -> None:
         self.showNormal() if self.isFullScreen() else self.showFullScreen()
-
-    def _next_theme(self) -> None:
-        hints = QGuiApplication.styleHints()
-        if hints is not None:
-            dark = hints.colorScheme() == Qt.ColorScheme.Dark
-            hints.setColorScheme(Qt.ColorScheme.Light if dark else Qt.ColorScheme.Dark)
 
     def _toggle_sheet(self) -> None:
         self.sheet.setGeometry(self.rect())
@@ -333,87 +349,52 @@ class Window(QMainWindow):
             self._set_view(clean=False)
         elif self.isFullScreen():
             self.showNormal()
+        self.bar.source.show_source(self.session.source)
         self.picture.setFocus()
 
-    def _reset_best(self) -> None:
+    def _reset_best(self, name: str | None) -> None:
         if self.session.run is not None:
-            self.session.run.scores.reset()
+            self.session.run.scores.reset(name)
 
     # --- files --------------------------------------------------------------------------------
 
     def _record(self, *wanted: str) -> None:
         """Begin a recording, or end the one that runs."""
         run = self.session.run
-        if self.session.recorder.seconds is not None:
-            self._aside(self._stop_recording)
-        elif run is None or run.source is None or self.picture.shown is None:
+        if run is None or self.picture.shown is None:
             self.banner.say("There is no picture to record yet.")
         else:
-            try:
-                info = run.source.info
-                sinks = takes.open_takes(self._start.folder, wanted, info, lambda: self.settings)
-                self.session.recorder.start(sinks)
-            except FocusError as error:
-                self._say_error(error)
-        self._tick()
-
-    def _stop_recording(self) -> str:
-        paths = self.session.recorder.stop()
-        return "Recorded " + ", ".join(map(str, paths)) if paths else "Nothing was recorded."
-
-    def _recording_failed(self, error: BaseException) -> None:
-        self._say_error(error)
+            self._try(lambda: self._disk.record(run, wanted))
         self._tick()
 
     def _snapshot(self) -> None:
-        shown, run = self.picture.shown, self.session.run
-        if shown is None or run is None:
+        shown = self.picture.shown
+        if shown is None:
             self.banner.say("There is no picture to keep yet.")
-            return
-        settings, name = self.settings, shown_name(self.session.source)
-        self._aside(
-            lambda: (
-                "Kept "
-                + str(
-                    takes.save_snapshot(
-                        self._start.folder, shown.result, settings, run.scores, name
-                    )
-                )
-            )
-        )
-
-    def _aside(self, work: Callable[[], str]) -> None:
-        """Do what touches the disk in a thread of its own, and say how it went."""
-
-        def run() -> None:
-            try:
-                self._said.emit(work(), False)
-            except FocusError as error:
-                self._said.emit(str(error), True)
-
-        threading.Thread(target=run, name="disk").start()
+        else:
+            self._disk.keep(shown, self.settings, self.bar.source.name_of(self.session.source))
 
     def _save_preset(self) -> None:
-        name = ask_preset_name(self)
-        if name:
+        if name := ask_preset_name(self):
             self._try(
                 lambda: save_preset(self.settings, preset_path(name)), f"Saved preset {name}."
             )
 
     def _load_preset(self) -> None:
-        name = ask_preset(self)
-        if name:
+        if name := ask_preset(self):
             self._try(lambda: self._change(load_preset(preset_path(name))), f"Preset {name}.")
 
-    def _try(self, work: Callable[[], None], done: str) -> None:
+    def _try(self, work: Callable[[], None], done: str = "") -> None:
         try:
             work()
-            self.banner.say(done)
-        except FocusError as error:
+        except (FocusError, OSError) as error:
             self._say_error(error)
+        else:
+            if done:
+                self.banner.say(done)
 
     def _say_error(self, error: BaseException) -> None:
-        known = isinstance(error, FocusError | SettingsError)
+        known = isinstance(error, FocusError | OSError)
         text = str(error) if known else f"a bug in br2focus: {type(error).__name__}: {error}"
         self.banner.say(text, error=True)
 
@@ -433,19 +414,14 @@ class Window(QMainWindow):
         super().closeEvent(event)
 
     def end(self) -> bool:
-        """After it was closed: wait for the threads and complete the recording; False if one hangs.
+        """After it was closed: wait for the threads and complete what is written; False if one hangs.
 
         Raises:
-            SinkError: the recording cannot be completed.
+            SinkError: a file cannot be completed.
         """
         ended = self.session.join(LEAVE_SECONDS)
-        for sink in self._sinks:  # no picture ever came
-            sink.abort()
-        self.session.recorder.stop()
+        try:
+            self._disk.end()
+        finally:
+            self.session.files.stop()
         return ended
-
-    @property
-    def state(self) -> State:
-        """What the source is doing."""
-        run = self.session.run
-        return run.status.state if run is not None else State.ENDED

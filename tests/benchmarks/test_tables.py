@@ -89,6 +89,20 @@ def test_rows_of_speed_keep_their_order(tables: ModuleType, folder: Path) -> Non
     assert "Measured on a machine." in text
 
 
+def test_a_fault_shows_its_worst_round_where_it_differs(tables: ModuleType, folder: Path) -> None:
+    rows = [
+        {"what": "pulled", "noticed_s": {"median": 0.14, "worst": 1.25}, "must": "2 s", "held": True},
+        {"what": "refused", "exit_code": [-9, 4], "exit_s": {"median": 1.0, "worst": 1.0},
+         "must": "exit 4", "held": False},
+    ]  # fmt: skip
+    content = {"machine": "a machine", "rounds": 3, "rows": rows}
+    (folder / "live_faults.json").write_text(json.dumps(content))
+    text = tables.filled("<!-- table:live_faults -->\n<!-- /table -->", folder)
+    assert "| pulled | noticed in 0.1 (1.2) s | 2 s | yes |" in text
+    assert "| refused | exit 4 or killed by us, gone in 1.0 s | exit 4 | no |" in text
+    assert "Median (worst) of 3, on a machine." in text
+
+
 def test_check_tells_a_stale_table_and_changes_nothing(
     tables: ModuleType, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,7 +21,10 @@ from br2focus.plugins.cli import run
 from br2focus.realtime.camera import CameraInfo
 from br2focus.realtime.camera_controls import CameraControls, Control, Format
 
-KEYS = {"source", "frames", "frames_per_second", "dropped", "reopened", "age_ms", "model", "device"}
+KEYS = {
+    "source", "frames", "frames_per_second", "dropped", "reopened", "damaged", "age_ms", "model",
+    "device",
+}  # fmt: skip
 
 
 def test_the_built_in_test_is_recorded(

@@ -55,6 +55,11 @@ def test_old_values_and_regions_go():
     assert set(scores.series) == {WHOLE}
     scores.add(result(0.5, 100, 100.0), (Roi("far", 50, 50, 4, 4), roi))
     assert set(scores.series) == {WHOLE, "a"}, "outside the frame"
+    scores.add(result(0.9, 101, 101.0), (roi._replace(x=2),))
+    assert scores.series["a"].best.value == pytest.approx(0.1), "elsewhere, another best"
+    assert scores.now()["a"] == pytest.approx((0.1, 0.1))
+    scores.reset("b")
+    assert scores.series["a"].best is not None
 
 
 @pytest.mark.parametrize("smoothing", [None, 0.1, 0.3])

@@ -11,10 +11,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from br2focus.realtime.clock import Clock
 from br2focus.realtime.errors import LostError, RefusedError, SourceError
 from br2focus.realtime.frame import Frame
 from br2focus.realtime.source import ClosingSource, SourceInfo
-from br2focus.realtime.supervised import HANGING, Patience, State, Status, Supervised, _Clock
+from br2focus.realtime.supervised import HANGING, Patience, State, Status, Supervised
 
 QUICK = Patience(opening=2.0, stall=2.0, frozen=2.0, first=0.02, longest=0.05, good=10.0)
 Step = Callable[[], None]
@@ -143,7 +144,7 @@ def test_a_clock_that_jumps_is_set_to_when_the_frame_arrived(jump: int) -> None:
     times = ((0, 5.0), (1, 5.01), (2 + jump, 5.5), (3 + jump, 5.51))
     image, unit = np.zeros((4, 4, 3), np.uint8), Fraction(1, 100)
     frames = [Frame(image, 0, 80_000 + pts, unit, arrived) for pts, arrived in times]
-    clock = _Clock()
+    clock = Clock()
     stamped = [clock.stamped(frame) for frame in frames]
     assert [round(float(f.seconds), 3) for f in stamped] == [0.0, 0.01, 0.5, 0.51]
     assert [f.index for f in stamped] == [0, 1, 2, 3]

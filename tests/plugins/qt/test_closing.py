@@ -106,7 +106,7 @@ def test_switched_through_all_states(qtbot, tmp_path, monkeypatch):
         qtbot.wait(number * 7 % 40)
     window.bar.source.picked.emit("running")
     qtbot.waitUntil(lambda: window.picture.shown is not None, timeout=10_000)
-    assert window.state is State.RUNNING
+    assert window.status.state is State.RUNNING
     window.close()
     assert window.end()
     qtbot.waitUntil(lambda: threading.active_count() <= threads, timeout=3000)
@@ -129,6 +129,6 @@ def test_an_error_of_any_stage_is_a_banner(qtbot, tmp_path, monkeypatch, stage):
     window.show()
     said = {"engine": "no device", "compute": "network failed", "source": "not there"}
     qtbot.waitUntil(lambda: said[stage] in window.banner.text)
-    qtbot.waitUntil(lambda: window.state is State.ENDED)
+    qtbot.waitUntil(lambda: window.status.state is State.ENDED)
     window.close()
     assert window.end()

@@ -17,6 +17,7 @@ from PyQt6.QtCore import QPoint, QPointF, Qt
 from PyQt6.QtGui import QAction, QKeySequence
 from PyQt6.QtTest import QTest
 
+from br2focus.plugins.qt import _bugs_reported, theme
 from br2focus.plugins.qt import window as window_module
 from br2focus.plugins.qt.changes import CHANGES
 from br2focus.plugins.qt.hotkeys import HOTKEYS
@@ -213,8 +214,8 @@ def test_regions_by_mouse(viewer, qtbot):
     assert window.settings.rois[0].x == pytest.approx(roi.x + 10, abs=1), "the first was moved"
     assert window.picture.selected == "A"
     qtbot.waitUntil(lambda: {"A", "B"} <= set(window.session.run.scores.series))
-    labels = [window.picture._label(roi) for roi in window.settings.rois]
-    assert all("best" in label for label in labels)
+    labels = lambda: [window.picture.label(roi) for roi in window.settings.rois]  # noqa: E731
+    qtbot.waitUntil(lambda: all("best" in label for label in labels()))
     press(window, "remove_region")
     assert [r.name for r in window.settings.rois] == ["B"]
 
@@ -280,10 +281,48 @@ def test_a_recording_holds_what_was_shown(viewer, qtbot, tmp_path, act, kinds):
         assert (abs(flat.mean() - 60) < 4) or path.stem.endswith("annotated")
 
 
+def test_a_take_goes_on_over_another_source_and_begins_at_0(viewer, qtbot, tmp_path):
+    window = viewer(lambda text, _: Fake(text, rate=50, level=100 if text == "second" else 0))
+    qtbot.wait(300)
+    press(window, "record_clean")
+    qtbot.waitUntil(lambda: window.session.takes.seconds is not None)
+    qtbot.wait(300)
+    window.bar.source.picked.emit("second")
+    qtbot.waitUntil(lambda: level_of(window) == 160)
+    qtbot.wait(300)
+    assert window.session.takes.seconds > 0.5
+    press(window, "record_clean")
+    qtbot.waitUntil(lambda: window.banner.text.startswith("Recorded"))
+    [path] = tmp_path.glob("br2focus-*-clean.mp4")
+    with av.open(str(path)) as container:
+        frames = [
+            (float(f.time), f.to_ndarray(format="bgr24")[60, 100, 0])
+            for f in container.decode(video=0)
+        ]
+    assert frames[0][0] == 0 and frames[-1][0] < 10
+    assert abs(int(frames[0][1]) - 60) < 5 and abs(int(frames[-1][1]) - 160) < 5
+
+
+def test_the_end_of_a_source_completes_the_take(viewer, qtbot, tmp_path):
+    window = viewer(lambda *_: Fake(count=60, rate=100))
+    press(window, "record_annotated")
+    qtbot.waitUntil(lambda: window.banner.text.startswith("Recorded"))
+    assert len(list(tmp_path.glob("br2focus-*-annotated.mp4"))) == 1
+    qtbot.waitUntil(lambda: window.picture.state.startswith("ENDED 00:0"))
+
+
+def test_a_key_held_down_does_not_flood(viewer):
+    window = viewer()
+    actions = window.findChildren(QAction)
+    repeating = {a.objectName() for a in actions if a.autoRepeat() and a.objectName()}
+    assert {"pan_left", "move_up", "more_edges"} <= repeating
+    assert not repeating & {"record_annotated", "snapshot", "next_model", "toggle_sheet", "reopen"}
+
+
 def test_a_recording_that_fails_is_said_and_the_view_goes_on(viewer, qtbot, tmp_path, monkeypatch):
     window = viewer()
     press(window, "record_annotated")
-    qtbot.waitUntil(lambda: window.session.recorder.seconds is not None)
+    qtbot.waitUntil(lambda: window.session.takes.seconds is not None)
     monkeypatch.setattr(
         "br2focus.realtime.video_writer.VideoWriter._write",
         lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")),
@@ -291,7 +330,7 @@ def test_a_recording_that_fails_is_said_and_the_view_goes_on(viewer, qtbot, tmp_
     qtbot.waitUntil(lambda: "disk is full" in window.banner.text)
     at = window.session.run.results
     qtbot.waitUntil(lambda: window.session.run.results > at + 5)
-    assert window.session.recorder.seconds is None and not window.bar.record.isChecked()
+    assert window.session.takes.seconds is None and not window.bar.record.isChecked()
 
 
 def test_nothing_to_record_is_said(viewer, qtbot):
@@ -364,6 +403,103 @@ def test_another_source_is_shown_when_the_first_let_go(viewer, qtbot):
     assert sources["fake"].closed.is_set() and window.picture.lines[0].startswith("second")
 
 
+def level_of(window: Window) -> int:
+    """Of the flat part of the picture that is shown."""
+    shown = window.picture.shown
+    return -1 if shown is None else int(shown.result.frame.image[0, 100, 0])
+
+
+def test_what_is_typed_replaces_the_source_and_keys_work_again(viewer, qtbot):
+    window = viewer(lambda text, _: Fake(text, level=100 if text == "second" else 0))
+    box = window.bar.source
+    press(window, "choose_source")
+    assert box.lineEdit().hasFocus()
+    QTest.keyClicks(box.lineEdit(), "sec")
+    assert window.settings.overlay == "peaking" and box.currentText() == "sec", "no shortcuts"
+    QTest.keyClick(box.lineEdit(), Qt.Key.Key_Escape)
+    qtbot.waitUntil(lambda: window.picture.hasFocus())
+    assert box.currentText() == "fake"
+    press(window, "choose_source")
+    QTest.keyClicks(box.lineEdit(), "second")
+    QTest.keyClick(box.lineEdit(), Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: level_of(window) == 160)
+    assert window.picture.hasFocus()
+
+
+def test_arrows_move_the_slider_that_has_the_focus(viewer):
+    window = viewer()
+    slider = window.panel.opacity
+    slider.setFocus()
+    value = slider.value()
+    QTest.keyClick(slider, Qt.Key.Key_Right)
+    assert slider.value() == value + 1
+
+
+def test_settings_changed_while_sources_change_are_kept(viewer, qtbot):
+    window = viewer(lambda text, _: Fake(text, level=100 if text == "second" else 0))
+    window.bar.source.picked.emit("second")
+    press(window, "show_heat")
+    qtbot.waitUntil(lambda: level_of(window) == 160)
+    assert window.session.run.settings.overlay == "heat"
+    assert window.picture.badges[-1].text == "HEAT"
+
+
+def test_a_source_that_is_gone_for_good_can_be_opened_again(viewer, qtbot):
+    opened = []
+
+    def open_source(*_: object) -> Fake:
+        opened.append(1)
+        return Fake(count=2, error=SourceError("gone")) if len(opened) == 1 else Fake()
+
+    window = viewer(open_source)
+    qtbot.waitUntil(lambda: window.status.state is State.ENDED)
+    assert isinstance(window.error, SourceError)
+    press(window, "reopen")
+    qtbot.waitUntil(lambda: window.status.state is State.RUNNING and not window._first)
+    assert window.error is None
+
+
+def test_regions_side_by_side_and_resized(viewer, qtbot):
+    window = viewer(overlay="side-by-side")
+    qtbot.waitUntil(lambda: window.picture.shown.picture.shape[1] == 2 * SIZE[0])
+    right = point(window, SIZE[0] + 50, 60)
+    QTest.mouseClick(window.picture, Qt.MouseButton.LeftButton, pos=right)
+    [roi] = window.settings.rois
+    assert abs(roi.x + roi.width / 2 - 50) <= 1
+    corner = (roi.x + roi.width, roi.y + roi.height)
+    drag(window, corner, (corner[0] + 20, corner[1] + 10))
+    [larger] = window.settings.rois
+    assert (larger.x, larger.y) == (roi.x, roi.y) and abs(larger.width - roi.width - 20) <= 1
+
+
+def test_light_and_dark(viewer):
+    window = viewer()
+    dark = theme.is_dark()
+    try:
+        press(window, "next_theme")
+        assert theme.is_dark() != dark
+        window.grab()
+    finally:
+        press(window, "next_theme")
+    assert theme.is_dark() == dark
+
+
+def test_the_clean_view_still_says_that_it_records_and_punches_in(viewer, qtbot):
+    window = viewer()
+    for act in ("punch_in", "record_clean", "toggle_clean"):
+        press(window, act)
+    qtbot.waitUntil(lambda: window.session.takes.seconds is not None)
+    qtbot.waitUntil(lambda: sum(badge.always for badge in window.picture.badges) == 2)
+    press(window, "record_clean")
+
+
+def test_a_bug_in_a_key_is_told_and_nothing_ends(viewer, qtbot, monkeypatch):
+    window = viewer()
+    with _bugs_reported(window.bug_found.emit):
+        sys.excepthook(KeyError, KeyError("x"), None)
+    qtbot.waitUntil(lambda: "a bug in br2focus: KeyError" in window.banner.text)
+
+
 def test_an_address_is_shown_without_its_password(viewer, qtbot):
     window = viewer()
     window.bar.source.picked.emit("rtsp://me:secret@cam/1")
@@ -378,7 +514,8 @@ def test_another_model_runs_and_one_that_does_not_gives_way(viewer, qtbot, model
     window = viewer()
     window.panel.model.addItem(str(other))
     window.panel.model.setCurrentText(str(other))
-    qtbot.waitUntil(lambda: window._good is not None and window._good[1].model == str(other))
+    qtbot.waitUntil(lambda: window._good is not None and window._good.model == str(other))
+    window.panel.device.addItem("cuda")
     window.panel.device.setCurrentText("cuda")
     qtbot.waitUntil(lambda: "no device" in window.banner.text, timeout=20_000)
     qtbot.waitUntil(lambda: window.settings.device == "cpu" and not window._first, timeout=20_000)
@@ -395,7 +532,7 @@ def test_a_lost_source_is_never_an_old_picture_without_a_word(viewer, qtbot):
         return Fake(count=5)
 
     window = viewer(lambda *_: Supervised(open_source, "camera x", Patience(first=0.05)))
-    qtbot.waitUntil(lambda: window.state is State.LOST)
+    qtbot.waitUntil(lambda: window.status.state is State.LOST)
     qtbot.waitUntil(lambda: window.picture.state.startswith("LOST 00:0"))
     assert window.picture.status.reason
     image = window.picture.grab().toImage()
