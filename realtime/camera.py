@@ -19,7 +19,7 @@ from cv2_enumerate_cameras import enumerate_cameras
 from .camera_controls import CameraControls
 from .camera_memory import recalled
 from .clock import MICROSECOND
-from .errors import FocusError, SettingsError, SourceError
+from .errors import AbsentError, FocusError, SettingsError, SourceError
 from .frame import Frame
 from .source import ClosingSource, SourceInfo
 from .v4l2 import code_of
@@ -71,7 +71,8 @@ def find_camera(wanted: str) -> CameraInfo:
     """The camera of this number, stable id, device, or (part of a) name.
 
     Raises:
-        SourceError: there is none, or a name fits several.
+        AbsentError: there is none.
+        SourceError: a name fits several.
     """
     cameras = list_cameras()
     if Path(wanted).is_relative_to("/dev"):
@@ -85,7 +86,7 @@ def find_camera(wanted: str) -> CameraInfo:
         fitting = exact or fitting
     if not fitting:
         there = ", ".join(f"{c.index} ({c.name})" for c in cameras) or "none"
-        raise SourceError(f"camera {wanted}: not there; cameras here: {there}")
+        raise AbsentError(f"camera {wanted}: not there; cameras here: {there}")
     if len(fitting) > 1:
         ids = ", ".join(c.id for c in fitting)
         raise SourceError(f"camera {wanted}: {len(fitting)} have that name; say which: {ids}")

@@ -6,7 +6,8 @@ The command line turns them into exit codes: settings 2, source 3, lost 4, sink 
 from br2focus.models.errors import FocusError
 
 __all__ = [
-    "ComputeError", "FocusError", "LostError", "RefusedError", "SettingsError", "SinkError", "SourceError",
+    "AbsentError", "ComputeError", "FocusError", "LostError", "RefusedError", "SettingsError",
+    "SinkError", "SourceError",
 ]  # fmt: skip
 
 
@@ -20,6 +21,10 @@ class SourceError(FocusError, OSError):
 
 class LostError(SourceError):
     """A live source is gone and did not come back in time."""
+
+
+class AbsentError(SourceError):
+    """A live source is not there now: asking again soon costs nobody anything."""
 
 
 class RefusedError(SourceError):

@@ -23,7 +23,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from .colour import to_bgr
-from .errors import RefusedError, SettingsError, SourceError
+from .errors import AbsentError, RefusedError, SettingsError, SourceError
 from .frame import Frame
 from .source import ClosingSource, SourceInfo
 
@@ -40,9 +40,9 @@ SCHEMES = {
 WEB = ("http", "https")
 # What a scheme carries; playlists (hls, dash), which name other addresses, are not among them.
 FORMATS = "rtsp,mpegts,mpjpeg,mjpeg,matroska,webm,mov,mp4,flv,h264,hevc,jpeg_pipe"
-LATE = (
-    0.9  # of the reading limit: a packet that took so long is what FFmpeg had kept, and nothing new
-)
+# A packet that took this part of the reading limit is what FFmpeg had kept, and nothing new; one that took
+# longer than the limit by so many seconds came after the whole program was stopped.
+LATE, STOPPED = 0.9, 0.5
 PROBE_BYTES = 1 << 20
 ANALYSIS_MICROSECONDS = (
     "300000"  # of the stream, before the first picture; what it holds is known sooner
@@ -184,6 +184,8 @@ class Stream(ClosingSource):
                 timeout=(opening, reading),
                 metadata_errors="replace",
             )
+        except ConnectionError as error:
+            raise AbsentError(f"{self._name}: {_reason(error)}") from None
         except _REFUSED:
             raise RefusedError(f"{self._name}: login refused; check user and password") from None
         except (av.error.FFmpegError, ValueError, OSError) as error:
@@ -215,7 +217,7 @@ class Stream(ClosingSource):
                 raise SourceError(f"{self._name}: {_reason(error)}") from None
             if packet is None:
                 return
-            if time.monotonic() - begun > LATE * self._reading:
+            if LATE * self._reading < time.monotonic() - begun < self._reading + STOPPED:
                 raise SourceError(f"{self._name}: no answer in time")
             try:
                 pictures = packet.decode()

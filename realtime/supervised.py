@@ -19,7 +19,7 @@ import numpy as np
 
 from .channel import Channel
 from .clock import Clock
-from .errors import FocusError, LostError, RefusedError, SourceError
+from .errors import AbsentError, FocusError, LostError, RefusedError, SourceError
 from .frame import Frame, Image
 from .source import ClosingSource, Source, SourceInfo
 
@@ -70,6 +70,7 @@ class Patience:
         opening: until opening counts as failed.
         stall: without a frame until the source counts as stalled.
         frozen: of the very same picture until it counts as frozen, None = never (a still test picture).
+        absent: pause before the next attempt where nothing was there, which is told at once.
         first, longest: pause before the first attempt after a fault, doubled each time, and its limit.
         good: of frames until the pause begins small again.
         retry_for: after the last frame until the source is given up. None: for ever, but a source that
@@ -79,6 +80,7 @@ class Patience:
     opening: float = 5.0
     stall: float = 2.0
     frozen: float | None = 3.0
+    absent: float = 0.3
     first: float = 0.5
     longest: float = 10.0
     good: float = 10.0
@@ -109,7 +111,7 @@ class Supervised(ClosingSource):
         self._status = Status(State.CONNECTING, time.monotonic())
         self._closed = threading.Event()
         self._attempt: _Attempt | None = None
-        self._refused = False
+        self._refused = self._absent = False
         self._hanging: list[_Attempt] = []
         self._clock = Clock()
         self._frozen = _Frozen(patience.frozen)
@@ -146,9 +148,11 @@ class Supervised(ClosingSource):
                 pause = self._patience.first
             if self._refused:  # a login that is tried again and again gets locked out
                 pause = self._patience.longest
-            if self._closed.wait(min(pause * random.uniform(0.8, 1.2), self._left())):
+            wait = self._patience.absent if self._absent else pause
+            if self._closed.wait(min(wait * random.uniform(0.8, 1.2), self._left())):
                 break
-            pause = min(2 * pause, self._patience.longest)
+            if not self._absent:
+                pause = min(2 * pause, self._patience.longest)
             self._set(reopened=self._status.reopened + 1)
         self._set(state=State.ENDED)
 
@@ -183,6 +187,7 @@ class Supervised(ClosingSource):
             )
         error = attempt.error
         self._refused = isinstance(error, RefusedError)
+        self._absent = isinstance(error, AbsentError)
         if error is not None:
             reason = str(error).removeprefix(f"{self.info.name}: ")
             state = State.STALLED if isinstance(error, _LateError) else State.LOST
