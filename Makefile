@@ -52,6 +52,7 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/accuracy.py
 	$(BIN)/python benchmarks/annotate.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/live_faults.py
 	$(BIN)/python benchmarks/tables.py
 
 ablation: $(VENV)/.installed
@@ -62,6 +63,7 @@ pictures: $(VENV)/.installed
 	$(BIN)/python benchmarks/rendered.py
 	$(BIN)/python benchmarks/maps.py --model lite
 	$(BIN)/python benchmarks/maps.py --model standard
+	$(BIN)/python benchmarks/viewer_pictures.py
 
 tables: $(VENV)/.installed
 	$(BIN)/python benchmarks/tables.py

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from br2focus.realtime.engine import Engine, EngineSettings
 from br2focus.realtime.frame import BlurMap, FocusResult, Frame, Image, Roi, Values
 from br2focus.realtime.overlay import OverlayKind, OverlayStyle, draw
-from br2focus.realtime.smoothing import Smoothing
+from br2focus.realtime.smoothing import SmoothingSetting, make_smoother
 
 MICROSECOND = Fraction(1, 1_000_000)
 
@@ -74,7 +74,7 @@ class FocusStage:
         model: name of a shipped model, or a .safetensors file.
         device: "auto", "cpu", "cuda" or "cuda:N".
         size: long side of the map in pixels, None for the model's own.
-        smoothing: time constant in seconds, None for raw maps.
+        smoothing: "adaptive", a time constant in seconds, or None for raw maps.
 
     Raises:
         FocusError: the model or the device cannot be used.
@@ -83,10 +83,10 @@ class FocusStage:
 
     def __init__(
         self, model: str = "lite", *, device: str = "auto", size: int | None = None,
-        smoothing: float | None = None,
+        smoothing: SmoothingSetting = None,
     ) -> None:  # fmt: skip
         self._engine = Engine(EngineSettings(model=model, device=device, size=size))
-        self._smoothing = None if smoothing is None else Smoothing(smoothing)
+        self._smoothing = make_smoother(smoothing)
         self._index = 0
 
     def __call__(self, image: Image | cv2.UMat, *, seconds: float | None = None) -> StageResult:

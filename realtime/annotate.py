@@ -12,7 +12,7 @@ from .engine import Engine
 from .errors import SourceError
 from .pipeline import Pipeline
 from .sink import Sink
-from .smoothing import Smoothing
+from .smoothing import Smoother
 from .source import Source
 
 
@@ -43,7 +43,7 @@ class Summary:
 
 
 def annotate(
-    source: Source, engine: Engine, sinks: Sequence[Sink], *, smoothing: Smoothing | None = None,
+    source: Source, engine: Engine, sinks: Sequence[Sink], *, smoothing: Smoother | None = None,
     progress: Progress = lambda done, expected: False,
 ) -> Summary:  # fmt: skip
     """Write every frame of ``source`` with its map to every one of ``sinks``, then close them.

@@ -21,7 +21,7 @@ from .channel import Channel
 from .engine import Engine
 from .errors import SourceError
 from .frame import BlurMap, FocusResult, Frame, Timing
-from .smoothing import Smoothing
+from .smoothing import Smoother
 from .source import Source
 from .stats import Snapshot, Stats
 
@@ -45,7 +45,7 @@ class Pipeline:
         smoothing: may be replaced while it runs; the next frame uses it.
     """
 
-    def __init__(self, source: Source, engine: Engine, smoothing: Smoothing | None = None) -> None:
+    def __init__(self, source: Source, engine: Engine, smoothing: Smoother | None = None) -> None:
         self._source, self._engine, self.smoothing = source, engine, smoothing
         live = source.info.live
         self._frames: Channel[Frame] = Channel(1 if live else FILE_CAPACITY, drop=live)

@@ -18,6 +18,7 @@ from .frame import Roi
 from .output import Output
 from .overlay import KINDS, OverlayKind, OverlayStyle
 from .scores import WHOLE
+from .smoothing import SmoothingSetting
 
 MAX_BYTES = 1 << 20
 MAX_SMOOTHING = 60.0  # seconds
@@ -31,7 +32,7 @@ class ViewSettings:
     Attributes:
         overlay: what is drawn.
         style: how it is drawn.
-        smoothing: time constant in seconds, None = off.
+        smoothing: of maps in time: "adaptive", a time constant in seconds, or None = off ("off" in a file).
         model, device, size: of the engine, see `EngineSettings`.
         rois: regions with a score.
 
@@ -43,7 +44,7 @@ class ViewSettings:
 
     overlay: OverlayKind = "peaking"
     style: OverlayStyle = _PLAIN
-    smoothing: float | None = 0.1
+    smoothing: SmoothingSetting = "adaptive"
     model: str = "lite"
     device: str = "auto"
     size: int | None = None
@@ -52,7 +53,8 @@ class ViewSettings:
     def __post_init__(self) -> None:
         if self.overlay not in KINDS:
             raise SettingsError(f"overlay {self.overlay!r}: choose one of {', '.join(KINDS)}")
-        if self.smoothing is not None and not 0 < self.smoothing <= MAX_SMOOTHING:
+        fixed = isinstance(self.smoothing, int | float)
+        if fixed and not 0 < float(self.smoothing or 0) <= MAX_SMOOTHING:
             raise SettingsError(f"smoothing is 0 to {MAX_SMOOTHING:g} s, got {self.smoothing}")
         names = [roi.name for roi in self.rois]
         if len(set(names)) < len(names):
@@ -107,7 +109,9 @@ def load_preset(path: Path) -> ViewSettings:
             values["smoothing"] = None
         return TypeAdapter(ViewSettings).validate_json(json.dumps(values, default=str), strict=True)
     except ValidationError as error:
-        places = "; ".join(_say(e["loc"], e["type"], e["msg"]) for e in error.errors())
+        places = "; ".join(
+            dict.fromkeys(_say(e["loc"], e["type"], e["msg"]) for e in error.errors())
+        )
         raise SettingsError(f"{path}: {places}") from error
 
 
@@ -147,4 +151,6 @@ def _say(place: tuple[int | str, ...], kind: str, message: str) -> str:
         elif place[0] == "rois":
             known = list(Roi._fields)
         return f"{name}: unknown key, the known ones are {', '.join(known)}"
+    if place[:1] == ("smoothing",):
+        return 'smoothing: "adaptive", a time in seconds, or "off"'
     return f"{name}: {message.removeprefix('Value error, ')}"

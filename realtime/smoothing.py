@@ -1,13 +1,14 @@
-"""Temporal smoothing of blur maps by a time constant in seconds.
+"""Temporal smoothing of blur maps: what every kind of it is, and the plain average by a time constant.
 
-An exponential average whose weight follows from the frames' own times, so that dropped frames and
-variable frame rates do not change the look: alpha = 1 - exp(-dt / time constant).
+The plain one is an exponential average whose weight follows from the frames' own times, so that dropped
+frames and variable frame rates do not change the look: alpha = 1 - exp(-dt / time constant).
 """
 
 from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Literal, Protocol
 
 import cv2
 import numpy as np
@@ -20,6 +21,37 @@ THUMBNAIL = (32, 18)
 # Mean difference of two thumbnails (0..255) above which the shot has changed: pans and exposure changes
 # stay below it between neighbouring frames.
 CUT_DIFFERENCE = 28.0
+
+SmoothingSetting = float | Literal["adaptive"] | None
+
+
+class Smoother(Protocol):
+    """Takes frames with their maps in order, and gives each map as it is to be shown."""
+
+    @property
+    def delay(self) -> float:
+        """By how many seconds what is shown lags behind the picture."""
+
+    def reset(self) -> None:
+        """Forget the past; the next map passes unchanged."""
+
+    def __call__(self, frame: Frame, blur: BlurMap) -> BlurMap:
+        """The map to show for ``frame``: float32 H x W in [0, 1]."""
+
+
+def make_smoother(setting: SmoothingSetting) -> Smoother | None:
+    """What a setting means: seconds of `Smoothing`, "adaptive", or None for raw maps.
+
+    Raises:
+        ValueError: seconds that are not positive.
+    """
+    if setting is None:
+        return None
+    if setting == "adaptive":
+        from .adaptive import Adaptive
+
+        return Adaptive()
+    return Smoothing(float(setting))
 
 
 class Smoothing:
@@ -51,25 +83,31 @@ class Smoothing:
 
     def __call__(self, frame: Frame, blur: BlurMap) -> BlurMap:
         """The smoothed map of ``frame``: float32 H x W in [0, 1]."""
-        thumbnail = _thumbnail(frame.image)
+        small = thumbnail(frame.image)
         elapsed = frame.seconds - self._time
-        if self._average is None or self._starts_anew(blur, thumbnail, elapsed):
+        if self._average is None or self._starts_anew(blur, small, elapsed):
             self._average = np.array(blur.values)
         else:
             weight = 1 - math.exp(-float(elapsed) / self.seconds)
             cv2.accumulateWeighted(blur.values, self._average, weight)
-        self._thumbnail, self._time = thumbnail, frame.seconds
+        self._thumbnail, self._time = small, frame.seconds
         return BlurMap(np.clip(self._average, 0, 1))
 
-    def _starts_anew(self, blur: BlurMap, thumbnail: Image, elapsed: Fraction) -> bool:
-        assert self._average is not None and self._thumbnail is not None
+    def _starts_anew(self, blur: BlurMap, small: Image, elapsed: Fraction) -> bool:
+        assert self._average is not None
         if blur.values.shape != self._average.shape or not 0 < elapsed <= MAX_GAP:
             return True
-        return float(cv2.norm(thumbnail, self._thumbnail, cv2.NORM_L1)) > (
-            CUT_DIFFERENCE * thumbnail.size
-        )
+        return is_cut(self._thumbnail, small)
 
 
-def _thumbnail(image: Image) -> Image:
+def thumbnail(image: Image) -> Image:
+    """A tiny gray form of a picture, by which cuts are told."""
     small = cv2.resize(image, THUMBNAIL, interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), np.uint8)
+
+
+def is_cut(before: Image | None, after: Image) -> bool:
+    """Whether another shot begins between two thumbnails."""
+    return (
+        before is None or float(cv2.norm(after, before, cv2.NORM_L1)) > CUT_DIFFERENCE * after.size
+    )

@@ -22,7 +22,7 @@ from br2focus.realtime.maps import Maps
 from br2focus.realtime.metrics_file import Metrics
 from br2focus.realtime.overlay import KINDS, OverlayKind, OverlayStyle, draw
 from br2focus.realtime.sink import Sink
-from br2focus.realtime.smoothing import Smoothing
+from br2focus.realtime.smoothing import SmoothingSetting, make_smoother
 from br2focus.realtime.source import SourceInfo
 from br2focus.realtime.video_file import VideoFile
 from br2focus.realtime.video_info import VideoInfo
@@ -42,7 +42,7 @@ class Request:
     overlay: OverlayKind
     style: OverlayStyle
     rois: tuple[Roi, ...]
-    smoothing: float | None
+    smoothing: SmoothingSetting
     codec: str
     crf: int | None
     start: float | None
@@ -102,9 +102,9 @@ class Request:
 @click.option(
     "--smoothing",
     type=SmoothingType(),
-    default="0.1",
+    default="adaptive",
     show_default=True,
-    help="Time constant of the smoothing of maps.",
+    help="Of maps in time: adaptive follows focus pulls, seconds are a fixed time constant.",
 )
 @click.option(
     "--codec",
@@ -183,7 +183,7 @@ def _run(job: Job, engine: Engine, request: Request, stop: Callable[[], bool]) -
             name = job.output.name + suggest_suffix(source.info)
             job = replace(job, output=job.output.with_name(name))
         sinks = _sinks(job, source, engine.info.name, request)
-        smoothing = Smoothing(request.smoothing) if request.smoothing else None
+        smoothing = make_smoother(request.smoothing)
         already = len(engine.notices)
         with Progress(job.source.name) as progress:
 

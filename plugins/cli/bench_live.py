@@ -17,7 +17,7 @@ from br2focus.realtime.errors import SettingsError
 from br2focus.realtime.focus_pull import FocusPull
 from br2focus.realtime.pipeline import Pipeline
 from br2focus.realtime.presets import ViewSettings
-from br2focus.realtime.smoothing import Smoothing
+from br2focus.realtime.smoothing import make_smoother
 from br2focus.realtime.stats import Snapshot
 
 WARM_UP = 2.0  # seconds that are not counted
@@ -149,7 +149,7 @@ Over = Callable[[Snapshot], bool]
 
 
 def _in_pipeline(source: FocusPull, view: ViewSettings, over: Over) -> tuple[Snapshot, str]:
-    engine, smoothing = Engine(view.engine()), Smoothing(view.smoothing or 0.1)
+    engine, smoothing = Engine(view.engine()), make_smoother(view.smoothing)
     with Pipeline(source, engine, smoothing) as pipeline:
         for _ in pipeline:
             if over(pipeline.stats):

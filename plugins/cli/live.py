@@ -29,7 +29,7 @@ from br2focus.realtime.overlay import KINDS, draw
 from br2focus.realtime.pipeline import Pipeline
 from br2focus.realtime.presets import ViewSettings, load_preset, preset_path
 from br2focus.realtime.sink import FileSink
-from br2focus.realtime.smoothing import Smoothing
+from br2focus.realtime.smoothing import make_smoother
 from br2focus.realtime.source import Source, SourceInfo
 from br2focus.realtime.stats import Snapshot
 from br2focus.realtime.supervised import State, Supervised
@@ -67,7 +67,7 @@ class CameraModeType(click.ParamType):  # type: ignore[type-arg]
 @click.option("--roi", "rois", type=RoiType(), multiple=True, help="A region with a score.")
 @click.option("--overlay", type=click.Choice(KINDS), help="What is drawn.  [default: peaking]")
 @click.option("--smoothing", type=SmoothingType(),
-              help="Time constant of the smoothing of maps.  [default: 0.1]")  # fmt: skip
+              help="Of maps in time; seconds: a fixed time constant.  [default: adaptive]")  # fmt: skip
 @click.option(
     "--preset", metavar="NAME|FILE", help="Settings that the viewer saved; options go first."
 )
@@ -164,7 +164,7 @@ def _headless(
     source: Source, settings: ViewSettings, sinks: Sinks, duration: float | None, *, as_json: bool
 ) -> int:
     engine = Engine(settings.engine())
-    smoothing = Smoothing(settings.smoothing) if settings.smoothing else None
+    smoothing = make_smoother(settings.smoothing)
     with StopSignals(asked=source.close) as signals:
         pipeline = Pipeline(source, engine, smoothing)
         lost = _run(source, pipeline, sinks(source.info, lambda: settings), duration)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from br2focus.realtime.frame import Roi
+from br2focus.realtime.smoothing import SmoothingSetting
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -56,20 +57,22 @@ class RoiType(click.ParamType):  # type: ignore[type-arg]  # generic since click
 
 
 class SmoothingType(click.ParamType):  # type: ignore[type-arg]
-    """A time constant in seconds, or ``off``."""
+    """``adaptive``, a time constant in seconds, or ``off``."""
 
-    name = "SECONDS|off"
+    name = "adaptive|SECONDS|off"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float | None:
-        """Text to seconds, None for off."""
+    ) -> SmoothingSetting:
+        """Text to a setting, None for off."""
         if value is None or str(value) == "off":
             return None
+        if str(value) == "adaptive":
+            return "adaptive"
         try:
             seconds = float(value)
         except ValueError:
             seconds = -1
         if not 0 < seconds < 60:
-            self.fail(f"{value!r} is not a time in seconds (0 to 60) or off", param, ctx)
+            self.fail(f"{value!r} is not adaptive, a time in seconds (0 to 60), or off", param, ctx)
         return seconds

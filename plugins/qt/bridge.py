@@ -20,7 +20,7 @@ from br2focus.realtime.pipeline import Pipeline
 from br2focus.realtime.presets import ViewSettings
 from br2focus.realtime.recorder import Recorder
 from br2focus.realtime.scores import Scores
-from br2focus.realtime.smoothing import Smoothing
+from br2focus.realtime.smoothing import SmoothingSetting, make_smoother
 from br2focus.realtime.source import Source
 from br2focus.realtime.supervised import State, Status, Supervised
 
@@ -136,14 +136,14 @@ class Run(QObject):
         lines = [*getattr(self.source, "notices", ())]
         if isinstance(self.source, Supervised):
             status = self.source.status
-            counted = {"reopened": status.reopened, "damaged": status.damaged}
-            lines += [f"{count} times {what}" for what, count in counted.items() if count]
+            lines += [f"reopened {status.reopened} times"] if status.reopened else []
+            lines += [f"{status.damaged} damaged pictures"] if status.damaged else []
         return [*lines, *(self._engine.notices if self._engine else [])]
 
-    def set_smoothing(self, seconds: float | None) -> None:
-        """Smooth by another time constant from the next frame on."""
+    def set_smoothing(self, setting: SmoothingSetting) -> None:
+        """Smooth in another way from the next frame on."""
         if self._pipeline is not None:
-            self._pipeline.smoothing = _smoothing(seconds)
+            self._pipeline.smoothing = make_smoother(setting)
 
     def drawn(self, result: FocusResult) -> Image:
         """``result`` as it is shown; what was drawn already is not drawn again."""
@@ -159,7 +159,7 @@ class Run(QObject):
             self.source = self._open()
             if self._stopped:  # while it was being opened
                 self.source.close()
-            smoothing = _smoothing(self.settings.smoothing)
+            smoothing = make_smoother(self.settings.smoothing)
             with Pipeline(self.source, self._engine, smoothing) as self._pipeline:
                 for result in self._pipeline:
                     if self._stopped:
@@ -188,7 +188,3 @@ class Run(QObject):
                 recorder.write(result)
             except Exception as error:
                 self.trouble.emit(self, error)
-
-
-def _smoothing(seconds: float | None) -> Smoothing | None:
-    return Smoothing(seconds) if seconds else None

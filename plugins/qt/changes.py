@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from br2focus.realtime.overlay import GROUNDS, KINDS, MAX_LEVELS, OverlayKind, OverlayStyle
 from br2focus.realtime.presets import ViewSettings
+from br2focus.realtime.smoothing import SmoothingSetting
 
 from .palette import PEAKING
 
@@ -17,7 +18,7 @@ Change = Callable[[ViewSettings], ViewSettings]
 THRESHOLDS = (2.0, 60.0)  # gray levels a pixel, at full and at no sensitivity
 STEP = 1.25
 OPACITY_STEP = 0.1
-SMOOTHING_STEP, MAX_SMOOTHING = 0.05, 0.5  # seconds
+SMOOTHINGS: tuple[SmoothingSetting, ...] = ("adaptive", 0.05, 0.1, 0.2, 0.4, None)
 
 
 def following(choices: Sequence[T], now: T) -> T:
@@ -43,14 +44,6 @@ def _opacity(step: float) -> Change:
     return _style(lambda s: replace(s, opacity=min(max(round(s.opacity + step, 2), 0.0), 1.0)))
 
 
-def _smoothing(step: float) -> Change:
-    def change(settings: ViewSettings) -> ViewSettings:
-        seconds = min(max(round((settings.smoothing or 0) + step, 2), 0.0), MAX_SMOOTHING)
-        return replace(settings, smoothing=seconds or None)
-
-    return change
-
-
 def _toggled_gate(style: OverlayStyle) -> OverlayStyle:
     return replace(style, noise_gate=0.0 if style.noise_gate else OverlayStyle.noise_gate)
 
@@ -68,6 +61,5 @@ CHANGES: dict[str, Change] = {
     "fewer_edges": _edges(STEP),
     "more_opaque": _opacity(OPACITY_STEP),
     "less_opaque": _opacity(-OPACITY_STEP),
-    "more_smoothing": _smoothing(SMOOTHING_STEP),
-    "less_smoothing": _smoothing(-SMOOTHING_STEP),
+    "next_smoothing": lambda s: replace(s, smoothing=following(SMOOTHINGS, s.smoothing)),
 }

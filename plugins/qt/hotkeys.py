@@ -37,8 +37,7 @@ HOTKEYS = (
     Hotkey("Overlay", "[", "fewer_edges", "fewer edges"),
     Hotkey("Overlay", ".", "more_opaque", "heat and mask more opaque"),
     Hotkey("Overlay", ",", "less_opaque", "heat and mask less opaque"),
-    Hotkey("Overlay", "'", "more_smoothing", "more smoothing in time"),
-    Hotkey("Overlay", ";", "less_smoothing", "less smoothing, down to none"),
+    Hotkey("Overlay", "W", "next_smoothing", "smoothing in time: adaptive, fixed, off"),
     Hotkey("Overlay", "B", "toggle_before", "before / after"),
     Hotkey("View", "Z", "punch_in", "punch in 1:1, and back"),
     Hotkey("View", "+", "zoom_in", "zoom in"),
@@ -83,7 +82,7 @@ HOTKEYS = (
 
 # May be held down; anything else happens once.
 REPEATING = {
-    "more_edges", "fewer_edges", "more_opaque", "less_opaque", "more_smoothing", "less_smoothing", "zoom_in",
+    "more_edges", "fewer_edges", "more_opaque", "less_opaque", "zoom_in",
     "zoom_out", "grow_region", "shrink_region",
     *(f"{what}_{way}" for what in ("pan", "move") for way in ("left", "right", "up", "down")),
 }  # fmt: skip

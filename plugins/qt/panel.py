@@ -22,8 +22,9 @@ from PyQt6.QtWidgets import (
 
 from br2focus.realtime.overlay import GROUNDS, KINDS, MAX_LEVELS, OverlayStyle
 from br2focus.realtime.presets import ViewSettings
+from br2focus.realtime.smoothing import SmoothingSetting
 
-from .changes import MAX_SMOOTHING, THRESHOLDS, following
+from .changes import SMOOTHINGS, THRESHOLDS, following
 from .hotkeys import key_of
 from .palette import PEAKING, qcolor
 
@@ -81,6 +82,7 @@ class Panel(QScrollArea):
         texts = (
             (self.kind, settings.overlay), (self.ground, style.ground), (self.colour, colour),
             (self.model, settings.model), (self.device, settings.device),
+            (self.smoothing, smoothing_text(settings.smoothing)),
         )  # fmt: skip
         for combo, text in texts:
             with QSignalBlocker(combo):
@@ -88,7 +90,6 @@ class Panel(QScrollArea):
         numbers = (
             (self.sensitivity, sensitivity(style.threshold)), (self.levels, style.levels),
             (self.opacity, round(100 * style.opacity)),
-            (self.smoothing, round(1000 * (settings.smoothing or 0))),
         )  # fmt: skip
         for slider, value in numbers:
             with QSignalBlocker(slider):
@@ -96,7 +97,6 @@ class Panel(QScrollArea):
         for check, on in ((self.stripes, style.stripes), (self.noise_gate, style.noise_gate > 0)):
             with QSignalBlocker(check):
                 check.setChecked(on)
-        self._say_smoothing()
 
     def _overlay_controls(self) -> None:
         form = QFormLayout()
@@ -149,24 +149,19 @@ class Panel(QScrollArea):
 
     def _engine_controls(self, models: Sequence[str], devices: Sequence[str]) -> None:
         form = QFormLayout()
-        self.smoothing = _slider(
-            0, round(1000 * MAX_SMOOTHING),
-            "Time constant of the smoothing of maps. Its delay is part of the age shown;\n"
-            "scores and graph are never smoothed."
+        self.smoothing = _combo(
+            [smoothing_text(each) for each in SMOOTHINGS],
+            f"Of maps in time ({key_of('next_smoothing')}). Adaptive lets flicker decay and follows\n"
+            "motion and focus pulls at once; a fixed time constant lags behind by so much. The delay is\n"
+            "part of the age shown; scores and graph are never smoothed."
         )  # fmt: skip
-        self.smoothing.setSingleStep(10)
-        self._smoothing_text = QLabel()
         self.model = _combo(models, f"The network ({key_of('next_model')}).")
         self.device = _combo(devices, f"What computes ({key_of('next_device')}).")
         form.addRow("smoothing", self.smoothing)
-        form.addRow("", self._smoothing_text)
         form.addRow("model", self.model)
         form.addRow("device", self.device)
         self._add(form, "Map")
-        self._on_change(
-            self.smoothing,
-            lambda s: replace(s, smoothing=self.smoothing.value() / 1000 or None),
-        )
+        self._on_change(self.smoothing, lambda s: replace(s, smoothing=self._smoothing()))
         self._on_change(self.model, lambda s: replace(s, model=self.model.currentText()))
         self._on_change(self.device, lambda s: replace(s, device=self.device.currentText()))
 
@@ -186,7 +181,6 @@ class Panel(QScrollArea):
     ) -> None:  # fmt: skip
         def tell(*_: object) -> None:
             self._settings = change(self._settings)
-            self._say_smoothing()
             self.changed.emit(self._settings)
 
         if isinstance(control, QComboBox):
@@ -196,9 +190,17 @@ class Panel(QScrollArea):
         else:
             control.toggled.connect(tell)
 
-    def _say_smoothing(self) -> None:
-        seconds = self._settings.smoothing
-        self._smoothing_text.setText(f"{1000 * seconds:.0f} ms" if seconds else "off")
+    def _smoothing(self) -> SmoothingSetting:
+        """What the control says; a value of a preset's own is no choice of the list, but stays."""
+        number = self.smoothing.currentIndex()
+        return SMOOTHINGS[number] if 0 <= number < len(SMOOTHINGS) else self._settings.smoothing
+
+
+def smoothing_text(setting: SmoothingSetting) -> str:
+    """How people read a setting."""
+    if setting is None:
+        return "off"
+    return setting if isinstance(setting, str) else f"fixed, {1000 * setting:.0f} ms"
 
 
 def _title(text: str) -> QLabel:

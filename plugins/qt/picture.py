@@ -20,6 +20,7 @@ from .palette import GROUND, series_colour
 from .placement import Placement, at_corner, free_name, inside, moved, place, spanned, tapped
 
 ZOOMS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+LABEL = 22.0  # height of a region's label
 TAP = 5  # device pixels that a finger may slip
 REACH = 10  # device pixels around the corner by which a region is resized
 WHEEL_STEP = 120  # eighths of a degree, one notch of a wheel
@@ -56,6 +57,7 @@ class PictureView(QWidget):
         self.clean = self.before = False
         self._drag: _Drag | None = None
         self._turned = 0
+        self._plate = QRectF()  # what the figures cover
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMinimumSize(320, 180)
         self.setMouseTracking(False)
@@ -186,7 +188,9 @@ class PictureView(QWidget):
                 painter.setPen(QPen(colour, width + chosen))
                 painter.drawRect(box)
             if label := self.label(roi):
-                top = box.top() - 22 if box.top() > 22 else box.bottom() + 2
+                above = QRectF(box.left(), box.top() - LABEL, box.width(), LABEL)
+                covers = above.top() < 0 or above.intersects(self._plate)
+                top = box.bottom() + 2 if covers else above.top()
                 paint_lines(painter, QPointF(box.left(), top), [label])
 
     def label(self, roi: Roi) -> str:
@@ -203,7 +207,7 @@ class PictureView(QWidget):
             paint_state(painter, area, self.state, self.status.reason, alarm=late)
         shown = [badge for badge in self.badges if badge.always or not self.clean]
         lines = [] if self.clean else self.lines
-        top = paint_lines(painter, QPointF(8, 8), lines) if lines else QRectF()
+        self._plate = top = paint_lines(painter, QPointF(8, 8), lines) if lines else QRectF()
         crowded = top.right() + 160 > area.width()
         paint_badges(painter, area.width() - 8, top.bottom() + 8 if crowded else 8, shown)
 

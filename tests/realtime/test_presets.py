@@ -20,6 +20,7 @@ from br2focus.realtime.presets import (
 SETTINGS = [
     ViewSettings(),
     ViewSettings(overlay="heat", smoothing=None, size=320, rois=(Roi("face", 1, 2, 30, 40),)),
+    ViewSettings(smoothing=0.25),
     ViewSettings(style=OverlayStyle(colour=(1, 2, 3), levels=3, ground="alone", stripes=True)),
 ]
 

@@ -104,18 +104,20 @@ def test_the_panel_changes_the_settings(viewer):
     window = viewer()
     window.panel.kind.setCurrentText("mask")
     window.panel.sensitivity.setValue(100)
-    window.panel.smoothing.setValue(0)
+    window.panel.smoothing.setCurrentText("off")
     assert window.settings.overlay == "mask" and window.settings.smoothing is None
     assert window.settings.style.threshold == pytest.approx(2)
-    window.panel.smoothing.setValue(250)
-    assert window.settings.smoothing == 0.25
+    window.panel.smoothing.setCurrentText("fixed, 200 ms")
+    assert window.settings.smoothing == 0.2
+    press(window, "next_smoothing")
+    assert window.settings.smoothing == 0.4 and "400" in window.panel.smoothing.currentText()
 
 
 def test_smoothing_changes_what_runs_and_its_delay_is_in_the_age(viewer, qtbot):
     window = viewer(smoothing=None)
     qtbot.waitUntil(lambda: any("age" in line for line in window.picture.lines))
     assert not any("smoothing" in line for line in window.picture.lines if "age" in line)
-    window.panel.smoothing.setValue(400)
+    window.panel.smoothing.setCurrentText("fixed, 400 ms")
     qtbot.waitUntil(lambda: any("400 of it smoothing" in line for line in window.picture.lines))
     assert window.figures.age_p95 >= 0.4
     assert window.picture.shown.result.timing.smoothing_delay == 0.4
