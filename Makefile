@@ -53,6 +53,7 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/annotate.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/live_faults.py
+	$(BIN)/python benchmarks/smoothing.py
 	$(BIN)/python benchmarks/tables.py
 
 ablation: $(VENV)/.installed

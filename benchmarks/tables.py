@@ -10,6 +10,7 @@ The table NAME stands between `<!-- table:NAME -->` and `<!-- /table -->`:
 * `card_MODEL` from accuracy.json: the figures of one model on every set;
 * `speed` from annotate.json, `training` from training.json:
   `{"machine": TEXT, "rows": [{COLUMN: VALUE, ...}, ...]}`;
+* `smoothing`, `flicker`, `real_smoothing` from smoothing.json, the same for each part;
 * `live_faults` from live_faults.json: the same, its rows are
   `{"what": TEXT, KEY OF FAULT_FIGURES: {"median": X, "worst": X}, ..., "must": TEXT, "held": BOOL}`.
 """
@@ -111,6 +112,14 @@ def speed(content: dict[str, Any]) -> str:
     return f"{table}\n\nMeasured on {content['machine']}."
 
 
+def exact(content: dict[str, Any]) -> str:
+    """The rows as they are, with the decimals that the JSON has."""
+    rows = content["rows"]
+    head = list(rows[0])
+    cells = [["-" if row[name] is None else str(row[name]) for name in head] for row in rows]
+    return f"{markdown(head, cells)}\n\nMeasured with {content['machine']}."
+
+
 def live_faults(content: dict[str, Any]) -> str:
     """One row a fault: the median of every figure, and the worst where it is another."""
     rows = []
@@ -134,6 +143,9 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "speed": ("annotate.json", speed),
     "training": ("training.json", speed),
     "live_faults": ("live_faults.json", live_faults),
+    "smoothing": ("smoothing.json", lambda content: exact(content["clips"])),
+    "flicker": ("smoothing.json", lambda content: exact(content["flicker"])),
+    "real_smoothing": ("smoothing.json", lambda content: exact(content["real"])),
 }
 
 

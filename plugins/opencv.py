@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from br2focus.realtime.engine import Engine, EngineSettings
 from br2focus.realtime.frame import BlurMap, FocusResult, Frame, Image, Roi, Values
 from br2focus.realtime.overlay import OverlayKind, OverlayStyle, draw
+from br2focus.realtime.refining import RefineMode, check_mode, refine
 from br2focus.realtime.smoothing import SmoothingSetting, make_smoother
 
 MICROSECOND = Fraction(1, 1_000_000)
@@ -74,6 +75,7 @@ class FocusStage:
         model: name of a shipped model, or a .safetensors file.
         device: "auto", "cpu", "cuda" or "cuda:N".
         size: long side of the map in pixels, None for the model's own.
+        refining: move the map's edges to those of the picture: "off", "fast", "best".
         smoothing: "adaptive", a time constant in seconds, or None for raw maps.
 
     Raises:
@@ -83,10 +85,11 @@ class FocusStage:
 
     def __init__(
         self, model: str = "lite", *, device: str = "auto", size: int | None = None,
-        smoothing: SmoothingSetting = None,
+        smoothing: SmoothingSetting = None, refining: RefineMode = "off",
     ) -> None:  # fmt: skip
+        check_mode(refining)
         self._engine = Engine(EngineSettings(model=model, device=device, size=size))
-        self._smoothing = make_smoother(smoothing)
+        self._smoothing, self._refining = make_smoother(smoothing), refining
         self._index = 0
 
     def __call__(self, image: Image | cv2.UMat, *, seconds: float | None = None) -> StageResult:
@@ -108,6 +111,7 @@ class FocusStage:
         blur: BlurMap = self._engine(bgr)
         if self._smoothing is not None:
             blur = self._smoothing(frame, blur)
+        blur = refine(bgr, blur, self._refining)
         return StageResult(FocusResult(frame, blur), self._engine.info.name)
 
     def reset(self) -> None:

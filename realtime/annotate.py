@@ -11,6 +11,7 @@ from typing import Protocol
 from .engine import Engine
 from .errors import SourceError
 from .pipeline import Pipeline
+from .refining import RefineMode
 from .sink import Sink
 from .smoothing import Smoother
 from .source import Source
@@ -44,7 +45,7 @@ class Summary:
 
 def annotate(
     source: Source, engine: Engine, sinks: Sequence[Sink], *, smoothing: Smoother | None = None,
-    progress: Progress = lambda done, expected: False,
+    refining: RefineMode = "off", progress: Progress = lambda done, expected: False,
 ) -> Summary:  # fmt: skip
     """Write every frame of ``source`` with its map to every one of ``sinks``, then close them.
 
@@ -57,7 +58,7 @@ def annotate(
     with ExitStack() as stack:
         for sink in sinks:
             stack.push(sink.__exit__)
-        with Pipeline(source, engine, smoothing) as pipeline:
+        with Pipeline(source, engine, smoothing, refining=refining) as pipeline:
             for result in pipeline:
                 for sink in sinks:
                     sink.write(result)

@@ -108,6 +108,7 @@ class Timing:
         ready: `time.monotonic` when its map was ready.
         network: seconds in the network with its resizes.
         smoothing: seconds spent on smoothing.
+        refining: seconds spent on moving the map's edges to those of the picture.
         smoothing_delay: by how much smoothing lets the map lag behind the picture.
     """
 
@@ -115,12 +116,14 @@ class Timing:
     ready: float
     network: float = 0.0
     smoothing: float = 0.0
+    refining: float = 0.0
     smoothing_delay: float = 0.0
 
     @property
     def waiting(self) -> float:
         """Seconds before the network and between the stages."""
-        return max(0.0, self.ready - self.arrived - self.network - self.smoothing)
+        spent = self.network + self.smoothing + self.refining
+        return max(0.0, self.ready - self.arrived - spent)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,9 +132,9 @@ class FocusResult:
 
     Attributes:
         frame: the picture.
-        blur: the map to show, smoothed in time where that is asked for.
+        blur: the map to show, smoothed in time and refined in space where that is asked for.
         timing: where the time went.
-        raw: the map of this frame alone where ``blur`` is smoothed, else None.
+        raw: the map of this frame alone where ``blur`` is another one, else None.
 
     Raises:
         ValueError: frame and map differ in size.

@@ -21,6 +21,7 @@ from .channel import Channel
 from .engine import Engine
 from .errors import SourceError
 from .frame import BlurMap, FocusResult, Frame, Timing
+from .refining import RefineMode, refine
 from .smoothing import Smoother
 from .source import Source
 from .stats import Snapshot, Stats
@@ -40,13 +41,18 @@ class Pipeline:
         source: iterated and closed by the capture thread.
         engine: used by the inference thread alone, which detaches it at the end.
         smoothing: None for raw maps.
+        refining: see `refining.refine`.
 
     Attributes:
-        smoothing: may be replaced while it runs; the next frame uses it.
+        smoothing, refining: may be replaced while it runs; the next frame uses them.
     """
 
-    def __init__(self, source: Source, engine: Engine, smoothing: Smoother | None = None) -> None:
-        self._source, self._engine, self.smoothing = source, engine, smoothing
+    def __init__(
+        self, source: Source, engine: Engine, smoothing: Smoother | None = None,
+        *, refining: RefineMode = "off",
+    ) -> None:  # fmt: skip
+        self._source, self._engine = source, engine
+        self.smoothing, self.refining = smoothing, refining
         live = source.info.live
         self._frames: Channel[Frame] = Channel(1 if live else FILE_CAPACITY, drop=live)
         self._results: Channel[FocusResult] = Channel(1 if live else FILE_CAPACITY, drop=live)
@@ -120,13 +126,15 @@ class Pipeline:
         self._results.close(error)
 
     def _finish(self, frame: Frame, blur: BlurMap) -> FocusResult:
-        network, smoothing = self._engine.seconds, self.smoothing
-        if smoothing is None:
-            return FocusResult(frame, blur, Timing(frame.arrived, time.monotonic(), network))
+        network, smoothing, mode = self._engine.seconds, self.smoothing, self.refining
         begun = time.monotonic()
-        smooth, ready = smoothing(frame, blur), time.monotonic()
-        timing = Timing(frame.arrived, ready, network, ready - begun, smoothing.delay)
-        return FocusResult(frame, smooth, timing, raw=blur)
+        smooth = blur if smoothing is None else smoothing(frame, blur)
+        then = time.monotonic()
+        fine = refine(frame.image, smooth, mode)
+        ready = time.monotonic()
+        delay = 0.0 if smoothing is None else smoothing.delay
+        timing = Timing(frame.arrived, ready, network, then - begun, ready - then, delay)
+        return FocusResult(frame, fine, timing, raw=None if fine is blur else blur)
 
     def _stop(self, *, patient: bool) -> bool:
         """Cancel both channels and join; False if the source stays in a driver's call.

@@ -17,6 +17,7 @@ from .errors import SettingsError, SinkError
 from .frame import Roi
 from .output import Output
 from .overlay import KINDS, OverlayKind, OverlayStyle
+from .refining import RefineMode, check_mode
 from .scores import WHOLE
 from .smoothing import SmoothingSetting
 
@@ -33,6 +34,7 @@ class ViewSettings:
         overlay: what is drawn.
         style: how it is drawn.
         smoothing: of maps in time: "adaptive", a time constant in seconds, or None = off ("off" in a file).
+        refine: how the map's edges are moved to those of the picture: "off", "fast", "best".
         model, device, size: of the engine, see `EngineSettings`.
         rois: regions with a score.
 
@@ -45,6 +47,7 @@ class ViewSettings:
     overlay: OverlayKind = "peaking"
     style: OverlayStyle = _PLAIN
     smoothing: SmoothingSetting = "adaptive"
+    refine: RefineMode = "fast"
     model: str = "lite"
     device: str = "auto"
     size: int | None = None
@@ -56,6 +59,7 @@ class ViewSettings:
         fixed = isinstance(self.smoothing, int | float)
         if fixed and not 0 < float(self.smoothing or 0) <= MAX_SMOOTHING:
             raise SettingsError(f"smoothing is 0 to {MAX_SMOOTHING:g} s, got {self.smoothing}")
+        check_mode(self.refine)
         names = [roi.name for roi in self.rois]
         if len(set(names)) < len(names):
             raise SettingsError(f"regions need different names, got {', '.join(names)}")

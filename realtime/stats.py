@@ -57,6 +57,7 @@ class Stats:
         self._delay = timing.smoothing_delay
         stages = {
             "waiting": timing.waiting, "network": timing.network, "smoothing": timing.smoothing,
+            "refining": timing.refining,
         } | later  # fmt: skip
         self._rows.append((now, now - timing.arrived + timing.smoothing_delay, stages))
 

@@ -21,6 +21,7 @@ from br2focus.realtime.image_sink import ImageFile
 from br2focus.realtime.maps import Maps
 from br2focus.realtime.metrics_file import Metrics
 from br2focus.realtime.overlay import KINDS, OverlayKind, OverlayStyle, draw
+from br2focus.realtime.refining import RefineMode
 from br2focus.realtime.sink import Sink
 from br2focus.realtime.smoothing import SmoothingSetting, make_smoother
 from br2focus.realtime.source import SourceInfo
@@ -30,7 +31,7 @@ from br2focus.realtime.video_writer import CODECS, VideoSettings, VideoWriter
 
 from .exits import Exit, report
 from .jobs import Job, plan
-from .options import RoiType, SmoothingType, engine_options, report_options
+from .options import RoiType, SmoothingType, engine_options, refine_option, report_options
 from .progress import Progress, StopSignals
 
 
@@ -43,6 +44,7 @@ class Request:
     style: OverlayStyle
     rois: tuple[Roi, ...]
     smoothing: SmoothingSetting
+    refine: RefineMode
     codec: str
     crf: int | None
     start: float | None
@@ -106,6 +108,7 @@ class Request:
     show_default=True,
     help="Of maps in time: adaptive follows focus pulls, seconds are a fixed time constant.",
 )
+@refine_option("best")
 @click.option(
     "--codec",
     type=click.Choice(list(CODECS)),
@@ -192,7 +195,10 @@ def _run(job: Job, engine: Engine, request: Request, stop: Callable[[], bool]) -
                 return stop()
 
             try:
-                summary = annotate(source, engine, sinks, smoothing=smoothing, progress=show)
+                summary = annotate(
+                    source, engine, sinks, smoothing=smoothing, refining=request.refine,
+                    progress=show,
+                )  # fmt: skip
             except BaseException:
                 for kept in (sink.kept for sink in sinks if isinstance(sink, VideoWriter)):
                     if kept is not None:

@@ -150,7 +150,7 @@ Over = Callable[[Snapshot], bool]
 
 def _in_pipeline(source: FocusPull, view: ViewSettings, over: Over) -> tuple[Snapshot, str]:
     engine, smoothing = Engine(view.engine()), make_smoother(view.smoothing)
-    with Pipeline(source, engine, smoothing) as pipeline:
+    with Pipeline(source, engine, smoothing, refining=view.refine) as pipeline:
         for _ in pipeline:
             if over(pipeline.stats):
                 break

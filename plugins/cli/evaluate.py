@@ -20,8 +20,10 @@ from br2focus.models.evaluation.masks import (
 from br2focus.models.evaluation.run import Evaluation, evaluate, table
 from br2focus.realtime.engine import Engine, EngineSettings
 from br2focus.realtime.errors import SettingsError, SinkError, SourceError
+from br2focus.realtime.refining import RefineMode
+from br2focus.realtime.refining import refine as refined
 
-from .options import engine_options, report_options
+from .options import engine_options, refine_option, report_options
 from .progress import Progress
 
 CLASSICAL_PREFIX = "classical:"
@@ -52,12 +54,13 @@ Predict = Callable[[np.ndarray], np.ndarray]
 @click.option(
     "--curves", type=click.Path(path_type=Path), help="Folder for PR, ROC and F curves (PNG)."
 )
+@refine_option("off")
 @engine_options
 @report_options
 def command(
     images: Path, masks: Path | None, polarity: str | None, everywhere: str | None,
     ignore: int | None, names: Path | None, curves: Path | None,
-    model: str, device: str, size: int | None, as_json: bool, debug: bool,
+    refine: RefineMode, model: str, device: str, size: int | None, as_json: bool, debug: bool,
 ) -> None:  # fmt: skip
     """Measure the accuracy of a model on images with masks.
 
@@ -67,7 +70,7 @@ def command(
     try:
         folder = _folder(images, masks, polarity, everywhere, ignore, names, curves)
         folder.pairs()
-        predict, name, where = _predictor(model, device, size)
+        predict, name, where = _predictor(EngineSettings(model, device, size), refine)
         with Progress("evaluate", "image") as progress:
             result = evaluate(predict, folder, progress=progress)
     except (FolderError, UnreadableError) as error:
@@ -95,16 +98,20 @@ def _folder(
     return MaskedFolder(images, masks, polarity, ignore, names)  # type: ignore[arg-type]
 
 
-def _predictor(model: str, device: str, size: int | None) -> tuple[Predict, str, Callable[[], str]]:
+def _predictor(
+    settings: EngineSettings, mode: RefineMode
+) -> tuple[Predict, str, Callable[[], str]]:
     """What computes the maps, its name, and (known after the first map) where it computes."""
+    model = settings.model
     if model.startswith(CLASSICAL_PREFIX):
         method = model.removeprefix(CLASSICAL_PREFIX)
         if method not in CLASSICAL:
             known = ", ".join(CLASSICAL_PREFIX + name for name in CLASSICAL)
             raise SettingsError(f"no model {model!r}: the classical ones are {known}")
         return CLASSICAL[method], model, lambda: "cpu"
-    engine = Engine(EngineSettings(model=model, device=device, size=size))
-    return lambda image: engine(image).values, engine.info.name, lambda: engine.device
+    engine = Engine(settings)
+    name = engine.info.name if mode == "off" else f"{engine.info.name} + {mode} refining"
+    return lambda image: refined(image, engine(image), mode).values, name, lambda: engine.device
 
 
 def _plot(name: str, result: Evaluation, folder: Path) -> None:

@@ -35,7 +35,7 @@ from br2focus.realtime.stats import Snapshot
 from br2focus.realtime.supervised import State, Supervised
 from br2focus.realtime.video_writer import VideoWriter
 
-from .options import RoiType, SmoothingType, engine_options, report_options
+from .options import RoiType, SmoothingType, engine_options, refine_option, report_options
 from .progress import StopSignals
 
 HUD_SECONDS = 5.0
@@ -68,6 +68,7 @@ class CameraModeType(click.ParamType):  # type: ignore[type-arg]
 @click.option("--overlay", type=click.Choice(KINDS), help="What is drawn.  [default: peaking]")
 @click.option("--smoothing", type=SmoothingType(),
               help="Of maps in time; seconds: a fixed time constant.  [default: adaptive]")  # fmt: skip
+@refine_option("fast")
 @click.option(
     "--preset", metavar="NAME|FILE", help="Settings that the viewer saved; options go first."
 )
@@ -166,7 +167,7 @@ def _headless(
     engine = Engine(settings.engine())
     smoothing = make_smoother(settings.smoothing)
     with StopSignals(asked=source.close) as signals:
-        pipeline = Pipeline(source, engine, smoothing)
+        pipeline = Pipeline(source, engine, smoothing, refining=settings.refine)
         lost = _run(source, pipeline, sinks(source.info, lambda: settings), duration)
     if as_json:
         click.echo(json.dumps(_entry(source, pipeline.stats, engine)))

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from br2focus.realtime.frame import Roi
+from br2focus.realtime.refining import MODES
 from br2focus.realtime.smoothing import SmoothingSetting
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -37,6 +38,14 @@ def report_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def refine_option(default: str) -> Callable[[F], F]:
+    """``--refine``: where the map's edges are."""
+    return click.option(
+        "--refine", type=click.Choice(MODES), default=default, show_default=True,
+        help="Move the map's edges to those of the picture.",
+    )  # fmt: skip
 
 
 class RoiType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5

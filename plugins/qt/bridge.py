@@ -20,7 +20,7 @@ from br2focus.realtime.pipeline import Pipeline
 from br2focus.realtime.presets import ViewSettings
 from br2focus.realtime.recorder import Recorder
 from br2focus.realtime.scores import Scores
-from br2focus.realtime.smoothing import SmoothingSetting, make_smoother
+from br2focus.realtime.smoothing import make_smoother
 from br2focus.realtime.source import Source
 from br2focus.realtime.supervised import State, Status, Supervised
 
@@ -49,11 +49,11 @@ class Run(QObject):
 
     Args:
         open_source: opens the source; called in the pump's thread, so it may take its time.
-        settings: the engine is made from these; how it is drawn may change later, see `settings`.
+        settings: the engine is made from these; the rest may change later.
         recorders: get every result.
 
     Attributes:
-        settings: read for every result; assign another one to change what is drawn or measured.
+        settings: how it is computed and drawn; `change` takes others.
         scores: of the whole frame and of the regions.
         source: once it was made.
     """
@@ -140,10 +140,13 @@ class Run(QObject):
             lines += [f"{status.damaged} damaged pictures"] if status.damaged else []
         return [*lines, *(self._engine.notices if self._engine else [])]
 
-    def set_smoothing(self, setting: SmoothingSetting) -> None:
-        """Smooth in another way from the next frame on."""
+    def change(self, settings: ViewSettings) -> None:
+        """Draw, measure, smooth and refine by ``settings`` from the next frame on."""
+        before, self.settings = self.settings, settings
         if self._pipeline is not None:
-            self._pipeline.smoothing = make_smoother(setting)
+            self._pipeline.refining = settings.refine
+            if settings.smoothing != before.smoothing:
+                self._pipeline.smoothing = make_smoother(settings.smoothing)
 
     def drawn(self, result: FocusResult) -> Image:
         """``result`` as it is shown; what was drawn already is not drawn again."""
@@ -160,7 +163,8 @@ class Run(QObject):
             if self._stopped:  # while it was being opened
                 self.source.close()
             smoothing = make_smoother(self.settings.smoothing)
-            with Pipeline(self.source, self._engine, smoothing) as self._pipeline:
+            mode = self.settings.refine
+            with Pipeline(self.source, self._engine, smoothing, refining=mode) as self._pipeline:
                 for result in self._pipeline:
                     if self._stopped:
                         break

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from br2focus.realtime.overlay import GROUNDS, KINDS, MAX_LEVELS, OverlayKind, OverlayStyle
 from br2focus.realtime.presets import ViewSettings
+from br2focus.realtime.refining import MODES
 from br2focus.realtime.smoothing import SmoothingSetting
 
 from .palette import PEAKING
@@ -61,5 +62,6 @@ CHANGES: dict[str, Change] = {
     "fewer_edges": _edges(STEP),
     "more_opaque": _opacity(OPACITY_STEP),
     "less_opaque": _opacity(-OPACITY_STEP),
+    "next_refine": lambda s: replace(s, refine=following(MODES, s.refine)),
     "next_smoothing": lambda s: replace(s, smoothing=following(SMOOTHINGS, s.smoothing)),
 }

@@ -22,6 +22,7 @@ from PyQt6.QtWidgets import (
 
 from br2focus.realtime.overlay import GROUNDS, KINDS, MAX_LEVELS, OverlayStyle
 from br2focus.realtime.presets import ViewSettings
+from br2focus.realtime.refining import MODES
 from br2focus.realtime.smoothing import SmoothingSetting
 
 from .changes import SMOOTHINGS, THRESHOLDS, following
@@ -82,7 +83,7 @@ class Panel(QScrollArea):
         texts = (
             (self.kind, settings.overlay), (self.ground, style.ground), (self.colour, colour),
             (self.model, settings.model), (self.device, settings.device),
-            (self.smoothing, smoothing_text(settings.smoothing)),
+            (self.smoothing, smoothing_text(settings.smoothing)), (self.refine, settings.refine),
         )  # fmt: skip
         for combo, text in texts:
             with QSignalBlocker(combo):
@@ -155,13 +156,18 @@ class Panel(QScrollArea):
             "motion and focus pulls at once; a fixed time constant lags behind by so much. The delay is\n"
             "part of the age shown; scores and graph are never smoothed."
         )  # fmt: skip
+        self.refine = _combo(
+            MODES, f"Moves the map's edges to those of the picture ({key_of('next_refine')})."
+        )
         self.model = _combo(models, f"The network ({key_of('next_model')}).")
         self.device = _combo(devices, f"What computes ({key_of('next_device')}).")
         form.addRow("smoothing", self.smoothing)
+        form.addRow("edges", self.refine)
         form.addRow("model", self.model)
         form.addRow("device", self.device)
         self._add(form, "Map")
         self._on_change(self.smoothing, lambda s: replace(s, smoothing=self._smoothing()))
+        self._on_change(self.refine, lambda s: replace(s, refine=MODES[self.refine.currentIndex()]))
         self._on_change(self.model, lambda s: replace(s, model=self.model.currentText()))
         self._on_change(self.device, lambda s: replace(s, device=self.device.currentText()))
 

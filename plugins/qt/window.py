@@ -204,9 +204,7 @@ class Window(QMainWindow):
         if settings.engine() != before.engine():
             self.session.switch(self.session.source, settings)
         elif run is not None:
-            run.settings = settings
-            if settings.smoothing != before.smoothing:
-                run.set_smoothing(settings.smoothing)
+            run.change(settings)
         self._show_settings()
 
     def _show_settings(self) -> None:
@@ -229,7 +227,7 @@ class Window(QMainWindow):
     def _began(self) -> None:
         run = self.session.run
         assert run is not None
-        run.settings = self.settings  # they may have changed while the one before ended
+        run.change(self.settings)  # they may have changed while the one before ended
         self._stats, self._first, self.error = Stats(), True, None
         self.graph.scores = run.scores
         self.bar.source.show_source(self.session.source)

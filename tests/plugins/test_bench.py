@@ -28,7 +28,8 @@ def test_live_reports_what_others_read(headless: bool, model: str) -> None:
     report = json.loads(done.stdout)
     assert set(report) >= KEYS and report["model"] == "random"
     assert report["age_ms"]["p95"] >= report["age_ms"]["p50"] > report["age_ms"]["smoothing"] >= 0
-    stages = {"waiting", "network", "smoothing"} | (set() if headless else {"overlay", "paint"})
+    stages = {"waiting", "network", "smoothing", "refining"}
+    stages |= set() if headless else {"overlay", "screen", "paint"}
     assert set(report["stages_ms"]) == stages
     assert isinstance(report["memory_slope_bytes_per_frame"], float)
 

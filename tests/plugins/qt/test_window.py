@@ -332,7 +332,8 @@ def test_a_recording_that_fails_is_said_and_the_view_goes_on(viewer, qtbot, tmp_
     qtbot.waitUntil(lambda: "disk is full" in window.banner.text)
     at = window.session.run.results
     qtbot.waitUntil(lambda: window.session.run.results > at + 5)
-    assert window.session.takes.seconds is None and not window.bar.record.isChecked()
+    assert window.session.takes.seconds is None
+    qtbot.waitUntil(lambda: not window.bar.record.isChecked())
 
 
 def test_nothing_to_record_is_said(viewer, qtbot):

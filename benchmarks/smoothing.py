@@ -1,0 +1,149 @@
+"""Smoothing in time: raw maps, a fixed time constant, and adaptive, on clips whose every mask is known.
+
+    python benchmarks/smoothing.py [--model NAME]
+
+* rendered clips (`evaluation_clips`, seeds alone): mean absolute error against the true mask of every frame,
+  warp error, and how late the maps are, in milliseconds more than the raw ones;
+* stills out of them, with independent sensor noise (sigma 3) and shifts of half a pixel: flicker;
+* the clips in the data folder (BR2FOCUS_SHARED), where there is one: warp error.
+
+Writes smoothing.json beside this file; tables.py puts it into docs/smoothing.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from openvino import Core
+
+from br2focus.models.evaluation.temporal import (
+    flicker,
+    jittered,
+    lag_frames,
+    mae_over_time,
+    warp_error,
+)
+from br2focus.models.rendering.clips import RackFocusClip, evaluation_clips
+from br2focus.realtime.engine import Engine, EngineSettings
+from br2focus.realtime.frame import BlurMap, Frame
+from br2focus.realtime.smoothing import SmoothingSetting, make_smoother
+from br2focus.realtime.video_file import VideoFile
+
+HERE = Path(__file__).resolve().parent
+SHARED = Path(os.environ.get("BR2FOCUS_SHARED", HERE.parents[1] / "shared"))
+RATE = Fraction(30)
+KINDS: dict[str, SmoothingSetting] = {"raw": None, "fixed 0.1 s": 0.1, "adaptive": "adaptive"}
+PULLS = (
+    "slow pull",
+    "fast pull",
+    "moving subject",
+    "hand-held",
+    "pan",
+    "three layers",
+)  # lag is told
+STILLS = (
+    ("slow pull", 20),
+    ("slow pull", 60),
+    ("three layers", 55),
+    ("pull and back", 40),
+    ("pan", 5),
+)
+REPEATS, SETTLED = 45, 15  # pictures of a still, and those that are not counted
+REAL_FRAMES = 120
+
+
+def smoothed(
+    images: Iterable[np.ndarray], maps: Iterable[np.ndarray], setting: SmoothingSetting
+) -> np.ndarray:
+    """The maps as they would be shown: T x H x W."""
+    smoother, shown = make_smoother(setting), []
+    for index, (image, values) in enumerate(zip(images, maps, strict=True)):
+        blur = BlurMap(np.array(values))
+        if smoother is not None:
+            blur = smoother(Frame(image, index, index, 1 / RATE, 0.0), blur)
+        shown.append(blur.values.astype(np.float16))
+    return np.array(shown)
+
+
+def maps_of(engine: Engine, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The raw map of every picture."""
+    return [engine(np.ascontiguousarray(image)).values for image in images]
+
+
+def clip_rows(engine: Engine) -> list[dict[str, Any]]:
+    """One row a rendered clip."""
+    rows = []
+    for name, spec in evaluation_clips().items():
+        frames = list(RackFocusClip(replace(spec, rate=RATE)))
+        images, labels = np.array([f.image for f in frames]), np.array([f.label for f in frames])
+        raw = maps_of(engine, images)
+        row: dict[str, Any] = {"clip": name}
+        shown = {kind: smoothed(images, raw, setting) for kind, setting in KINDS.items()}
+        for kind, maps in shown.items():
+            row[f"mae {kind}"] = round(mae_over_time(maps, labels), 4)
+        for kind, maps in shown.items():
+            row[f"warp {kind}"] = round(1e3 * warp_error(maps, images), 3)
+        raw_lag = lag_frames(shown["raw"], labels) if name in PULLS else 0.0
+        for kind in list(KINDS)[1:]:
+            late = lag_frames(shown[kind], labels) - raw_lag if name in PULLS else None
+            row[f"lag {kind}"] = None if late is None else round(1e3 * late / float(RATE))
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+    return rows
+
+
+def flicker_rows(engine: Engine) -> list[dict[str, Any]]:
+    """One row a still, and their sums."""
+    rows = []
+    for name, index in STILLS:
+        still = RackFocusClip(replace(evaluation_clips()[name], rate=RATE)).frame(index).image
+        images = jittered(still, REPEATS, sigma=3.0, shift=0.5)
+        raw = maps_of(engine, images)
+        row: dict[str, Any] = {"still": f"{name}, frame {index}"}
+        for kind, setting in KINDS.items():
+            spread, crossing = flicker(smoothed(images, raw, setting)[SETTLED:].astype(np.float32))
+            row |= {f"{kind}": round(1e3 * spread, 3), f"over .5 {kind}": round(1e3 * crossing, 3)}
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+    total: dict[str, Any] = {"still": "all"}
+    return [*rows, total | {k: round(sum(r[k] for r in rows), 3) for k in rows[0] if k != "still"}]
+
+
+def real_rows(engine: Engine) -> list[dict[str, Any]]:
+    """One row a clip of the data folder."""
+    rows = []
+    for path in sorted((SHARED / "video").glob("*.mp4")):
+        with VideoFile(path) as source:
+            images = np.array([frame.image for frame in islice(source, REAL_FRAMES)])
+        raw = maps_of(engine, images)
+        row: dict[str, Any] = {"clip": path.stem}
+        for kind, setting in KINDS.items():
+            row[kind] = round(1e3 * warp_error(smoothed(images, raw, setting), images), 3)
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+    return rows
+
+
+def main() -> None:
+    """Measure, and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="lite")
+    engine = Engine(EngineSettings(model=parser.parse_args().model, device="cpu"))
+    cpu = Core().get_property("CPU", "FULL_DEVICE_NAME").strip()
+    machine = f"{engine.info.name}, {os.cpu_count()} cores, {cpu}"
+    parts = {"clips": clip_rows, "flicker": flicker_rows, "real": real_rows}
+    content = {name: {"machine": machine, "rows": rows(engine)} for name, rows in parts.items()}
+    (HERE / "smoothing.json").write_text(json.dumps(content, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""Figures of maps in time: how much they flicker, whether they move with the picture, how late they are.
+
+Maps are float arrays T x H x W in [0, 1], 1 = blurred; pictures uint8 BGR T x H x W x 3; labels uint8
+T x H x W, 0 = in focus, 1 = blurred, anything else is not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Maps = NDArray[np.floating]
+Pictures = NDArray[np.uint8]
+
+LATEST = 8  # frames that a map may lag behind
+CONSISTENT = 1.0  # pixels by which flow there and back may miss
+
+
+def flicker(maps: Maps) -> tuple[float, float]:
+    """Of maps of one still: the mean over pixels of the standard deviation in time, and the share of values
+    on the other side of .5 than their pixel's mean.
+    """
+    mean = maps.mean(0)
+    crossing = (maps >= 0.5) != (mean >= 0.5)
+    return float(maps.std(0).mean()), float(crossing.mean())
+
+
+def warp_error(maps: Maps, pictures: Pictures) -> float:
+    """Mean of (P_t - P_{t+1} carried back by the flow)^2, where the flow there and back agrees."""
+    errors = []
+    grays = [cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) for picture in pictures]
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    for t in range(len(maps) - 1):
+        there = np.asarray(flow.calc(grays[t], grays[t + 1], None))  # type: ignore[call-overload]
+        back = np.asarray(flow.calc(grays[t + 1], grays[t], None))  # type: ignore[call-overload]
+        x, y = _moved(there)
+        returned = there + np.asarray(cv2.remap(back, x, y, cv2.INTER_LINEAR))
+        seen = (np.linalg.norm(returned, axis=2) < CONSISTENT) & _inside(x, y)
+        after = cv2.remap(maps[t + 1].astype(np.float32), x, y, cv2.INTER_LINEAR)
+        if seen.any():
+            errors.append(float(np.square(maps[t] - np.asarray(after))[seen].mean()))
+    return float(np.mean(errors)) if errors else 0.0
+
+
+def mae_over_time(maps: Maps, labels: Pictures) -> float:
+    """Mean absolute error over what is labelled, mean over the frames."""
+    return float(np.mean([_mae(p, label) for p, label in zip(maps, labels, strict=True)]))
+
+
+def lag_frames(maps: Maps, labels: Pictures) -> float:
+    """The delay, in frames, at which ``maps`` fit ``labels`` best: where the error of the shifted maps is
+    smallest, by a parabola through the three smallest.
+    """
+    last = len(maps) - LATEST
+    errors = [
+        float(np.mean([_mae(maps[t + delay], labels[t]) for t in range(last)]))
+        for delay in range(LATEST)
+    ]
+    best = int(np.argmin(errors))
+    if not 0 < best < LATEST - 1:
+        return float(best)
+    before, least, after = errors[best - 1 : best + 2]
+    return best + 0.5 * (before - after) / (before - 2 * least + after)
+
+
+def jittered(
+    picture: Pictures, count: int, *, sigma: float, shift: float, seed: int = 0
+) -> Sequence[Pictures]:
+    """``count`` pictures of a still, each with sensor noise of its own and a small shift.
+
+    Args:
+        picture: uint8 BGR H x W x 3.
+        count: how many.
+        sigma: of the noise, in gray levels.
+        shift: largest, to either side.
+        seed: another seed, other noise.
+    """
+    rng, made = np.random.default_rng(seed), []
+    height, width = picture.shape[:2]
+    for _ in range(count):
+        x, y = rng.uniform(-shift, shift, 2)
+        matrix = np.array([[1, 0, x], [0, 1, y]], np.float32)
+        moved = cv2.warpAffine(
+            picture, matrix, (width, height), flags=cv2.INTER_CUBIC,
+            borderMode=cv2.BORDER_REFLECT_101,
+        )  # fmt: skip
+        noisy = moved + rng.normal(0, sigma, moved.shape)
+        made.append(np.clip(np.rint(noisy), 0, 255).astype(np.uint8))
+    return made
+
+
+def _mae(blur: Maps, label: Pictures) -> float:
+    known = label <= 1
+    return float(np.abs(blur.astype(np.float64) - label)[known].mean()) if known.any() else 0.0
+
+
+def _inside(x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which places lie in the picture."""
+    height, width = x.shape[0], x.shape[1]
+    inside: NDArray[np.bool_] = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    return inside
+
+
+def _moved(flow: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    height, width = flow.shape[:2]
+    x = np.arange(width, dtype=np.float32)[None] + flow[..., 0].astype(np.float32)
+    y = np.arange(height, dtype=np.float32)[:, None] + flow[..., 1].astype(np.float32)
+    return x, y

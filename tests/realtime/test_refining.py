@@ -1,0 +1,68 @@
+"""Edges of a map move to those of the picture; nothing else changes."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from br2focus.realtime.errors import SettingsError
+from br2focus.realtime.frame import BlurMap
+from br2focus.realtime.refining import MODES, check_mode, refine
+
+
+def scene() -> tuple[np.ndarray, np.ndarray, BlurMap]:
+    """A bright thing in focus before a dark blurred ground; its map is soft and 3 pixels off."""
+    truth = np.ones((240, 320), np.float32)
+    truth[60:180, 100:220] = 0
+    image = np.where(truth[..., None] > 0.5, 40, 200).astype(np.uint8).repeat(3, 2)
+    noise = np.random.default_rng(0).normal(0, 2, image.shape)
+    image = np.clip(image + noise, 0, 255).astype(np.uint8)
+    soft = np.roll(cv2.GaussianBlur(truth, (0, 0), 5), 3, 1)
+    return image, truth, BlurMap(np.ascontiguousarray(soft))
+
+
+def wrong(blur: BlurMap, truth: np.ndarray) -> int:
+    return int(((blur.values >= 0.5) != (truth >= 0.5)).sum())
+
+
+def test_edges_move_to_the_pictures():
+    image, truth, blur = scene()
+    errors = [wrong(refine(image, blur, mode), truth) for mode in MODES]
+    assert errors[0] == wrong(blur, truth)
+    assert errors[2] <= errors[1] < 0.6 * errors[0]
+
+
+@pytest.mark.parametrize("mode", ["fast", "best"])
+def test_what_is_decided_stays(mode):
+    image, _, blur = scene()
+    refined = refine(image, blur, mode).values
+    decided = (blur.values < 0.05) | (blur.values > 0.95)
+    far = cv2.erode(decided.astype(np.uint8), np.ones((15, 15), np.uint8)).astype(bool)
+    assert far.any() and np.array_equal(refined[far], blur.values[far])
+    assert 0 <= refined.min() and refined.max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["fast", "best"])
+def test_no_focus_is_invented_where_the_picture_is_flat(mode):
+    _, _, blur = scene()
+    flat = np.full((240, 320, 3), 128, np.uint8)
+    refined = refine(flat, blur, mode).values
+    assert not ((refined < 0.5) & (blur.values > 0.7)).any()
+    assert (refined < 0.5).sum() < 1.01 * (blur.values < 0.5).sum()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), (5, 700), (1921, 31)])
+def test_every_size(size):
+    rng = np.random.default_rng(1)
+    image = rng.integers(0, 255, (size[1], size[0], 3)).astype(np.uint8)
+    blur = BlurMap(rng.random((size[1], size[0])).astype(np.float32))
+    for mode in MODES:
+        assert refine(image, blur, mode).values.shape == (size[1], size[0])
+
+
+def test_off_is_the_map_itself_and_others_are_refused():
+    image, _, blur = scene()
+    assert refine(image, blur, "off") is blur
+    with pytest.raises(SettingsError, match="off, fast, best"):
+        check_mode("better")
