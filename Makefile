@@ -15,7 +15,7 @@ RUN_PACKAGES := libgl1 libglib2.0-0 $(QT_PACKAGES)
 TEST_PACKAGES := $(RUN_PACKAGES) chromium
 
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint bench ablation pictures tables clean
+.PHONY: help install demo test test-realtime test-others lint bench ablation pictures tables clean
 
 help:
 	@echo 'make demo    render a clip, annotate it with the shipped model, say where it is'
@@ -36,11 +36,16 @@ demo: out/demo.mp4
 out/demo.mp4: examples/render_demo.py models/rendering/optics.py | $(VENV)/.installed
 	$(BIN)/python examples/render_demo.py $@
 
-# In two processes: where OpenVINO's threads run, the end of a child process (one that is killed, a worker of a
-# training) ends the interpreter with a segmentation fault. The cause is not known yet, so trainings come first.
+# In two processes, side by side: where OpenVINO's threads run, the end of a child process (one that is killed, a
+# worker of a training) ends the interpreter with a segmentation fault. The cause is not known yet.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(ARGS) --ignore=tests/realtime
+	@$(MAKE) --no-print-directory -j2 -O test-realtime test-others
+
+test-realtime: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(ARGS) tests/realtime
+
+test-others: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(ARGS) --ignore=tests/realtime
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
