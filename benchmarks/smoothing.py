@@ -62,14 +62,15 @@ REAL_FRAMES = 120
 
 
 def smoothed(
-    images: Iterable[np.ndarray], maps: Iterable[np.ndarray], setting: SmoothingSetting
-) -> np.ndarray:
+    images: Iterable[np.ndarray], maps: Iterable[np.ndarray], setting: SmoothingSetting,
+    rate: Fraction = RATE,
+) -> np.ndarray:  # fmt: skip
     """The maps as they would be shown: T x H x W."""
     smoother, shown = make_smoother(setting), []
     for index, (image, values) in enumerate(zip(images, maps, strict=True)):
         blur = BlurMap(np.array(values))
         if smoother is not None:
-            blur = smoother(Frame(image, index, index, 1 / RATE, 0.0), blur)
+            blur = smoother(Frame(image, index, index, 1 / rate, 0.0), blur)
         shown.append(blur.values.astype(np.float16))
     return np.array(shown)
 
@@ -124,10 +125,11 @@ def real_rows(engine: Engine) -> list[dict[str, Any]]:
     for path in sorted((SHARED / "video").glob("*.mp4")):
         with VideoFile(path) as source:
             images = np.array([frame.image for frame in islice(source, REAL_FRAMES)])
+            rate = source.info.rate or RATE
         raw = maps_of(engine, images)
         row: dict[str, Any] = {"clip": path.stem}
         for kind, setting in KINDS.items():
-            row[kind] = round(1e3 * warp_error(smoothed(images, raw, setting), images), 3)
+            row[kind] = round(1e3 * warp_error(smoothed(images, raw, setting, rate), images), 3)
         rows.append(row)
         print(json.dumps(row), flush=True)
     return rows

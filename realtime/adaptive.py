@@ -2,8 +2,8 @@
 
 A running average of maps, carried along by the optical flow of a small picture. Its weight is that of a calm
 time constant where a map only flickers, and 1 where it changes: where the changes of neighbouring frames go
-the same way (flicker goes to and fro), where the average has come far from the map, or where the flow does
-not explain the picture.
+the same way (flicker goes to and fro), where two maps in turn are far from the average, or where the flow
+does not explain the picture.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from .smoothing import MAX_GAP, is_cut, thumbnail
 SIDE = 320  # long side of the picture that is worked on
 FLOW_SIDE = 32  # pixels under which there is no flow
 CALM = 0.4  # seconds, the time constant of what only flickers
-TREND = (
-    0.75  # a map: how much of what is known of the direction of changes is kept (some four maps)
-)
+# Seconds over which the direction of changes is watched, and what a map keeps at least of what is known.
+TREND, TREND_KEPT = 0.12, 0.75
 # Of the trend: the share of changes that cancel out is 1 - this. Flicker of independent noise has about .3.
 TO_AND_FRO, ONE_WAY = 0.5, 0.8
 STILL, MOVING = 0.002, 0.008  # change of P a frame that counts as one
@@ -40,8 +39,8 @@ class Adaptive:
     """Smooths maps over time without a visible delay; starts anew at a cut, a gap, or a new size.
 
     Attributes:
-        delay: by how many seconds the map lags behind the picture where it is changing now; 0 where nothing
-            changes.
+        delay: by how many seconds the map lags behind the picture where it differs from it now by more than
+            `NEAR`; 0 where it does not: what changes more slowly is behind by less than that.
     """
 
     def __init__(self) -> None:
@@ -84,18 +83,17 @@ class Adaptive:
         average, last, trend, size = (np.asarray(each, np.float32) for each in cv2.split(warped))
         reach = max(3, round(COHERENT * gray.shape[1]) | 1)
         off = raw - average
-        step, distance = (_near(each, reach) for each in (raw - last, off))
-        trend, size = _kept(trend, step), _kept(size, np.abs(step))
-        slower = 30 * elapsed  # changes a frame are counted at 30 frames a second
-        follows = _between(np.abs(trend) / (size + np.float32(5e-4)), TO_AND_FRO, ONE_WAY)
-        follows *= _between(np.abs(trend), STILL * slower, MOVING * slower)
-        follows = np.maximum(follows, _between(np.abs(distance), NEAR, FAR))
+        step, distance, before = (_near(each, reach) for each in (raw - last, off, last - average))
+        follows = _one_way(step, trend, size, elapsed)
+        follows = np.maximum(follows, _between(_confirmed(distance, before), NEAR, FAR))
         follows = np.maximum(follows, self._unexplained(gray, at))
         calm = 1 - math.exp(-elapsed / CALM)
         weight = calm + (1 - calm) * follows
         average = average + weight * off
         self.delay = _delay(weight, np.abs(distance), elapsed)
-        self._state = np.dstack([average, raw, trend, size])
+        keep = max(TREND_KEPT, math.exp(-elapsed / TREND))
+        trend, size = _mixed(trend, step, keep), _mixed(size, np.abs(step), keep)
+        self._state = np.dstack([average, raw, trend, size]).astype(np.float32)
         return np.asarray(average, np.float32)
 
     def _places(self, gray: Image, elapsed: float) -> tuple[Values, Values]:
@@ -143,9 +141,24 @@ def _near(value: Values, reach: int) -> Values:
     return np.asarray(cv2.blur(value, (reach, reach)), np.float32)
 
 
-def _kept(known: Values, new: Values) -> Values:
+def _mixed(known: Values, new: Values, keep: float) -> Values:
     """What is known of changes after another one."""
-    return np.asarray(cv2.addWeighted(known, TREND, new, 1 - TREND, 0), np.float32)
+    return np.asarray(cv2.addWeighted(known, keep, new, 1 - keep, 0), np.float32)
+
+
+def _one_way(step: Values, trend: Values, size: Values, elapsed: float) -> Values:
+    """Where changes before this one went one way, and this one goes on: 0 to 1."""
+    slower = 30 * elapsed  # changes a frame are counted at 30 frames a second
+    going = np.abs(trend)
+    share = _between(np.asarray(going / (size + 5e-4), np.float32), TO_AND_FRO, ONE_WAY)
+    share *= _between(going, STILL * slower, MOVING * slower)
+    return np.asarray(share * (step * trend > 0), np.float32)
+
+
+def _confirmed(distance: Values, before: Values) -> Values:
+    """How far the map is off on the same side as the map before: one frame alone proves nothing."""
+    smaller = np.minimum(np.abs(distance), np.abs(before))
+    return np.asarray(np.where(distance * before > 0, smaller, 0), np.float32)
 
 
 def _between(value: Values, low: float, high: float) -> Values:

@@ -16,7 +16,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.frames = 0
-        self._last, self._arrived = -1, 0.0
+        self._last, self._begun = -1, 0.0
         self._shift: Fraction | None = None
 
     def restart(self) -> None:
@@ -29,12 +29,14 @@ class Clock:
         A source whose clock steps back, or runs ahead of ours, is set to when the frame arrived.
         """
         last = max(self._last, 0) * MICROSECOND
-        due = last + Fraction(frame.arrived - self._arrived) if self.frames else Fraction(0)
+        if not self.frames:
+            self._begun = frame.arrived
+        due = Fraction(frame.arrived - self._begun)
         seconds = due if self._shift is None else frame.seconds + self._shift
         if self._shift is None or not last < seconds <= due + AHEAD:
             self._shift, seconds = due - frame.seconds, due
         pts = max(round(seconds / MICROSECOND), self._last + 1)
-        self._last, self._arrived = pts, frame.arrived
+        self._last = pts
         result = replace(frame, index=self.frames, pts=pts, time_base=MICROSECOND)
         self.frames += 1
         return result

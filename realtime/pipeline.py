@@ -96,6 +96,10 @@ class Pipeline:
         """Counters and latencies so far."""
         return self._stats.snapshot(self._frames.dropped + self._results.dropped)
 
+    def reset_figures(self) -> None:
+        """Count rate and age from now on."""
+        self._stats.reset()
+
     def _capture(self) -> None:
         error: BaseException | None = None
         try:

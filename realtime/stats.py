@@ -25,7 +25,7 @@ class Snapshot:
         per_second: results a second since the first one.
         recent: results a second lately.
         age_p50, age_p95: seconds from capture to hand-out (a viewer: to paint), smoothing delay included.
-        smoothing_delay: that delay, in seconds.
+        smoothing_delay: that delay, in seconds, the median.
         stages: seconds in each stage, the median, in the order of the stages.
     """
 
@@ -43,10 +43,14 @@ class Stats:
     """Counts results as they are handed out, or shown; one thread writes."""
 
     def __init__(self) -> None:
-        self._rows: deque[tuple[float, float, dict[str, float]]] = deque(maxlen=MOST)
+        self._rows: deque[tuple[float, float, float, dict[str, float]]] = deque(maxlen=MOST)
         self._results = 0
-        self._delay = 0.0
         self._first = self._last = 0.0
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self._rows.clear()
+        self._results, self._first, self._last = 0, 0.0, 0.0
 
     def count(self, timing: Timing, **later: float) -> None:
         """A result with this timing is handed out now; ``later``: seconds in stages behind the pipeline."""
@@ -54,25 +58,26 @@ class Stats:
         self._first = self._first or now
         self._last = now
         self._results += 1
-        self._delay = timing.smoothing_delay
         stages = {
             "waiting": timing.waiting, "network": timing.network, "smoothing": timing.smoothing,
             "refining": timing.refining,
         } | later  # fmt: skip
-        self._rows.append((now, now - timing.arrived + timing.smoothing_delay, stages))
+        age = now - timing.arrived + timing.smoothing_delay
+        self._rows.append((now, age, timing.smoothing_delay, stages))
+        while now - self._rows[0][0] > WINDOW:
+            self._rows.popleft()
 
     def snapshot(self, dropped: int = 0) -> Snapshot:
         """The figures so far; zeros before the second result."""
         now, rows = time.monotonic(), list(self._rows)
         elapsed = self._last - self._first
         rate = (self._results - 1) / elapsed if elapsed > 0 else 0.0
-        span = min(RECENT, now - self._first)
-        late = sum(1 for at, _, _ in rows if now - at <= span)
-        kept = [row for row in rows if self._last - row[0] <= WINDOW]
-        ages = np.percentile([age for _, age, _ in kept], (50, 95)) if kept else (0.0, 0.0)
-        names = kept[-1][2] if kept else {}
-        stages = {n: float(np.median([row[2].get(n, 0.0) for row in kept])) for n in names}
+        lately = [at for at, *_ in rows if now - at <= RECENT]
+        recent = (len(lately) - 1) / (now - lately[0]) if len(lately) > 1 else 0.0
+        ages = np.percentile([row[1] for row in rows], (50, 95)) if rows else (0.0, 0.0)
+        delay = float(np.median([row[2] for row in rows])) if rows else 0.0
+        names = rows[-1][3] if rows else {}
+        stages = {n: float(np.median([row[3].get(n, 0.0) for row in rows])) for n in names}
         return Snapshot(
-            self._results, dropped, rate, late / span if span > 0 else 0.0,
-            float(ages[0]), float(ages[1]), self._delay, stages,
-        )  # fmt: skip
+            self._results, dropped, rate, recent, float(ages[0]), float(ages[1]), delay, stages
+        )

@@ -184,7 +184,7 @@ class Stream(ClosingSource):
                 timeout=(opening, reading),
                 metadata_errors="replace",
             )
-        except ConnectionError as error:
+        except ConnectionRefusedError as error:
             raise AbsentError(f"{self._name}: {_reason(error)}") from None
         except _REFUSED:
             raise RefusedError(f"{self._name}: login refused; check user and password") from None

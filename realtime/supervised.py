@@ -25,6 +25,7 @@ from .source import ClosingSource, Source, SourceInfo
 
 HANGING = 3  # reads that never returned, until nothing is opened any more
 WATCH_SECONDS = 0.1
+SOON = 30.0  # seconds for which something absent is asked for often: it mostly comes back at once, or not
 LEAVE_SECONDS = 0.5
 
 
@@ -70,7 +71,8 @@ class Patience:
         opening: until opening counts as failed.
         stall: without a frame until the source counts as stalled.
         frozen: of the very same picture until it counts as frozen, None = never (a still test picture).
-        absent: pause before the next attempt where nothing was there, which is told at once.
+        absent: pause before the next attempt where nothing was there, which is told at once; for the first
+            `SOON` seconds.
         first, longest: pause before the first attempt after a fault, doubled each time, and its limit.
         good: of frames until the pause begins small again.
         retry_for: after the last frame until the source is given up. None: for ever, but a source that
@@ -148,10 +150,11 @@ class Supervised(ClosingSource):
                 pause = self._patience.first
             if self._refused:  # a login that is tried again and again gets locked out
                 pause = self._patience.longest
-            wait = self._patience.absent if self._absent else pause
+            soon = time.monotonic() - self._status.since < SOON
+            wait = self._patience.absent if self._absent and soon else pause
             if self._closed.wait(min(wait * random.uniform(0.8, 1.2), self._left())):
                 break
-            if not self._absent:
+            if not (self._absent and soon):
                 pause = min(2 * pause, self._patience.longest)
             self._set(reopened=self._status.reopened + 1)
         self._set(state=State.ENDED)

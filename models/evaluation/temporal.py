@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Maps = NDArray[np.floating]
 Pictures = NDArray[np.uint8]
 
-LATEST = 8  # frames that a map may lag behind
+EARLIEST, LATEST = -2, 8  # frames that a map may be before or behind
 CONSISTENT = 1.0  # pixels by which flow there and back may miss
 
 
@@ -54,16 +54,14 @@ def lag_frames(maps: Maps, labels: Pictures) -> float:
     """The delay, in frames, at which ``maps`` fit ``labels`` best: where the error of the shifted maps is
     smallest, by a parabola through the three smallest.
     """
-    last = len(maps) - LATEST
-    errors = [
-        float(np.mean([_mae(maps[t + delay], labels[t]) for t in range(last)]))
-        for delay in range(LATEST)
-    ]
+    judged = range(-EARLIEST, len(maps) - LATEST)
+    delays = range(EARLIEST, LATEST + 1)
+    errors = [float(np.mean([_mae(maps[t + d], labels[t]) for t in judged])) for d in delays]
     best = int(np.argmin(errors))
-    if not 0 < best < LATEST - 1:
-        return float(best)
+    if not 0 < best < len(errors) - 1:
+        return float(delays[best])
     before, least, after = errors[best - 1 : best + 2]
-    return best + 0.5 * (before - after) / (before - 2 * least + after)
+    return delays[best] + 0.5 * (before - after) / (before - 2 * least + after)
 
 
 def jittered(

@@ -22,7 +22,7 @@ from br2focus.realtime.stats import Snapshot
 
 WARM_UP = 2.0  # seconds that are not counted
 SAMPLES = 100  # of the memory
-SETTLING = 0.2  # share of the soak that the slope leaves out
+SETTLING = 0.6  # share of the soak that the slope leaves out: histories of seconds fill up first
 FASTEST = Fraction(1000)  # pictures a second while soaking: the newest is always there
 
 
@@ -68,20 +68,24 @@ class Watch:
         self._memory: list[tuple[int, int]] = []
         self._begun = 0.0
 
-    def paced_over(self, stats: Snapshot) -> bool:
-        """Take the figures of the paced part; True when its time is over."""
+    def paced_over(self, stats: Snapshot, reset: Callable[[], None]) -> bool:
+        """Take the figures of the paced part; True when its time is over. The warm-up is forgotten."""
         now = time.monotonic()
         if stats.results == 0:
             return False
         self._begun = self._begun or now
-        if now - self._begun < WARM_UP:
+        if self._first is None:
+            if now - self._begun < WARM_UP:
+                return False
+            reset()
+            self._first = (now, 0, stats.dropped)
             return False
         self._last = (now, stats.results, stats.dropped)
-        self._first = self._first or self._last
         return now - self._first[0] >= self._load.seconds
 
-    def soak_over(self, results: int) -> bool:
+    def soak_over(self, stats: Snapshot, reset: Callable[[], None]) -> bool:
         """Take the memory of the soak; True after its last frame."""
+        results = stats.results
         if not self._memory or results - self._memory[-1][0] >= self._load.soak / SAMPLES:
             self._memory.append((results, resident_bytes()))
         return results >= self._load.soak
@@ -128,7 +132,7 @@ def measure(load: Load, settings: EngineSettings, *, headless: bool) -> dict[str
     if load.soak:
         fast = FocusPull(*load.size, rate=FASTEST)
         fast.render_all()
-        run(fast, view, lambda now: watch.soak_over(now.results))
+        run(fast, view, watch.soak_over)
     model, _, device = computes.partition(" on ")
     return {
         "source": f"{load.size[0]} x {load.size[1]} at {float(load.rate):g}/s",
@@ -145,14 +149,14 @@ def measure(load: Load, settings: EngineSettings, *, headless: bool) -> dict[str
     }  # fmt: skip
 
 
-Over = Callable[[Snapshot], bool]
+Over = Callable[[Snapshot, Callable[[], None]], bool]
 
 
 def _in_pipeline(source: FocusPull, view: ViewSettings, over: Over) -> tuple[Snapshot, str]:
     engine, smoothing = Engine(view.engine()), make_smoother(view.smoothing)
     with Pipeline(source, engine, smoothing, refining=view.refine) as pipeline:
         for _ in pipeline:
-            if over(pipeline.stats):
+            if over(pipeline.stats, pipeline.reset_figures):
                 break
     return pipeline.stats, f"{engine.info.name} on {engine.device}"
 

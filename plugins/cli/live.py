@@ -21,7 +21,7 @@ from click.core import ParameterSource
 from br2focus.plugins.qt import default_folder, open_viewer
 from br2focus.plugins.qt.start import Start
 from br2focus.realtime.engine import Engine
-from br2focus.realtime.errors import LostError, SettingsError
+from br2focus.realtime.errors import LostError, SettingsError, SinkError
 from br2focus.realtime.frame import FocusResult, Image
 from br2focus.realtime.live import CameraMode, LiveOptions, check_live, open_live
 from br2focus.realtime.metrics_file import Metrics
@@ -110,8 +110,25 @@ def command(
     if as_json:
         raise SettingsError("--json needs --headless")
     check_live(source, allowed)
+    _refuse_input(record, source)
     folder = takes or default_folder()
-    return _in_window(Start(source, settings, folder, allowed, sinks=sinks, duration=duration))
+
+    def plain(info: SourceInfo, now: Callable[[], ViewSettings]) -> list[FileSink]:
+        """The recorder's time is its own, so a file's sound would not fit."""
+        return sinks(SourceInfo(info.name, rate=info.rate, live=True), now)
+
+    return _in_window(Start(source, settings, folder, allowed, sinks=plain, duration=duration))
+
+
+def _refuse_input(record: Path | None, source: str) -> None:
+    """A recording that begins when it likes is no copy of a file, and must not replace it."""
+    if (
+        record is not None
+        and record.exists()
+        and Path(source).is_file()
+        and record.samefile(source)
+    ):
+        raise SinkError(f"{record}: that is the input; choose another name")
 
 
 def _settings(preset: str | None, options: dict[str, Any]) -> ViewSettings:
@@ -154,7 +171,13 @@ def _sinks(
 def _in_window(start: Start) -> int:
     closers: list[Callable[[], None]] = []
     with StopSignals(asked=lambda: [close() for close in closers]) as signals:
-        ended = open_viewer(start, closers.append)
+
+        def ready(close: Callable[[], None]) -> None:
+            closers.append(close)
+            if signals.code is not None:  # asked while the window was made
+                close()
+
+        ended = open_viewer(start, ready)
     if not ended:  # a driver's call that never returns must not keep the process
         sys.stderr.flush()
         os._exit(signals.code or 0)

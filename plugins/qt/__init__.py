@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,24 +57,39 @@ def open_viewer(start: Start, on_ready: Callable[[Callable[[], None]], None]) ->
     window = Window(start)
     on_ready(window.close_requested.emit)
     window.show()
-    with _bugs_reported(window.bug_found.emit):
-        running.exec()
+    stopped = run_application(running, window.bug_found.emit)
     ended = window.end()
+    if stopped is not None:
+        raise stopped
     if window.error is not None:
         raise window.error
     return ended
 
 
-@contextmanager
-def _bugs_reported(report: Callable[[BaseException], None]) -> Iterator[None]:
-    """A bug in a key's method, or in a thread, is told in the window: Qt would end the process."""
+def run_application(
+    running: QApplication, report: Callable[[BaseException], None]
+) -> KeyboardInterrupt | None:
+    """Run Qt's loop until it quits; a second Ctrl-C ends it and is returned.
+
+    A bug in a key's method, or in a thread, is passed to ``report``: Qt would end the process.
+    """
+    stopped: list[KeyboardInterrupt] = []
+
+    def caught(kind: object, error: BaseException, trace: object) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            stopped.append(error)
+            running.quit()
+        else:
+            report(error)
+
     before, before_thread = sys.excepthook, threading.excepthook
-    sys.excepthook = lambda kind, error, trace: report(error)
+    sys.excepthook = caught
     threading.excepthook = lambda args: report(args.exc_value) if args.exc_value else None
     try:
-        yield
+        running.exec()
     finally:
         sys.excepthook, threading.excepthook = before, before_thread
+    return stopped[0] if stopped else None
 
 
 def application() -> QApplication:

@@ -8,11 +8,12 @@ from pathlib import Path
 from PyQt6.QtCore import QTimer
 from PyQt6.QtGui import QGuiApplication
 
+from br2focus.realtime.errors import SettingsError
 from br2focus.realtime.presets import ViewSettings
 from br2focus.realtime.source import Source
 from br2focus.realtime.stats import Snapshot
 
-from . import application
+from . import application, run_application
 from .start import Start
 from .window import Window
 
@@ -20,35 +21,40 @@ LOOK_MS = 50
 
 
 def run_window(
-    source: Source, view: ViewSettings, over: Callable[[Snapshot], bool]
+    source: Source, view: ViewSettings, over: Callable[[Snapshot, Callable[[], None]], bool]
 ) -> tuple[Snapshot, str]:
-    """Show ``source`` until ``over(figures)``; the figures, and model and device.
+    """Show ``source`` until ``over(figures, function that resets them)``; the figures, and model and device.
 
     Raises:
-        FocusError: the run failed.
+        FocusError: the run failed, or the window was closed before.
     """
     running = application()
     window = Window(Start("test", view, Path(), open_source=lambda *_: source))
     errors: list[BaseException] = []
-    computes = ""
+    computes, seen = "", False
     window.session.failed.connect(errors.append)
 
     def look() -> None:
-        nonlocal computes
+        nonlocal computes, seen
         run = window.session.run
         computes = run.computes if run is not None else ""
-        if errors or over(window.figures):
+        seen = over(window.figures, window.reset_figures)
+        if errors or seen:
             running.quit()  # closes the window
 
     timer = QTimer()
     timer.timeout.connect(look)
     timer.start(LOOK_MS)
     window.show()
-    running.exec()
+    stopped = run_application(running, errors.append)
     timer.stop()
     window.end()
+    if stopped is not None:
+        raise stopped
     if errors:
         raise errors[0]
+    if not seen:
+        raise SettingsError("the window was closed before everything was measured")
     return window.figures, computes
 
 

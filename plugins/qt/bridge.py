@@ -76,6 +76,7 @@ class Run(QObject):
         self._newest: Shown | None = None
         self._drawn: Shown | None = None
         self._pending = self._stopped = False
+        self._replaced = 0
         self._pipeline: Pipeline | None = None
         self._engine: Engine | None = None
         self._begun = time.monotonic()
@@ -116,12 +117,12 @@ class Run(QObject):
 
     @property
     def dropped(self) -> int:
-        """Frames and results that were replaced by newer ones before the pump took them."""
-        return self._pipeline.stats.dropped if self._pipeline else 0
+        """Frames and results that were replaced by newer ones before the window took them."""
+        return self._replaced + (self._pipeline.stats.dropped if self._pipeline else 0)
 
     @property
     def results(self) -> int:
-        """Results that the pump took; those that were not painted were dropped by the window."""
+        """Results that the pump took."""
         return self._pipeline.stats.results if self._pipeline else 0
 
     @property
@@ -183,12 +184,13 @@ class Run(QObject):
         made = time.monotonic()
         self._drawn = shown = Shown(result, picture, self.scores.now(), made - begun, made)
         with self._lock:
+            self._replaced += self._newest is not None
             self._newest = shown
             tell, self._pending = not self._pending, True
         if tell:
             self.ready.emit(self)
         for recorder in self._recorders:
             try:
-                recorder.write(result)
+                recorder.write(result, self.source)
             except Exception as error:
                 self.trouble.emit(self, error)

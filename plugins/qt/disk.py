@@ -10,10 +10,10 @@ from PyQt6.QtCore import QObject, pyqtSignal
 
 from br2focus.models.errors import FocusError
 from br2focus.realtime.presets import ViewSettings
-from br2focus.realtime.recorder import Recorder
 
 from . import takes
-from .bridge import Run, Shown
+from .bridge import Shown
+from .session import Session
 
 
 class Disk(QObject):
@@ -21,19 +21,20 @@ class Disk(QObject):
 
     Args:
         folder: where they go.
-        recorder: of the takes.
+        session: whose takes they are.
     """
 
     said = pyqtSignal(str, bool)  # text, whether it is an error
 
-    def __init__(self, folder: Path, recorder: Recorder) -> None:
+    def __init__(self, folder: Path, session: Session) -> None:
         super().__init__()
-        self._folder, self._recorder = folder, recorder
+        self._folder, self._session, self._recorder = folder, session, session.takes
         self._threads: list[threading.Thread] = []
         self._completing = False
+        self._untold: Exception | None = None
 
-    def record(self, run: Run, wanted: Sequence[str]) -> None:
-        """Begin a take of what ``run`` shows, or complete the one that is on.
+    def record(self, wanted: Sequence[str]) -> None:
+        """Begin a take of what is shown, or complete the one that is on.
 
         Raises:
             SinkError: a file cannot be made.
@@ -42,9 +43,9 @@ class Disk(QObject):
             self.complete()
         elif self._completing:
             self.said.emit("The take before is still being completed.", False)
-        elif run.source is not None:
-            sinks = takes.open_takes(self._folder, wanted, run.source.info, run.drawn)
-            self._recorder.start(sinks)
+        elif self._session.run is not None and self._session.run.source is not None:
+            info = self._session.run.source.info
+            self._recorder.start(takes.open_takes(self._folder, wanted, info, self._session.drawn))
 
     def complete(self) -> None:
         """Complete the take, if one is on."""
@@ -56,15 +57,21 @@ class Disk(QObject):
         """Keep a snapshot of what is shown."""
         self._aside(lambda: f"Kept {takes.save_snapshot(self._folder, shown, settings, source)}")
 
+    def told(self) -> None:
+        """The last message was shown."""
+        self._untold = None
+
     def end(self) -> None:
         """Wait for everything.
 
         Raises:
-            SinkError: a take cannot be completed.
+            SinkError: something could not be written, and nobody was told yet.
         """
         for thread in self._threads:
             thread.join()
         self._recorder.stop()
+        if self._untold is not None:
+            raise self._untold
 
     def _complete(self) -> str:
         try:
@@ -77,10 +84,10 @@ class Disk(QObject):
         def run() -> None:
             try:
                 self.said.emit(work(), False)
-            except FocusError as error:
-                self.said.emit(str(error), True)
             except Exception as error:
-                self.said.emit(f"a bug in br2focus: {type(error).__name__}: {error}", True)
+                self._untold = error
+                bug = "" if isinstance(error, FocusError) else "a bug in br2focus: "
+                self.said.emit(f"{bug}{error}", True)
 
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         self._threads.append(threading.Thread(target=run, name="disk"))

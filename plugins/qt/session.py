@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from PyQt6.QtCore import QObject, QTimer, pyqtSignal
 
+from br2focus.realtime.frame import FocusResult, Image
 from br2focus.realtime.live import LiveOptions
 from br2focus.realtime.presets import ViewSettings
 from br2focus.realtime.recorder import Recorder
@@ -61,6 +62,11 @@ class Session(QObject):
         self.source = source
         self._timer.start()
         self._begin_next()
+
+    def drawn(self, result: FocusResult) -> Image:
+        """``result`` as the window shows it now, whichever run it is of."""
+        run = self.run
+        return run.drawn(result) if run is not None else result.frame.image
 
     def gave_a_picture(self) -> None:
         """The source is there: opened again with another model, it is waited for as one that comes back."""
@@ -118,5 +124,4 @@ class Session(QObject):
             self.ended.emit()
 
     def _trouble(self, run: Run, error: BaseException) -> None:
-        if run is self.run:
-            self.trouble.emit(error)
+        self.trouble.emit(error)  # of a recording, which outlives its run

@@ -79,7 +79,8 @@ def save_snapshot(folder: Path, shown: Shown, settings: ViewSettings, source: st
             regions[roi.name]["sharpness"], regions[roi.name]["best"] = shown.scores[roi.name]
     facts = {
         "source": source, "model": settings.model, "overlay": settings.overlay,
-        "style": asdict(settings.style), "smoothing": settings.smoothing, "regions": regions,
+        "style": asdict(settings.style), "smoothing": settings.smoothing,
+        "refine": settings.refine, "size": settings.size, "regions": regions,
     }  # fmt: skip
     path = free_path(folder, "snapshot", "")
 

@@ -66,7 +66,7 @@ class Window(QMainWindow):
         self._hud_on, self._first, self._ever = True, True, False
         self.error: BaseException | None = None
         self.session = Session(start.open_source, start.options)
-        self._disk = Disk(start.folder, self.session.takes)
+        self._disk = Disk(start.folder, self.session)
         self._lay_out()
         self._connect()
         acts = self._acts()
@@ -106,7 +106,7 @@ class Window(QMainWindow):
         session.failed.connect(self._failed)
         session.ended.connect(self._ended)
         session.trouble.connect(self._say_error)
-        self._disk.said.connect(lambda text, error: self.banner.say(text, error=error))
+        self._disk.said.connect(self._say)
         self.panel.changed.connect(self._change)
         self.picture.rois_changed.connect(lambda rois: self._change(self._with(rois=rois)))
         self.picture.view_changed.connect(self._tick)
@@ -251,11 +251,13 @@ class Window(QMainWindow):
         """The first picture of all: what was asked for at the start begins."""
         run, duration = self.session.run, self._start.duration
         assert run is not None and run.source is not None
-        sinks = self._sinks(run.source.info)
-        if sinks:
-            self.session.files.start(sinks)
         if duration is not None:
             QTimer.singleShot(round(1000 * duration), self.close)
+        try:
+            self.session.files.start(self._sinks(run.source.info))
+        except FocusError as error:
+            self.session.files.error = error
+            self._say_error(error)
 
     def _sinks(self, info: SourceInfo) -> list[FileSink]:
         return list(self._start.sinks(info, lambda: self.settings))
@@ -289,10 +291,12 @@ class Window(QMainWindow):
     def figures(self) -> Snapshot:
         """Rate, drops and age of what was painted."""
         run = self.session.run
-        if run is not None:
-            painted = self._stats.snapshot().results
-            self._dropped = run.dropped + max(0, run.results - painted)
+        self._dropped = run.dropped if run is not None else self._dropped
         return self._stats.snapshot(self._dropped)
+
+    def reset_figures(self) -> None:
+        """Count rate and age from now on."""
+        self._stats.reset()
 
     @property
     def status(self) -> Status:
@@ -362,7 +366,7 @@ class Window(QMainWindow):
         if run is None or self.picture.shown is None:
             self.banner.say("There is no picture to record yet.")
         else:
-            self._try(lambda: self._disk.record(run, wanted))
+            self._try(lambda: self._disk.record(wanted))
         self._tick()
 
     def _snapshot(self) -> None:
@@ -391,6 +395,10 @@ class Window(QMainWindow):
             if done:
                 self.banner.say(done)
 
+    def _say(self, text: str, error: bool) -> None:
+        self._disk.told()
+        self.banner.say(text, error=error)
+
     def _say_error(self, error: BaseException) -> None:
         known = isinstance(error, FocusError | OSError)
         text = str(error) if known else f"a bug in br2focus: {type(error).__name__}: {error}"
@@ -415,11 +423,13 @@ class Window(QMainWindow):
         """After it was closed: wait for the threads and complete what is written; False if one hangs.
 
         Raises:
-            SinkError: a file cannot be completed.
+            SinkError: a file cannot be completed, or what the start asked for could not be written.
         """
         ended = self.session.join(LEAVE_SECONDS)
         try:
             self._disk.end()
         finally:
             self.session.files.stop()
+        if self.session.files.error is not None:
+            raise self.session.files.error
         return ended

@@ -38,17 +38,19 @@ def test_the_figures_are_those_of_the_measured_part(monkeypatch: pytest.MonkeyPa
     clock = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
     watch = Watch(Load((64, 48), 30, 10.0, 1000))  # type: ignore[arg-type]
+    resets = []
     for tenth in range(200):
         clock[0] = 100 + tenth / 10
-        early = tenth < 20
-        over = watch.paced_over(Snapshot(1 + 3 * tenth, dropped=50 if early else 50 + tenth // 40))
-        if over:
+        counted = 3 * (tenth - 20) if resets else 1 + 3 * tenth
+        stats = Snapshot(counted, dropped=50 if tenth < 21 else 50 + tenth // 40)
+        if watch.paced_over(stats, lambda: resets.append(1)):
             break
+    assert len(resets) == 1, "after the warm-up"
     assert watch.per_second == pytest.approx(30) and watch.dropped == 3
     memory = iter(range(10**8, 2 * 10**8, 5000))
     monkeypatch.setattr("br2focus.plugins.cli.bench_live.resident_bytes", lambda: next(memory))
     for frame in range(0, 1001, 50):
-        watch.soak_over(frame)
+        watch.soak_over(Snapshot(frame), resets.clear)
     assert watch.slope == pytest.approx(100)
 
 

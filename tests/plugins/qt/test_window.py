@@ -17,16 +17,18 @@ from PyQt6.QtCore import QPoint, QPointF, Qt
 from PyQt6.QtGui import QAction, QKeySequence
 from PyQt6.QtTest import QTest
 
-from br2focus.plugins.qt import _bugs_reported, theme
+from br2focus.plugins.qt import run_application, theme
 from br2focus.plugins.qt import window as window_module
 from br2focus.plugins.qt.changes import CHANGES
 from br2focus.plugins.qt.hotkeys import HOTKEYS
+from br2focus.plugins.qt.start import Start
 from br2focus.plugins.qt.window import Window
-from br2focus.realtime.errors import SourceError
+from br2focus.realtime.errors import SinkError, SourceError
 from br2focus.realtime.frame import Roi
 from br2focus.realtime.overlay import KINDS, draw
-from br2focus.realtime.presets import load_preset, preset_path
+from br2focus.realtime.presets import ViewSettings, load_preset, preset_path
 from br2focus.realtime.supervised import Patience, State, Supervised
+from br2focus.realtime.video_writer import VideoWriter
 
 from .conftest import SIZE, Fake, picture_of
 
@@ -496,11 +498,48 @@ def test_the_clean_view_still_says_that_it_records_and_punches_in(viewer, qtbot)
     press(window, "record_clean")
 
 
-def test_a_bug_in_a_key_is_told_and_nothing_ends(viewer, qtbot, monkeypatch):
+@pytest.mark.parametrize("error", [KeyError("x"), KeyboardInterrupt()])
+def test_a_bug_in_a_key_is_told_and_ctrl_c_ends_the_loop(viewer, qtbot, error):
     window = viewer()
-    with _bugs_reported(window.bug_found.emit):
-        sys.excepthook(KeyError, KeyError("x"), None)
-    qtbot.waitUntil(lambda: "a bug in br2focus: KeyError" in window.banner.text)
+
+    class Loop:
+        quitted = False
+
+        def exec(self) -> None:
+            sys.excepthook(type(error), error, None)
+
+        def quit(self) -> None:
+            self.quitted = True
+
+    loop = Loop()
+    stopped = run_application(loop, window.bug_found.emit)
+    if isinstance(error, KeyboardInterrupt):
+        assert stopped is error and loop.quitted
+    else:
+        assert stopped is None and not loop.quitted
+        qtbot.waitUntil(lambda: "a bug in br2focus: KeyError" in window.banner.text)
+
+
+def test_what_the_start_asked_for_and_could_not_be_written_is_an_error_at_the_end(
+    qtbot, model, tmp_path, monkeypatch
+):
+    settings = ViewSettings(model=model, device="cpu")
+    path = tmp_path / "take.mp4"
+
+    def sinks(info, now):
+        return [VideoWriter(path, info, render=lambda result: result.frame.image)]
+
+    start = Start("fake", settings, tmp_path, sinks=sinks, open_source=lambda *_: Fake())
+    window = Window(start)
+    window.show()
+    qtbot.waitUntil(lambda: window.session.files.seconds is not None, timeout=30_000)
+    monkeypatch.setattr(
+        VideoWriter, "_write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left"))
+    )
+    qtbot.waitUntil(lambda: "disk is full" in window.banner.text)
+    window.close()
+    with pytest.raises(SinkError, match="disk is full"):
+        window.end()
 
 
 def test_an_address_is_shown_without_its_password(viewer, qtbot):
