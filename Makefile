@@ -59,6 +59,7 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/live_faults.py
 	$(BIN)/python benchmarks/smoothing.py
+	$(BIN)/python benchmarks/refining.py
 	$(BIN)/python benchmarks/tables.py
 
 ablation: $(VENV)/.installed

@@ -30,7 +30,7 @@ from br2focus.models.evaluation.temporal import (
     jittered,
     lag_frames,
     mae_over_time,
-    warp_error,
+    warp_errors,
 )
 from br2focus.models.rendering.clips import RackFocusClip, evaluation_clips
 from br2focus.realtime.engine import Engine, EngineSettings
@@ -91,8 +91,8 @@ def clip_rows(engine: Engine) -> list[dict[str, Any]]:
         shown = {kind: smoothed(images, raw, setting) for kind, setting in KINDS.items()}
         for kind, maps in shown.items():
             row[f"mae {kind}"] = round(mae_over_time(maps, labels), 4)
-        for kind, maps in shown.items():
-            row[f"warp {kind}"] = round(1e3 * warp_error(maps, images), 3)
+        for kind, error in zip(shown, warp_errors(list(shown.values()), images), strict=True):
+            row[f"warp {kind}"] = round(1e3 * error, 3)
         raw_lag = lag_frames(shown["raw"], labels) if name in PULLS else 0.0
         for kind in list(KINDS)[1:]:
             late = lag_frames(shown[kind], labels) - raw_lag if name in PULLS else None
@@ -128,8 +128,9 @@ def real_rows(engine: Engine) -> list[dict[str, Any]]:
             rate = source.info.rate or RATE
         raw = maps_of(engine, images)
         row: dict[str, Any] = {"clip": path.stem}
-        for kind, setting in KINDS.items():
-            row[kind] = round(1e3 * warp_error(smoothed(images, raw, setting, rate), images), 3)
+        shown = [smoothed(images, raw, setting, rate) for setting in KINDS.values()]
+        for kind, error in zip(KINDS, warp_errors(shown, images), strict=True):
+            row[kind] = round(1e3 * error, 3)
         rows.append(row)
         print(json.dumps(row), flush=True)
     return rows

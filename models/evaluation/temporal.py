@@ -28,21 +28,28 @@ def flicker(maps: Maps) -> tuple[float, float]:
     return float(maps.std(0).mean()), float(crossing.mean())
 
 
-def warp_error(maps: Maps, pictures: Pictures) -> float:
-    """Mean of (P_t - P_{t+1} carried back by the flow)^2, where the flow there and back agrees."""
-    errors = []
+def warp_errors(kinds: Sequence[Maps], pictures: Pictures) -> list[float]:
+    """Mean of (P_t - P_{t+1} carried back by the flow)^2, where the flow there and back agrees.
+
+    Args:
+        kinds: maps of the same pictures, made in several ways: the flow is the same for all.
+        pictures: see the module.
+    """
+    errors: list[list[float]] = [[] for _ in kinds]
     grays = [cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) for picture in pictures]
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    for t in range(len(maps) - 1):
+    for t in range(len(pictures) - 1):
         there = np.asarray(flow.calc(grays[t], grays[t + 1], None))  # type: ignore[call-overload]
         back = np.asarray(flow.calc(grays[t + 1], grays[t], None))  # type: ignore[call-overload]
         x, y = _moved(there)
         returned = there + np.asarray(cv2.remap(back, x, y, cv2.INTER_LINEAR))
         seen = (np.linalg.norm(returned, axis=2) < CONSISTENT) & _inside(x, y)
-        after = cv2.remap(maps[t + 1].astype(np.float32), x, y, cv2.INTER_LINEAR)
-        if seen.any():
-            errors.append(float(np.square(maps[t] - np.asarray(after))[seen].mean()))
-    return float(np.mean(errors)) if errors else 0.0
+        if not seen.any():
+            continue
+        for maps, found in zip(kinds, errors, strict=True):
+            after = cv2.remap(maps[t + 1].astype(np.float32), x, y, cv2.INTER_LINEAR)
+            found.append(float(np.square(maps[t] - np.asarray(after))[seen].mean()))
+    return [float(np.mean(found)) if found else 0.0 for found in errors]
 
 
 def mae_over_time(maps: Maps, labels: Pictures) -> float:
