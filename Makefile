@@ -57,6 +57,7 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/accuracy.py
 	$(BIN)/python benchmarks/annotate.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/live.py
 	$(BIN)/python benchmarks/live_faults.py
 	$(BIN)/python benchmarks/smoothing.py
 	$(BIN)/python benchmarks/refining.py

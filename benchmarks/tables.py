@@ -11,7 +11,7 @@ The table NAME stands between `<!-- table:NAME -->` and `<!-- /table -->`:
 * `speed` from annotate.json, `training` from training.json:
   `{"machine": TEXT, "rows": [{COLUMN: VALUE, ...}, ...]}`;
 * `smoothing`, `flicker`, `real_smoothing` from smoothing.json, the same for each part;
-* `refining` from refining.json, the same;
+* `live` from live.json, `refining` from refining.json, the same;
 * `live_faults` from live_faults.json: the same, its rows are
   `{"what": TEXT, KEY OF FAULT_FIGURES: {"median": X, "worst": X}, ..., "must": TEXT, "held": BOOL}`.
 """
@@ -144,6 +144,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "speed": ("annotate.json", speed),
     "training": ("training.json", speed),
     "live_faults": ("live_faults.json", live_faults),
+    "live": ("live.json", exact),
     "refining": ("refining.json", exact),
     "smoothing": ("smoothing.json", lambda content: exact(content["clips"])),
     "flicker": ("smoothing.json", lambda content: exact(content["flicker"])),
