@@ -77,8 +77,9 @@ def test_every_overlay(annotate, make_clip, tmp_path, overlay):
 def test_maps_equal_the_opencv_stage_without_smoothing(annotate, make_clip, model, tmp_path):
     clip = make_clip(tmp_path / "clip.mkv", frames=3, pix_fmt="yuv420p")
     code, [entry], _ = annotate(
-        clip, "--overlay", "none", "--maps", tmp_path / "maps", "--smoothing", "off"
-    )
+        clip, "--overlay", "none", "--maps", tmp_path / "maps", "--smoothing", "off",
+        "--refine", "off",
+    )  # fmt: skip
     assert code == 0 and entry["output"] is None
     stored = sorted((tmp_path / "maps").iterdir())
     with FocusStage(model, device="cpu") as stage, VideoFile(clip) as source:
