@@ -8,6 +8,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from copy import copy
+from dataclasses import replace
 from fractions import Fraction
 
 from br2focus.models.rendering.clips import FAR, NEAR, ClipFrame, ClipSpec, RackFocusClip
@@ -39,6 +41,13 @@ class FocusPull(ClosingSource):
         self._rate, self._closed = rate, threading.Event()
         self._made: dict[int, ClipFrame] = {}
         self.truth(0)  # the scene is built before the clock starts
+
+    def again(self, rate: Fraction) -> FocusPull:
+        """The same pictures at another rate, from the first on; nothing is rendered twice."""
+        other = copy(self)
+        other.info = replace(self.info, rate=rate)
+        other._rate, other._closed = rate, threading.Event()
+        return other
 
     def render_all(self) -> None:
         """Make every picture now, so that none has to be made while time is measured."""

@@ -94,7 +94,12 @@ class Pipeline:
     @property
     def stats(self) -> Snapshot:
         """Counters and latencies so far."""
-        return self._stats.snapshot(self._frames.dropped + self._results.dropped)
+        return self._stats.snapshot(self.dropped)
+
+    @property
+    def dropped(self) -> int:
+        """Frames and results that were replaced by newer ones; cheaper than all of `stats`."""
+        return self._frames.dropped + self._results.dropped
 
     def reset_figures(self) -> None:
         """Count rate and age from now on."""

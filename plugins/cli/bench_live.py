@@ -130,9 +130,7 @@ def measure(load: Load, settings: EngineSettings, *, headless: bool) -> dict[str
     watch, run = Watch(load), _in_pipeline if headless else _in_window
     stats, computes = run(source, view, watch.paced_over)
     if load.soak:
-        fast = FocusPull(*load.size, rate=FASTEST)
-        fast.render_all()
-        run(fast, view, watch.soak_over)
+        run(source.again(FASTEST), view, watch.soak_over)
     model, _, device = computes.partition(" on ")
     return {
         "source": f"{load.size[0]} x {load.size[1]} at {float(load.rate):g}/s",

@@ -118,7 +118,7 @@ class Run(QObject):
     @property
     def dropped(self) -> int:
         """Frames and results that were replaced by newer ones before the window took them."""
-        return self._replaced + (self._pipeline.stats.dropped if self._pipeline else 0)
+        return self._replaced + (self._pipeline.dropped if self._pipeline else 0)
 
     @property
     def results(self) -> int:
