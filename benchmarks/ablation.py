@@ -32,7 +32,8 @@ from openvino import Core
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
-from br2focus.models.br2net import BR2Net, BR2NetConfig, Maps
+from br2focus.models.br2net import BR2Net, Maps
+from br2focus.models.config import BR2NetConfig
 from br2focus.models.rlrm import resize
 from br2focus.models.training.config import TrainingConfig, read_config, with_photos_beside
 from br2focus.models.training.data import Batch

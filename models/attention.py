@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-ATTENTIONS = ("none", "se", "bam", "cbam")
+from .config import ATTENTIONS
 
 
 def _bottleneck(channels: int, reduction: int = 16) -> nn.Sequential:

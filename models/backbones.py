@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torchvision.models as tv
 from torch import Tensor, nn
 
+from .config import BACKBONES
 from .efficientnet_lite import EfficientNetLite, rename_weights
 
 
@@ -73,7 +74,7 @@ def _efficientnet_lite(
 
 
 _RESNEXT_CHANNELS = (64, 256, 512, 1024, 2048)
-BACKBONES: dict[str, BackboneSpec] = {
+SPECS: dict[str, BackboneSpec] = {
     "resnext50_32x4d": BackboneSpec(tv.resnext50_32x4d, _cut_resnet, _RESNEXT_CHANNELS),
     "resnext101_32x4d": BackboneSpec(_build_resnext101_32x4d, _cut_resnet, _RESNEXT_CHANNELS),
     "vgg16": BackboneSpec(tv.vgg16, _cut_features(5, 10, 17, 24, 31), (64, 128, 256, 512, 512)),
@@ -89,16 +90,16 @@ def make_backbone(name: str, start: Mapping[str, Tensor] | None = None) -> Backb
     """Make the backbone ``name``, random or from ``start``.
 
     Args:
-        name: a key of `BACKBONES`.
+        name: one of `BACKBONES`.
         start: a state dict with the names of torchvision (of its package for EfficientNet-Lite); entries
             behind the last tap (the classifier) are not needed.
 
     Raises:
         ValueError: the name is unknown, or ``start`` lacks a tensor or has one of another shape.
     """
-    if name not in BACKBONES:
+    if name not in SPECS:
         raise ValueError(f"backbone {name!r} is not one of {', '.join(BACKBONES)}")
-    spec = BACKBONES[name]
+    spec = SPECS[name]
     net = spec.build()
     backbone = Backbone(spec.cut(net), spec.channels)
     if start is not None:

@@ -14,64 +14,16 @@ probability of being blurred.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention import ATTENTIONS, make_attention
-from .backbones import BACKBONES, make_backbone
+from .attention import make_attention
+from .backbones import make_backbone
+from .config import BR2NetConfig
 from .rlrm import Rlrm, Size, resize
-
-FUSIONS = ("l2h", "h2l", "mean", "conv")
-MAX_WIDTH = 4096  # a header must not be able to ask for all the memory there is
-
-
-@dataclass(frozen=True)
-class BR2NetConfig:
-    """Which BR2Net: the defaults are the paper's, the other fields are the ablation and the light forms.
-
-    Attributes:
-        backbone: a key of `br2focus.models.backbones.BACKBONES`.
-        attention: the block on every tap; "se" is the paper's CAM.
-        rlrm: add the refinement to the map (True) or replace the map by it (False).
-        fusion: how the two pathways become one map.
-        width: channels inside every RLRM.
-        reduce: channels that every tap is brought to by a 1x1 convolution, or None to keep them.
-        h2l_tap: the H2L pathway runs at the size of this tap (5 in the paper).
-        h2l_shrink: how larger features get to that size; "area" has the low-pass filter that
-            "bilinear" (the paper) lacks.
-    """
-
-    __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
-
-    backbone: str = "resnext50_32x4d"
-    attention: Literal["none", "se", "bam", "cbam"] = "se"
-    rlrm: bool = True
-    fusion: Literal["l2h", "h2l", "mean", "conv"] = "conv"
-    width: int = 128
-    reduce: int | None = None
-    h2l_tap: int = 5
-    h2l_shrink: Literal["bilinear", "area"] = "bilinear"
-
-    def __post_init__(self) -> None:
-        allowed = {
-            "backbone": tuple(BACKBONES),
-            "attention": ATTENTIONS,
-            "rlrm": (True, False),
-            "fusion": FUSIONS,
-            "h2l_tap": (1, 2, 3, 4, 5),
-            "h2l_shrink": ("bilinear", "area"),
-        }
-        for name, values in allowed.items():
-            if getattr(self, name) not in values:
-                raise ValueError(f"{name} = {getattr(self, name)!r} is not one of {values}")
-        for name, number in (("width", self.width), ("reduce", self.reduce)):
-            optional = name == "reduce" and number is None
-            if not optional and not (isinstance(number, int) and 1 <= number <= MAX_WIDTH):
-                raise ValueError(f"{name} = {number!r} is not a whole number from 1 to {MAX_WIDTH}")
 
 
 class Maps(NamedTuple):
@@ -125,8 +77,15 @@ class BR2Net(nn.Module):
     def shrink(self, feature: Tensor, size: Size) -> Tensor:
         """Bring ``feature`` to ``size`` for the H2L pathway."""
         larger = feature.shape[-1] > size[1] or feature.shape[-2] > size[0]
+        ratio = feature.shape[-1] // size[1]
+        whole = (feature.shape[-2], feature.shape[-1]) == (ratio * size[0], ratio * size[1])
         if self.config.h2l_shrink == "area" and larger:
-            return F.adaptive_avg_pool2d(feature, size)
+            # The same for a whole ratio; backends know the second one better.
+            return F.avg_pool2d(feature, ratio) if whole else F.adaptive_avg_pool2d(feature, size)
+        if larger and whole and ratio % 2 == 0:
+            # Bilinear without a low-pass: the mean of the 2 x 2 samples in the middle of each cell.
+            first = ratio // 2 - 1
+            return F.avg_pool2d(feature[:, :, first:, first:], 2, ratio)
         return resize(feature, size)
 
     def size_l2h(self, a: list[Tensor]) -> Size:
@@ -155,7 +114,10 @@ class BR2Net(nn.Module):
         return maps
 
     def fusion(self, u: Tensor, v: Tensor) -> Tensor:
-        """One map of logits out of the last maps of the two pathways, which have one size."""
+        """One map of logits out of the last maps of the two pathways: any shape, the same for both.
+
+        Every fusion works on single pixels, so the 1x1 convolution of "conv" is written as a weighted sum.
+        """
         match self.config.fusion:
             case "l2h":
                 return u
@@ -163,8 +125,9 @@ class BR2Net(nn.Module):
                 return v
             case "mean":
                 return (u + v) / 2
-        fused: Tensor = self.fuse(torch.cat([u, v], 1))
-        return fused
+        weight, bias = self.fuse.weight.flatten(), self.fuse.bias
+        assert bias is not None
+        return u * weight[0] + v * weight[1] + bias
 
     def forward(self, x: Tensor) -> Maps:
         """Normalised images B x 3 x H x W -> eleven maps of logits at H x W (see `Maps`)."""

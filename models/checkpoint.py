@@ -1,7 +1,8 @@
 """Checkpoints: safetensors with a JSON header; found by name or path, verified, loaded strictly.
 
 The header (key ``br2focus`` of the file's metadata) says what the weights are: the network's
-configuration, the scale of its input, the long side it was chosen for, its data, its polarity.
+configuration, the scale of its input, the long side it was chosen for, its data, its polarity. Finding and
+describing a checkpoint needs no PyTorch; `load` and `save` import it.
 """
 
 from __future__ import annotations
@@ -14,34 +15,22 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
-from .br2net import BR2Net, BR2NetConfig
+from .config import BR2NetConfig, InputScale
 from .errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .br2net import BR2Net
 
 FORMAT_VERSION = 1
 HEADER_KEY = "br2focus"
 MAX_HEADER_BYTES = 1 << 20
 SHIPPED = "br2focus.models.weights"
-
-
-@dataclass(frozen=True)
-class InputScale:
-    """How pixels become the network's input: RGB, (value / 255 - mean) / std per channel."""
-
-    __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
-
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-
-    def __post_init__(self) -> None:
-        if len(self.mean) != 3 or len(self.std) != 3 or not min(self.std) > 0:
-            raise ValueError(f"{self} needs three means and three standard deviations above 0")
 
 
 @dataclass(frozen=True)
@@ -152,7 +141,7 @@ def read_info(path: Path) -> ModelInfo:
     if not 0 < length <= MAX_HEADER_BYTES:
         raise CheckpointError(f"{path}: not a safetensors checkpoint (header of {length} bytes)")
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
     except SafetensorError as error:
         raise CheckpointError(f"{path}: not a safetensors checkpoint ({error})") from error
@@ -166,7 +155,7 @@ def read_info(path: Path) -> ModelInfo:
 
 def parameter_count(path: Path) -> int:
     """Number of learned values in a checkpoint, without reading them; statistics of norms do not count."""
-    with safe_open(path, framework="pt") as file:
+    with safe_open(path, framework="numpy") as file:
         shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
     return sum(math.prod(s) for key, s in shapes.items() if "running_" not in key)
 
@@ -177,6 +166,11 @@ def load(path: Path) -> tuple[BR2Net, ModelInfo]:
     Raises:
         CheckpointError: the file is damaged, or its tensors are not those of the network it names.
     """
+    import torch
+    from safetensors.torch import load_file
+
+    from .br2net import BR2Net
+
     info = read_info(path)
     try:
         tensors = load_file(path)
@@ -214,6 +208,8 @@ def save(net: BR2Net, info: ModelInfo, path: Path) -> None:
         CheckpointError: a weight is not finite in float16.
         OSError: it cannot be written.
     """
+    import torch
+
     tensors = {
         key: tensor.detach().to("cpu", torch.float16).contiguous()
         for key, tensor in net.state_dict().items()
@@ -231,6 +227,8 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[s
     Raises:
         OSError: it cannot be written; an older file of that name is as it was.
     """
+    from safetensors.torch import save_file
+
     partial = path.with_name(path.name + ".partial")
     try:
         save_file(dict(tensors), partial, metadata=dict(metadata))

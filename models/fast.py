@@ -1,7 +1,8 @@
 """The inference form of BR2Net: pixels in, probability out, the same function in less time.
 
-Folded BatchNorm, the tap rewrite where it pays, no side maps. `InferenceNet` takes pictures as they
-come (uint8 BGR), so that every backend gets the input scale from the same place.
+No side maps, and every rewrite is exact: BatchNorm and the input's scale are folded into convolutions, the
+refining units of deep features run their taps before the upsampling, the last enlargement is a convolution.
+`InferenceNet` takes pictures as they come (uint8 BGR), so that every backend gets the same input.
 """
 
 from __future__ import annotations
@@ -10,28 +11,20 @@ import copy
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
 
 from .br2net import BR2Net
-from .checkpoint import InputScale
-from .rlrm import Rlrm, Size, resize
+from .config import InputScale
+from .phases import phase_kernel, phases
+from .rlrm import Rlrm, resize
+from .sizes import GRID
 
-GRID = 32  # the deepest tap's stride: sides that it divides keep all taps aligned
 # Channels whose convolution at the larger size costs as much as resizing and adding nine taps there
 # (measured in tests/models/test_rlrm.py: 256 channels at twice the size lose a little, 2048 win nine times).
 TAPS_COST = 256
-
-
-def network_size(size: tuple[int, int], long_side: int) -> tuple[int, int]:
-    """Width and height at which a picture of ``size`` (width, height) goes through the network.
-
-    The longer side becomes ``long_side`` and both become multiples of 32. A smaller picture is not
-    enlarged: enlarging looks like blur.
-    """
-    scale = min(1.0, long_side / max(size))
-    width, height = (max(GRID, round(side * scale / GRID) * GRID) for side in size)
-    return width, height
+MAX_CELLS = 2048 // GRID
 
 
 def fold_batchnorm(net: nn.Module) -> None:
@@ -46,31 +39,42 @@ def fold_batchnorm(net: nn.Module) -> None:
 
 
 def fold_rlrm(unit: Rlrm) -> None:
-    """The same for a refining unit, whose first convolution and BatchNorm lie in two places."""
+    """The same for a refining unit, whose first convolution and BatchNorm lie in two places.
+
+    A PReLU with one slope becomes a leaky ReLU: known slopes are merged into the convolution by backends.
+    """
     norm = unit.body[0]
     if isinstance(norm, nn.BatchNorm2d):
         unit.enter = fuse_conv_bn_eval(unit.enter, norm)
         unit.body[0] = nn.Identity()
+    for name, child in unit.body.named_children():
+        if isinstance(child, nn.PReLU) and child.num_parameters == 1:
+            setattr(unit.body, name, nn.LeakyReLU(child.weight.item()))
 
 
-def refine(unit: Rlrm, p: Tensor, feature: Tensor) -> Tensor:
-    """One step of the L2H pathway: ``feature`` (B x C x h x w) refines ``p`` (B x 1 x H x W)."""
-    size = (p.shape[-2], p.shape[-1])
-    share = (feature.shape[-2] * feature.shape[-1]) / (size[0] * size[1])
-    if feature.shape[1] * (1 - share) > TAPS_COST:
-        return unit.by_taps(p, feature)
-    refined: Tensor = unit(p, resize(feature, size))
-    return refined
+def fold_input(net: BR2Net, scale: InputScale) -> Tensor:
+    """Fold the order and the scale of the channels into the first convolution, in place.
+
+    Returns:
+        What is still to be subtracted from uint8 BGR pixels: one value, or one a channel (1 x 1 x 1 x 3). It
+        cannot go into the bias: the convolution pads its input with zeros, which have to stay the mean.
+    """
+    first = next(module for module in net.modules() if isinstance(module, nn.Conv2d))
+    std = 255 * torch.tensor(scale.std).flip(0).view(1, 3, 1, 1)
+    first.weight = nn.Parameter(first.weight.detach().flip(1) / std, requires_grad=False)
+    mean = 255 * torch.tensor(scale.mean).flip(0)
+    return mean[0] if bool((mean == mean[0]).all()) else mean.view(1, 1, 1, 3)
 
 
 class InferenceNet(nn.Module):
     """``net`` as an engine runs it: uint8 BGR B x H x W x 3 -> P(blurred), float B x H x W in [0, 1].
 
-    ``net`` itself is not changed. Sides of 32 pixels and more are meant; others work.
+    ``net`` itself is not changed. Sides that are multiples of 32 are fast; others work.
     """
 
-    gain: Tensor
-    offset: Tensor
+    mean: Tensor
+    kernel_u: Tensor
+    kernel_v: Tensor
 
     def __init__(self, net: BR2Net, scale: InputScale) -> None:
         super().__init__()
@@ -79,30 +83,54 @@ class InferenceNet(nn.Module):
             if isinstance(unit, Rlrm):
                 fold_rlrm(unit)
         fold_batchnorm(self.net)
-        mean = torch.tensor(scale.mean).view(1, 3, 1, 1)
-        gain = 1 / (255 * torch.tensor(scale.std).view(1, 3, 1, 1))
-        self.register_buffer("gain", gain)
-        self.register_buffer("offset", -mean * 255 * gain)
+        self.register_buffer("mean", fold_input(self.net, scale))
+        self._look_at_strides()
+
+    @torch.inference_mode()
+    def _look_at_strides(self) -> None:
+        """What depends on the taps' strides alone, so that one exported graph serves every size."""
+        side = 2 * GRID
+        a = self.net.attended(torch.zeros(1, 3, side, side))
+        at = a[0].shape[-1]
+        self.by_taps = [f.shape[1] * (1 - (f.shape[-1] / at) ** 2) > TAPS_COST for f in a[1:]]
+        self.stride = side // at
+        stride_v = side // self.net.size_h2l(a)[1]
+        self.ratio = stride_v // self.stride
+        self.register_buffer("kernel_u", phase_kernel(self.stride))
+        self.register_buffer("kernel_v", phase_kernel(stride_v, self.stride))
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Run the network (see the class); the dtype inside is that of the weights."""
-        x = pictures.flip(-1).permute(0, 3, 1, 2).to(self.gain.dtype) * self.gain + self.offset
-        size = (x.shape[-2], x.shape[-1])
+        x = (pictures.to(self.mean.dtype) - self.mean).permute(0, 3, 1, 2)
         a = self.net.attended(x)
         u, v = self._last_l2h(a), self._last_h2l(a)
-        logits = self.net.fusion(resize(u, size), resize(v, size))
-        return torch.sigmoid(logits)[:, 0]
+        height, width = x.shape[-2:]
+        if height % GRID or width % GRID:
+            size = (height, width)
+            return torch.sigmoid(self.net.fusion(resize(u, size), resize(v, size)))[:, 0]
+        v = F.pixel_shuffle(phases(v, self.kernel_v), self.ratio)
+        fused = self.net.fusion(phases(u, self.kernel_u), v)
+        return F.pixel_shuffle(torch.sigmoid(fused), self.stride)[:, 0]
 
     def _last_l2h(self, a: list[Tensor]) -> Tensor:
         p: Tensor = self.net.l2h_start(a[0])
-        for unit, feature in zip(self.net.l2h, a[1:], strict=True):
+        size = self.net.size_l2h(a)
+        for unit, feature, by_taps in zip(self.net.l2h, a[1:], self.by_taps, strict=True):
             assert isinstance(unit, Rlrm)
-            p = refine(unit, p, feature)
+            p = unit.by_taps(p, feature) if by_taps else unit(p, resize(feature, size))
         return p
 
     def _last_h2l(self, a: list[Tensor]) -> Tensor:
-        size: Size = self.net.size_h2l(a)
+        size = self.net.size_h2l(a)
         p = self.net.shrink(self.net.h2l_start(a[4]), size)
         for unit, feature in zip(self.net.h2l, a[3::-1], strict=True):
             p = unit(p, self.net.shrink(feature, size))
         return p
+
+
+def exported(net: InferenceNet) -> torch.export.ExportedProgram:
+    """``net`` as a graph for other runtimes: batch 1, sides of any multiple of 32 pixels up to 2,048."""
+    height, width = (torch.export.Dim(name, min=1, max=MAX_CELLS) for name in ("h", "w"))
+    example = torch.zeros((1, 10 * GRID, 15 * GRID, 3), dtype=torch.uint8)
+    sizes = ({1: GRID * height, 2: GRID * width},)
+    return torch.export.export(net.float(), (example,), dynamic_shapes=sizes)

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import time
 from collections import deque
@@ -21,7 +22,7 @@ import numpy as np
 from platformdirs import user_cache_path
 
 from br2focus.models import checkpoint
-from br2focus.models.fast import GRID, InferenceNet, network_size
+from br2focus.models.sizes import GRID, network_size
 
 from .backends import Backend, Pending, shrink
 from .errors import ComputeError, SettingsError
@@ -29,6 +30,7 @@ from .frame import BlurMap, Frame, Image, Values
 
 if TYPE_CHECKING:
     from br2focus.models.checkpoint import ModelInfo
+    from br2focus.models.fast import InferenceNet
 
 BackendName = Literal["auto", "openvino", "torch"]
 MIN_SIZE, MAX_SIZE = 64, 2048
@@ -156,14 +158,21 @@ class Engine:
         """The blur map of one frame (uint8 BGR H x W x 3), at its size."""
         return self.start(image)()
 
-    def stream(self, frames: Iterable[Frame], depth: int) -> Iterator[tuple[Frame, BlurMap]]:
+    def stream(
+        self, frames: Iterable[Frame], depth: int, size: tuple[int, int] | None = None
+    ) -> Iterator[tuple[Frame, BlurMap]]:
         """Every frame with its map, in order, with up to ``depth`` frames in flight.
 
+        A backend for ``size`` (width, height; None: not known) is made while the first frame is on its way.
         An error of ``frames`` is raised after the maps of the frames before it.
         """
         if depth != self._in_flight:  # another trade of latency against throughput
             self.close()
             self._in_flight = depth
+        if (
+            size is not None and min(network_size(size, self.size)) > GRID
+        ):  # others are padded first
+            self.warm(size)
         waiting: deque[tuple[Frame, Callable[[], BlurMap]]] = deque()
         coming, error = iter(frames), None
         try:
@@ -234,6 +243,8 @@ class Engine:
         return frame_size if self._device != "cpu" else network_size(frame_size, self.size)
 
     def _net(self) -> InferenceNet:
+        from br2focus.models.fast import InferenceNet
+
         net, info = checkpoint.load(self._path)
         return InferenceNet(net, info.scale)
 
@@ -347,7 +358,7 @@ def _resolve_device(device: str) -> str:
     Raises:
         ComputeError: a CUDA device that is not here, or an unknown name.
     """
-    if device == "cpu":
+    if device == "cpu" or (device == "auto" and not _has_cuda_driver()):
         return "cpu"
     import torch
 
@@ -359,6 +370,15 @@ def _resolve_device(device: str) -> str:
     if not torch.cuda.is_available() or int(number or 0) >= torch.cuda.device_count():
         raise ComputeError(f"no device {device!r} here ({torch.cuda.device_count()} GPUs): use cpu")
     return device
+
+
+def _has_cuda_driver() -> bool:
+    """Whether to ask PyTorch at all: importing it takes longer than a short job."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def _line(error: BaseException) -> str:

@@ -122,7 +122,8 @@ class Pipeline:
     def _infer(self) -> None:
         error: BaseException | None = None
         try:
-            for frame, blur in self._engine.stream(self._frames, self._depth):
+            size = self._source.info.size
+            for frame, blur in self._engine.stream(self._frames, self._depth, size):
                 if not self._results.put(self._finish(frame, blur)):
                     break
         except BaseException as caught:

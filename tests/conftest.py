@@ -21,8 +21,9 @@ from av.video.reformatter import ColorRange
 from torch.utils.data._utils import signal_handling
 
 from br2focus.models import checkpoint
-from br2focus.models.br2net import BR2Net, BR2NetConfig
+from br2focus.models.br2net import BR2Net
 from br2focus.models.checkpoint import ModelInfo
+from br2focus.models.config import BR2NetConfig
 from br2focus.realtime.frame import Image
 from br2focus.realtime.video_info import Colour
 

@@ -11,8 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from br2focus.models.br2net import BR2NetConfig
-from br2focus.models.checkpoint import InputScale
+from br2focus.models.config import BR2NetConfig, InputScale
 from br2focus.models.rendering.scenes import SceneMix
 
 from .augment import AugmentConfig

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from br2focus.models.checkpoint import InputScale
+from br2focus.models.config import InputScale
 from br2focus.models.evaluation.masks import Sample
 from br2focus.models.rendering.optics import BLURRED, IGNORED
 from br2focus.models.rendering.scenes import Scene, Scenes

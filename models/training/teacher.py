@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from br2focus.models import checkpoint
-from br2focus.models.checkpoint import InputScale
+from br2focus.models.config import InputScale
 
 
 class Teacher:

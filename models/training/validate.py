@@ -13,7 +13,7 @@ from br2focus.models.br2net import BR2Net
 from br2focus.models.checkpoint import ModelInfo
 from br2focus.models.evaluation.masks import MaskedFolder, Pair
 from br2focus.models.evaluation.metrics import measure, summarise
-from br2focus.models.fast import network_size
+from br2focus.models.sizes import network_size
 
 from .data import normalise
 

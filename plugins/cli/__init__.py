@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-from importlib.metadata import version
 from typing import Any
 
 import click
@@ -41,7 +40,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version("br2focus"), prog_name="br2focus")
+@click.version_option(package_name="br2focus", prog_name="br2focus")
 def group() -> None:
     """What is in focus, in video: a learned map instead of contrast.
 

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from br2focus.models.br2net import BR2Net, BR2NetConfig
+from br2focus.models.br2net import BR2Net
+from br2focus.models.config import BR2NetConfig
 from br2focus.models.training.config import read_config
 from br2focus.models.training.data import Batch
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from br2focus.models.attention import ATTENTIONS, ChannelAttention, make_attention
+from br2focus.models.attention import ChannelAttention, make_attention
+from br2focus.models.config import ATTENTIONS
 
 # Smallest and largest gain that each block can apply.
 GAINS = {"none": (1.0, 1.0), "se": (0.0, 1.0), "bam": (1.0, 2.0), "cbam": (0.0, 1.0)}

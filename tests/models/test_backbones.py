@@ -11,7 +11,8 @@ import torchvision.models as tv
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from br2focus.models.backbones import BACKBONES, Backbone, make_backbone
+from br2focus.models.backbones import SPECS, Backbone, make_backbone
+from br2focus.models.config import BACKBONES
 from br2focus.models.training.start import calibrate_batchnorm
 
 STRIDES = {
@@ -42,6 +43,10 @@ def test_strides_and_channels(name: str) -> None:
         (1, c, 64 // s, 96 // s) for c, s in zip(CHANNELS[name], STRIDES[name], strict=True)
     ]
     assert [tuple(tap.shape) for tap in taps] == expected
+
+
+def test_every_name_of_the_configuration_can_be_built() -> None:
+    assert tuple(SPECS) == BACKBONES
 
 
 def test_unknown_name_lists_the_known_ones() -> None:

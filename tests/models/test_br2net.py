@@ -15,7 +15,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from br2focus.models.br2net import BR2Net, BR2NetConfig
+from br2focus.models.br2net import BR2Net
+from br2focus.models.config import BR2NetConfig
 from br2focus.models.rlrm import Rlrm
 
 State = Mapping[str, Tensor]

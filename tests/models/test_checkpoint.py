@@ -19,8 +19,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from br2focus.models import checkpoint
-from br2focus.models.br2net import BR2Net, BR2NetConfig
-from br2focus.models.checkpoint import InputScale, ModelInfo
+from br2focus.models.br2net import BR2Net
+from br2focus.models.checkpoint import ModelInfo
+from br2focus.models.config import BR2NetConfig, InputScale
 from br2focus.models.errors import CheckpointError, FocusError
 
 CONFIG = BR2NetConfig(backbone="mobilenet_v2", width=4, reduce=8, fusion="conv", h2l_tap=2)

@@ -226,3 +226,32 @@ def test_stopping_finishes_the_file(make_clip, model, tmp_path, number, code):
     assert process.returncode == code, err
     assert "Traceback" not in err
     assert 0 < len(times(out)) < 600 and not partial.exists()
+
+
+def test_a_second_run_on_the_cpu_imports_neither_torch_nor_kornia(model, make_clip, tmp_path):
+    clip = make_clip(tmp_path / "clip.mp4", frames=1)
+    args = ["annotate", str(clip), "-o", str(tmp_path / "out.mp4"), "--model", model, "--force"]
+    assert run([*args, "--device", "cpu"]) == 0  # converts the network, which needs PyTorch
+    code = f"""
+import sys
+from br2focus.plugins.cli import run
+code = run({args!r})
+heavy = ("torch", "torchvision", "kornia", "matplotlib", "pydantic", "PyQt6", "pyarrow")
+print(code, [name for name in heavy if name in sys.modules])
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "0 []\n", done.stderr
+
+
+def test_help_imports_nothing_heavy():
+    code = """
+import sys
+from br2focus.plugins.cli import run
+run(["--help"])
+heavy = ("torch", "numpy", "cv2", "av", "openvino")
+print([name for name in heavy if name in sys.modules], file=sys.stderr)
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n" and "annotate" in done.stdout

@@ -13,6 +13,7 @@ import torch
 from safetensors import safe_open
 
 from br2focus.models import checkpoint
+from br2focus.models.config import InputScale
 from br2focus.plugins.cli import run
 
 CONFIG = """
@@ -83,7 +84,7 @@ def train(folder, capsys, *options, before="", after=""):
 def test_everything_at_once(folder, model, capsys, monkeypatch):
     monkeypatch.setattr("br2focus.models.training.material.DISTRUSTED", 1.0)  # it knows nothing
     info = checkpoint.read_info(Path(model))
-    assert info.scale == checkpoint.InputScale()
+    assert info.scale == InputScale()
     after = EXTRA + f"agree = '{model}'\n" + RENDERED
     after += f"[loss]\niou = 0.5\nedge = 0.5\nteacher = '{model}'\n"
     code, captured = train(folder, capsys, "--json", after=after)

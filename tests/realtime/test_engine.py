@@ -9,7 +9,8 @@ import torch
 
 from br2focus.models import checkpoint
 from br2focus.models.errors import CheckpointError
-from br2focus.models.fast import InferenceNet, network_size
+from br2focus.models.fast import InferenceNet
+from br2focus.models.sizes import network_size
 from br2focus.realtime.backends import shrink
 from br2focus.realtime.backends.openvino import OpenVinoBackend, graph_key
 from br2focus.realtime.engine import Engine, EngineSettings

@@ -52,7 +52,7 @@ class FakeEngine:
         self.fail_at = fail_at
         self.detached_by = None
 
-    def stream(self, frames, depth):
+    def stream(self, frames, depth, size=None):
         for number, frame in enumerate(frames):
             if number == self.fail_at:
                 raise Boom("process")
@@ -165,8 +165,8 @@ def test_slow_work_is_waited_for(monkeypatch):
     monkeypatch.setattr("br2focus.realtime.pipeline.JOIN_SECONDS", 0.05)
 
     class Slow(FakeEngine):
-        def stream(self, frames, depth):
-            for result in super().stream(frames, depth):
+        def stream(self, frames, depth, size=None):
+            for result in super().stream(frames, depth, size):
                 time.sleep(0.3)
                 yield result
 

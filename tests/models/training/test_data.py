@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from br2focus.models.checkpoint import InputScale
+from br2focus.models.config import InputScale
 from br2focus.models.evaluation.masks import MaskedFolder, Sample
 from br2focus.models.rendering.optics import BLURRED, IGNORED, IN_FOCUS
 from br2focus.models.rendering.scenes import Scene, SceneMix, Scenes

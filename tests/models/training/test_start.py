@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from br2focus.models import checkpoint
 from br2focus.models.br2net import BR2Net
-from br2focus.models.checkpoint import InputScale, ModelInfo
+from br2focus.models.checkpoint import ModelInfo
+from br2focus.models.config import InputScale
 from br2focus.models.errors import CheckpointError
 from br2focus.models.evaluation.masks import UnreadableError
 from br2focus.models.training.config import TrainingConfig

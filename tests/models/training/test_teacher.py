@@ -11,7 +11,7 @@ from torch import Tensor
 
 from br2focus.models import checkpoint
 from br2focus.models.br2net import Maps
-from br2focus.models.checkpoint import InputScale
+from br2focus.models.config import InputScale
 from br2focus.models.errors import CheckpointError
 from br2focus.models.training import run
 from br2focus.models.training.config import LossConfig, TrainingConfig

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from br2focus.models import checkpoint
-from br2focus.models.br2net import BR2NetConfig
-from br2focus.models.checkpoint import InputScale, ModelInfo
+from br2focus.models.checkpoint import ModelInfo
+from br2focus.models.config import BR2NetConfig, InputScale
 from br2focus.models.evaluation.masks import MaskedFolder
 from br2focus.models.training.validate import predict, validate
 

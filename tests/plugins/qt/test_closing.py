@@ -31,7 +31,9 @@ class StubEngine:
         self.info = type("Info", (), {"name": "stub"})
         self.device, self.seconds, self.notices = "stub", 0.0, []
 
-    def stream(self, frames: Iterator[Frame], depth: int) -> Iterator[tuple[Frame, BlurMap]]:
+    def stream(
+        self, frames: Iterator[Frame], depth: int, size: tuple[int, int] | None = None
+    ) -> Iterator[tuple[Frame, BlurMap]]:
         for frame in frames:
             yield frame, BlurMap(np.zeros((SIZE[1], SIZE[0]), np.float32))
 
@@ -39,7 +41,9 @@ class StubEngine:
 
 
 class FailingEngine(StubEngine):
-    def stream(self, frames: Iterator[Frame], depth: int) -> Iterator[tuple[Frame, BlurMap]]:
+    def stream(
+        self, frames: Iterator[Frame], depth: int, size: tuple[int, int] | None = None
+    ) -> Iterator[tuple[Frame, BlurMap]]:
         for _ in frames:
             raise ComputeError("the network failed")
         yield from ()
