@@ -7,7 +7,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import NamedTuple
 
-from PyQt6.QtCore import QSignalBlocker, Qt, QTimer, pyqtSignal
+from PyQt6.QtCore import QObject, QSignalBlocker, Qt, QTimer, pyqtSignal
 from PyQt6.QtWidgets import QCheckBox, QComboBox, QFormLayout, QGroupBox, QSlider
 
 from br2focus.models.errors import FocusError
@@ -44,12 +44,19 @@ def abilities(source: str) -> Abilities | None:
     return found if found.formats or found.controls else None
 
 
+class _Answers(QObject):
+    """What the thread says. An object of its own: the thread may outlive the box, and a signal of a widget
+    that is being destroyed must not be emitted."""
+
+    found = pyqtSignal(object, object)
+    trouble = pyqtSignal(object)
+
+
 class CameraBox(QGroupBox):
     """Controls of one camera. Drivers take their time, so one thread talks to them, in order."""
 
     mode_picked = pyqtSignal(object)
     trouble = pyqtSignal(object)
-    _found = pyqtSignal(object, object)
 
     def __init__(self) -> None:
         super().__init__("Camera")
@@ -64,25 +71,23 @@ class CameraBox(QGroupBox):
         self._timer.setSingleShot(True)
         self._timer.setInterval(SETTLE_MS)
         self._timer.timeout.connect(self._keep)
-        self._found.connect(self._show)
-        threading.Thread(target=self._run, name="camera-controls", daemon=True).start()
+        self._answers = _Answers()
+        self._answers.found.connect(self._show)
+        self._answers.trouble.connect(self.trouble)
+        threading.Thread(
+            target=_run, args=(self._work, self._answers), name="camera-controls", daemon=True
+        ).start()
         self.hide()
 
     def look_at(self, source: str, mode: CameraMode | None) -> None:
         """Show what the camera ``source`` can do, once it is known; nothing for other sources."""
         self._source, self._mode = source, mode
-        self._work.put(lambda: self._found.emit(source, abilities(source)))
+        answers = self._answers
+        self._work.put(lambda: answers.found.emit(source, abilities(source)))
 
     def end(self) -> None:
         """Let the thread go."""
         self._work.put(None)
-
-    def _run(self) -> None:
-        while (work := self._work.get()) is not None:
-            try:
-                work()
-            except Exception as error:  # the thread must live on, whatever a driver does
-                self.trouble.emit(error)
 
     def _show(self, source: str, found: Abilities | None) -> None:
         if source != self._source:
@@ -162,7 +167,7 @@ class CameraBox(QGroupBox):
 
     def _keep(self) -> None:
         """After a moment without a change: remember what the camera has, and show it."""
-        found, source = self._abilities, self._source
+        found, source, answers = self._abilities, self._source, self._answers
         if found is None:
             return
 
@@ -170,6 +175,14 @@ class CameraBox(QGroupBox):
             there = CameraControls(found.camera.device).list()
             if found.camera.id:
                 remember(found.camera.id, {each.name: each.value for each in there})
-            self._found.emit(source, found._replace(controls=there))
+            answers.found.emit(source, found._replace(controls=there))
 
         self._work.put(work)
+
+
+def _run(work: SimpleQueue[Callable[[], None] | None], answers: _Answers) -> None:
+    while (job := work.get()) is not None:
+        try:
+            job()
+        except Exception as error:  # the thread must live on, whatever a driver does
+            answers.trouble.emit(error)

@@ -59,7 +59,7 @@ class SourcePicker(QComboBox):
             "A camera stays the same one whatever is plugged in where."
         )
         self.setAccessibleName("Source")
-        self._cameras = _Cameras(self)
+        self._cameras = _Cameras()  # without a parent: its thread may outlive the picker
         self._cameras.found.connect(self._found)
         self._now = ""
         self._listed: tuple[tuple[str, str], ...] = (BUILT_IN,)
