@@ -96,10 +96,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 # pysodmetrics without its dependencies: it asks for opencv-python-headless, which would overwrite opencv-python.
 $(VENV)/.installed-dev: $(VENV)/.installed
 	.ci/debian-packages $(TEST_PACKAGES)
-	$(PIP) install -c constraints.txt -e '.[demo,viewer,test,dev]'
+	$(PIP) install -c constraints.txt -e '.[demo,viewer,onnx,test,dev]'
 	$(PIP) install -c constraints.txt --no-deps pysodmetrics
 	@touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed
-	$(PIP) install -c constraints.txt -e '.[demo,viewer,bench]'
+	$(PIP) install -c constraints.txt -e '.[demo,viewer,onnx,bench]'
 	@touch $@

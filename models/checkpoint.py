@@ -43,6 +43,7 @@ class ModelInfo:
         scale: the scale of its input.
         size: long side in pixels at which it is used unless told otherwise.
         data: what it was trained on, in words.
+        ranges: what the inputs of layers that run in eight bits span, by layer (see `int8`); {} = unknown.
         polarity: what 1 means in its output; only "blurred" is written.
         version: version of this header.
     """
@@ -52,6 +53,7 @@ class ModelInfo:
     scale: InputScale = field(default_factory=InputScale)
     size: int = 320
     data: str = ""
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     polarity: str = "blurred"
     version: int = FORMAT_VERSION
 
@@ -79,7 +81,11 @@ class ModelInfo:
                 )
             config = BR2NetConfig(**values.pop("config"))
             scale = InputScale(**{k: tuple(v) for k, v in values.pop("scale").items()})
-            return ModelInfo(config=config, scale=scale, **values)
+            ranges = {
+                str(name): (float(low), float(high))
+                for name, (low, high) in values.pop("ranges", {}).items()
+            }
+            return ModelInfo(config=config, scale=scale, ranges=ranges, **values)
         except CheckpointError:
             raise
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from br2focus.realtime.engine import Engine, EngineSettings
+from br2focus.realtime.engine import BackendName, Engine, EngineSettings, PrecisionName
 from br2focus.realtime.frame import BlurMap, FocusResult, Frame, Image, Roi, Values
 from br2focus.realtime.overlay import OverlayKind, OverlayStyle, draw
 from br2focus.realtime.refining import RefineMode, check_mode, refine
@@ -75,20 +75,22 @@ class FocusStage:
         model: name of a shipped model, or a .safetensors file.
         device: "auto", "cpu", "cuda" or "cuda:N".
         size: long side of the map in pixels, None for the model's own.
+        backend, precision: library and arithmetic on a CPU; "auto" is the fastest, measured once.
         refining: move the map's edges to those of the picture: "off", "fast", "best".
         smoothing: "adaptive", a time constant in seconds, or None for raw maps.
 
     Raises:
         FocusError: the model or the device cannot be used.
-        ValueError: ``size`` or ``smoothing`` is out of range.
+        ValueError: ``size`` or ``smoothing`` is out of range, or the CPU cannot run what was asked for.
     """
 
     def __init__(
         self, model: str = "lite", *, device: str = "auto", size: int | None = None,
+        backend: BackendName = "auto", precision: PrecisionName = "auto",
         smoothing: SmoothingSetting = None, refining: RefineMode = "off",
     ) -> None:  # fmt: skip
         check_mode(refining)
-        self._engine = Engine(EngineSettings(model=model, device=device, size=size))
+        self._engine = Engine(EngineSettings(model, device, size, backend, precision))
         self._smoothing, self._refining = make_smoother(smoothing), refining
         self._index = 0
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
@@ -24,19 +24,22 @@ from platformdirs import user_cache_path
 from br2focus.models import checkpoint
 from br2focus.models.sizes import GRID, network_size
 
-from .backends import Backend, Pending, shrink
+from .backends import Backend, Pending
+from .choice import EXACT, Choice, Way, choose, ways
 from .errors import ComputeError, SettingsError
+from .fitting import at_frame_size, fit
 from .frame import BlurMap, Frame, Image, Values
 
 if TYPE_CHECKING:
     from br2focus.models.checkpoint import ModelInfo
     from br2focus.models.fast import InferenceNet
 
-BackendName = Literal["auto", "openvino", "torch"]
+BackendName = Literal["auto", "openvino", "onnxruntime", "torch"]
+PrecisionName = Literal["auto", "fp32", "bf16", "int8"]
 MIN_SIZE, MAX_SIZE = 64, 2048
 # A backend that gives this many results that are not finite is not asked again.
 MAX_REDONE = 3
-TORCH_FP32 = "torch fp32"
+WIDE = (1280, 720)  # a frame of the shape that most videos have
 MAX_BACKENDS = 16  # sizes that are kept ready
 # What a library raises when its device or its memory fails; anything else is a bug.
 FAULTS = (RuntimeError, MemoryError, cv2.error)
@@ -50,15 +53,15 @@ class EngineSettings:
         model: name of a shipped model, or a .safetensors file.
         device: "auto", "cpu", "cuda" or "cuda:N".
         size: long side of the map in pixels, or None for the one the model was chosen for.
-        backend: library on the CPU; "auto" is OpenVINO, with PyTorch as the fallback.
-        bf16: bfloat16 on a CPU that has it.
+        backend: library on the CPU; "auto" is the fastest one, measured once (see `choice`).
+        precision: arithmetic on the CPU; "auto" in the same way. "int8" needs a checkpoint with ranges.
     """
 
     model: str = "lite"
     device: str = "auto"
     size: int | None = None
     backend: BackendName = "auto"
-    bf16: bool = True
+    precision: PrecisionName = "auto"
 
     def __post_init__(self) -> None:
         if self.size is not None and not MIN_SIZE <= self.size <= MAX_SIZE:
@@ -79,11 +82,13 @@ class Engine:
     Attributes:
         info: the header of the checkpoint.
         notices: one line for everything that was given up or redone.
+        choice: what runs on the CPU and why, once that was measured or remembered.
         seconds: what the caller spent on the last finished map (resizes, network, waiting for it).
 
     Raises:
         CheckpointError: the model is missing or damaged.
         ComputeError: the device does not exist.
+        SettingsError: the CPU cannot run what was asked for.
     """
 
     def __init__(self, settings: EngineSettings | None = None) -> None:
@@ -93,7 +98,11 @@ class Engine:
         self.notices: list[str] = []
         self.seconds = 0.0
         self._device = _resolve_device(self.settings.device)
-        self._use_openvino = self.settings.backend != "torch"
+        self.choice: Choice | None = None
+        self._way: Way | None = None  # on the CPU, once it is known
+        self._ways: list[Way] = []  # what is possible on the CPU, once somebody asks
+        if (self.settings.backend, self.settings.precision) != ("auto", "auto"):
+            self._ways = self._possible()  # what is not possible is said at once
         self._redone = 0
         self._ran_on = ""
         self._in_flight = 1
@@ -133,7 +142,7 @@ class Engine:
             ComputeError: nothing here can run the network.
         """
         begun = time.monotonic()
-        fitted = _fit(image, self.size)
+        fitted = fit(image, self.size)
         backend, pending = self._begin(fitted.picture)
         spent = time.monotonic() - begun
 
@@ -148,7 +157,7 @@ class Engine:
                     self._give_up_on(backend, error)
                     backend, pending = self._begin(fitted.picture)
             values = self._finite(values, fitted.picture)
-            blur = _at_frame_size(values, fitted, (image.shape[1], image.shape[0]))
+            blur = at_frame_size(values, fitted, (image.shape[1], image.shape[0]))
             self.seconds = spent + time.monotonic() - begun
             return blur
 
@@ -230,13 +239,19 @@ class Engine:
         """
         if failed not in self._backends.values():
             return
-        if failed.name == TORCH_FP32:
+        if failed.name == EXACT.name:
             raise ComputeError(f"the network failed: {_line(error)}") from error
-        self._use_openvino = self._use_openvino and self._device != "cpu"
-        self._device = "cpu"
+        if self._device == "cpu":
+            self._way = EXACT
+        else:
+            self._device = "cpu"
         self.close()
-        instead = "OpenVINO" if self._use_openvino else "PyTorch"
-        self.notices.append(f"{failed.name} failed ({_line(error)}): now {instead} on the CPU")
+        instead = "the CPU" if self._way is None else "PyTorch on the CPU"
+        self.notices.append(f"{failed.name} failed ({_line(error)}): now {instead}")
+
+    def _possible(self) -> list[Way]:
+        asked = self.settings
+        return ways(asked.backend, asked.precision, has_ranges=bool(self.info.ranges))
 
     def _key(self, frame_size: tuple[int, int]) -> tuple[int, int]:
         """What a backend is made for: the size of the map on a CPU, on a GPU that of the frame."""
@@ -247,6 +262,13 @@ class Engine:
 
         net, info = checkpoint.load(self._path)
         return InferenceNet(net, info.scale)
+
+    def _marked_net(self) -> InferenceNet:
+        """The network with the ranges of its eight-bit layers, for runtimes that round them."""
+        from br2focus.models.int8 import with_ranges
+
+        net, ranges = self._net(), self.info.ranges
+        return with_ranges(net, ranges) if ranges else net
 
     def _make(self, frame_size: tuple[int, int]) -> Backend:
         """The best backend that starts; each one given up on leaves a notice."""
@@ -261,31 +283,51 @@ class Engine:
             except FAULTS as error:  # no memory, a lost driver, a failed capture
                 self._device = "cpu"
                 self.notices.append(f"the GPU failed ({_line(error)}): computing on the CPU")
-        if self._use_openvino:
-            try:
-                return self._make_openvino(size)
-            except (ImportError, *FAULTS) as error:
-                self._use_openvino = False
-                self.notices.append(f"OpenVINO failed ({_line(error)}): computing with PyTorch")
-        return self._make_torch(size)
+        way = self._chosen()
+        try:
+            return self._make_cpu(way, size)
+        except (ImportError, *FAULTS) as error:
+            if way == EXACT:
+                raise ComputeError(f"the network failed: {_line(error)}") from error
+            self._way = EXACT
+            self.notices.append(f"{way.name} failed ({_line(error)}): computing with PyTorch")
+        return self._make_cpu(EXACT, size)
 
-    def _make_openvino(self, size: tuple[int, int]) -> Backend:
-        from .backends.openvino import OpenVinoBackend
+    def _chosen(self) -> Way:
+        """How to run on the CPU: the only way that is possible, or the best one for most videos."""
+        self._ways = self._ways or self._possible()
+        if self._way is None and len(self._ways) == 1:
+            self._way = self._ways[0]
+        if self._way is None:
+            size = network_size(WIDE, self.size)
+            self.choice = choose(
+                self._ways, lambda way: self._make_cpu(way, size), size, sha256=self._sha256,
+                cache=cache_folder(), faults=FAULTS,
+            )  # fmt: skip
+            self._way = self.choice.way
+        return self._way
 
-        cache, bf16 = cache_folder(), self.settings.bf16
-        return OpenVinoBackend(
-            self._sha256, self._net, size, cache, bf16=bf16, depth=self._in_flight
-        )
+    def _make_cpu(self, way: Way, size: tuple[int, int]) -> Backend:
+        cache, precision = cache_folder(), way.precision
+        if way.library == "openvino":
+            from .backends.openvino import OpenVinoBackend
 
-    def _make_torch(self, size: tuple[int, int]) -> Backend:
+            return OpenVinoBackend(
+                self._sha256, self._marked_net, size, cache,
+                precision=precision, depth=self._in_flight,
+            )  # fmt: skip
+        if way.library == "onnxruntime":
+            from .backends.onnxruntime import OnnxBackend
+
+            return OnnxBackend(self._sha256, self._net, size, cache)
         from .backends.torch_cpu import TorchBackend
 
-        return TorchBackend(self._net(), size)
+        return TorchBackend(self._net(), size, precision)
 
     def _make_exact(self, frame_size: tuple[int, int], size: tuple[int, int]) -> Backend:
         """The float32 form on the same device."""
         if self._device == "cpu":
-            return self._make_torch(size)
+            return self._make_cpu(EXACT, size)
         import torch
 
         from .backends.cuda import CudaBackend
@@ -309,42 +351,6 @@ class Engine:
         if self._redone == MAX_REDONE:
             self.close()  # from now on, `_make` makes the exact form
         return values
-
-
-class _Fitted(NamedTuple):
-    """A picture as a backend takes it, and the width and height of it that is not padding."""
-
-    picture: Image
-    used: tuple[int, int]
-
-
-def _fit(image: Image, long_side: int) -> _Fitted:
-    """``image`` itself; one whose side would be under 32 pixels in the network is shrunk and padded."""
-    height, width = image.shape[:2]
-    scale = min(1.0, long_side / max(height, width))
-    if min(height, width) * scale >= GRID:
-        return _Fitted(image, (width, height))
-    used = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = shrink(image, used)
-    right, bottom = (max(GRID - side, 0) for side in used)
-    padded = cv2.copyMakeBorder(small, 0, bottom, 0, right, cv2.BORDER_REFLECT_101)
-    return _Fitted(np.asarray(padded, np.uint8), used)
-
-
-def _at_frame_size(values: Values, fitted: _Fitted, size: tuple[int, int]) -> BlurMap:
-    """A map at the network's size -> at the fitted picture's -> without padding -> at ``size``."""
-    height, width = fitted.picture.shape[:2]
-    values = _resized(values, (width, height))[: fitted.used[1], : fitted.used[0]]
-    values = np.ascontiguousarray(_resized(values, size))
-    # Interpolation of ones may exceed one by a rounding error.
-    cv2.threshold(values, 1, 1, cv2.THRESH_TRUNC, dst=values)
-    return BlurMap(values)
-
-
-def _resized(values: Values, size: tuple[int, int]) -> Values:
-    if (values.shape[1], values.shape[0]) == size:
-        return values
-    return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _finished(waiting: deque[tuple[Frame, Callable[[], BlurMap]]]) -> tuple[Frame, BlurMap]:

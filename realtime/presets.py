@@ -12,7 +12,7 @@ import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
 from .camera_memory import config_folder
-from .engine import EngineSettings
+from .engine import BackendName, EngineSettings, PrecisionName
 from .errors import SettingsError, SinkError
 from .frame import Roi
 from .output import Output
@@ -35,7 +35,7 @@ class ViewSettings:
         style: how it is drawn.
         smoothing: of maps in time: "adaptive", a time constant in seconds, or None = off ("off" in a file).
         refine: how the map's edges are moved to those of the picture: "off", "fast", "best".
-        model, device, size: of the engine, see `EngineSettings`.
+        model, device, size, backend, precision: of the engine, see `EngineSettings`.
         rois: regions with a score.
 
     Raises:
@@ -51,6 +51,8 @@ class ViewSettings:
     model: str = "lite"
     device: str = "auto"
     size: int | None = None
+    backend: BackendName = "auto"
+    precision: PrecisionName = "auto"
     rois: tuple[Roi, ...] = ()
 
     def __post_init__(self) -> None:
@@ -69,7 +71,10 @@ class ViewSettings:
 
     def engine(self) -> EngineSettings:
         """What the engine is made from."""
-        return EngineSettings(model=self.model, device=self.device, size=self.size)
+        return EngineSettings(
+            model=self.model, device=self.device, size=self.size,
+            backend=self.backend, precision=self.precision,
+        )  # fmt: skip
 
 
 def preset_path(name: str) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from br2focus.models import checkpoint
 from br2focus.models.br2net import BR2Net
 from br2focus.models.checkpoint import ModelInfo
 from br2focus.models.config import BR2NetConfig
+from br2focus.models.fast import InferenceNet
+from br2focus.models.int8 import observe
 from br2focus.realtime.frame import Image
 from br2focus.realtime.video_info import Colour
 
@@ -66,7 +68,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
         probability = torch.sigmoid(net.eval()(torch.rand(1, 3, 96, 128) * 4 - 2).fused)
     assert probability.max() - probability.min() > 0.3
     path = tmp_path_factory.mktemp("model") / "random.safetensors"
-    checkpoint.save(net, ModelInfo("random", config, size=128), path)
+    info = ModelInfo("random", config, size=128)
+    pictures = (torch.randint(0, 256, (1, 96, 128, 3), dtype=torch.uint8) for _ in range(4))
+    ranges = observe(InferenceNet(net, info.scale), pictures)
+    checkpoint.save(net, replace(info, ranges=ranges), path)
     return str(path)
 
 

@@ -16,6 +16,7 @@ COMMANDS = {
     "bench": "Measure speed, drops, age and memory on this machine.",
     "cameras": "List the cameras that are plugged in.",
     "evaluate": "Measure the accuracy of a model on images with masks.",
+    "export": "Write a model for ONNX or OpenVINO, or calibrate it for eight bits.",
     "live": "Live focus from a camera, a stream or the built-in test, in a window or without.",
     "models": "List the shipped networks: size, data, hash, model card.",
     "train": "Train a network from a configuration; resumes where it stopped.",

@@ -13,7 +13,7 @@ import click
 
 from br2focus.realtime.annotate import Summary, annotate
 from br2focus.realtime.audio_copy import suggest_suffix
-from br2focus.realtime.engine import Engine, EngineSettings
+from br2focus.realtime.engine import BackendName, Engine, EngineSettings, PrecisionName
 from br2focus.realtime.errors import SettingsError, SinkError
 from br2focus.realtime.frame import FocusResult, Image, Roi
 from br2focus.realtime.image_files import Images
@@ -134,14 +134,14 @@ class Request:
 def command(
     inputs: tuple[Path, ...], out: Path | None, maps: Path | None, metrics: Path | None,
     overlay: OverlayKind, stripes: bool, legend: bool, model: str, device: str, size: int | None,
-    as_json: bool, debug: bool, **options: Any,
+    backend: BackendName, precision: PrecisionName, as_json: bool, debug: bool, **options: Any,
 ) -> int:  # fmt: skip
     """Annotate videos, images or folders with what is in focus.
 
     Every frame comes out once, with its time; sound is copied bit for bit. A file gets its final name
     only when it is complete.
     """
-    settings = EngineSettings(model=model, device=device, size=size)
+    settings = EngineSettings(model, device, size, backend, precision)
     style = OverlayStyle(stripes=stripes, legend=legend)
     request = Request(engine=settings, overlay=overlay, style=style, **options)
     drawn = overlay != "none" or out is not None or not (maps or metrics)
@@ -175,6 +175,8 @@ def _run_all(
             entries.append(_run(job, engine, request, stop))
         except Exception as error:
             code = code or report(error, debug=debug)
+    if engine.choice is not None and engine.choice.fresh:
+        print(f"br2focus: measured once: {engine.choice.reason}", file=sys.stderr)
     return entries, code
 
 

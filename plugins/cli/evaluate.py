@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -60,7 +61,7 @@ Predict = Callable[[np.ndarray], np.ndarray]
 def command(
     images: Path, masks: Path | None, polarity: str | None, everywhere: str | None,
     ignore: int | None, names: Path | None, curves: Path | None,
-    refine: RefineMode, model: str, device: str, size: int | None, as_json: bool, debug: bool,
+    refine: RefineMode, as_json: bool, debug: bool, **engine: Any,
 ) -> None:  # fmt: skip
     """Measure the accuracy of a model on images with masks.
 
@@ -70,7 +71,7 @@ def command(
     try:
         folder = _folder(images, masks, polarity, everywhere, ignore, names, curves)
         folder.pairs()
-        predict, name, where = _predictor(EngineSettings(model, device, size), refine)
+        predict, name, where = _predictor(EngineSettings(**engine), refine)
         with Progress("evaluate", "image") as progress:
             result = evaluate(predict, folder, progress=progress)
     except (FolderError, UnreadableError) as error:

@@ -15,10 +15,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def engine_options(command: F) -> F:
-    """``--model``, ``--device``, ``--size``: what computes the maps."""
+    """``--model``, ``--device``, ``--backend``, ``--precision``, ``--size``: what computes the maps."""
     for option in (
         click.option(
             "--size", type=int, metavar="PIXELS", help="Long side of the map; default: the model's."
+        ),
+        click.option(
+            "--precision", type=click.Choice(["auto", "fp32", "bf16", "int8"]), default="auto",
+            show_default=True, help="Arithmetic on a CPU; auto is the fastest, measured once.",
+        ),
+        click.option(
+            "--backend", type=click.Choice(["auto", "openvino", "onnxruntime", "torch"]),
+            default="auto", show_default=True, help="Library on a CPU.",
         ),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda[:N]."),
         click.option(

@@ -6,7 +6,7 @@ A backend is made for one size of frame and one size of map, used by one thread,
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
 import cv2
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from br2focus.realtime.frame import Image, Values
 
 Pending = Callable[[], Values]
+Precision = Literal["fp32", "bf16", "int8"]
 
 
 class Backend(Protocol):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.resources import files
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +13,13 @@ import numpy as np
 
 from br2focus.realtime.frame import Image, Values
 
-from . import Pending, shrink
+from . import Pending, Precision, shrink
+from .graphs import graph_key, keep
 
 if TYPE_CHECKING:
     from br2focus.models.fast import InferenceNet
 
-# What the exported graph is made from: a change of one of them makes old cache entries unfindable.
-_GRAPH_SOURCES = (
-    "attention.py", "backbones.py", "br2net.py", "efficientnet_lite.py", "fast.py", "phases.py", "rlrm.py",
-)  # fmt: skip
+WEIGHT_LEVELS = 255  # -127 to 127: zero in the middle
 MAX_COMPILED = 32  # entries of some 10 MB; there is one for every model and size
 
 
@@ -35,21 +31,22 @@ class OpenVinoBackend:
         make_net: loads the network; called only when the cache has no graph of it.
         size: width and height of the map.
         cache: folder for converted and compiled graphs.
-        bf16: compute in bfloat16 where the CPU has it, else in float32.
+        precision: "fp32"; "bf16" where the CPU has it; "int8" for the layers whose ranges the checkpoint
+            knows, and the rest in the better one of the other two.
         depth: frames in flight; 1 puts all cores on one frame (least latency), more give each frame fewer
             cores (most frames a second).
     """
 
     def __init__(
         self, sha256: str, make_net: Callable[[], InferenceNet], size: tuple[int, int],
-        cache: Path, *, bf16: bool = True, depth: int = 1,
+        cache: Path, *, precision: Precision = "bf16", depth: int = 1,
     ) -> None:  # fmt: skip
         import openvino as ov
 
         self._size, self.depth = size, depth
-        core = ov.Core()
-        bf16 = bf16 and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        self.name = "openvino bf16" if bf16 else "openvino fp32"
+        core = _core()
+        bf16 = precision != "fp32" and has_bf16()
+        self.name = f"openvino {precision}"
         path = cache / f"{graph_key(sha256, ov.__version__)}.xml"
         options: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
@@ -58,6 +55,7 @@ class OpenVinoBackend:
             "ENABLE_CPU_PINNING": False,
         }
         graph = _cached(path, make_net)
+        round_layers(graph, weights=precision == "int8")
         graph.reshape({0: [1, size[1], size[0], 3]})
         compiled = _compiled(core, graph, options, cache / "compiled")
         self._free = [compiled.create_infer_request() for _ in range(self.depth)]
@@ -82,25 +80,53 @@ class OpenVinoBackend:
         self._free.clear()
 
 
-def graph_key(sha256: str, runtime: str) -> str:
-    """Key of a converted graph: the weights, the code that makes the graph, the runtime's version."""
-    digest = hashlib.sha256(f"{sha256} {runtime}".encode())
-    for name in _GRAPH_SOURCES:
-        digest.update(files("br2focus.models").joinpath(name).read_bytes())
-    return digest.hexdigest()[:24]
-
-
 def _cached(path: Path, make_net: Callable[[], InferenceNet]) -> Any:
     """The graph at ``path``; converted and kept there where it is missing or damaged."""
     import openvino as ov
 
     try:
-        return ov.Core().read_model(path)
+        return _core().read_model(path)
     except RuntimeError:
         graph = convert(make_net())
     with suppress(OSError):
-        _save(graph, path)
+        keep(path, lambda at: ov.save_model(graph, at, compress_to_fp16=False))
     return graph
+
+
+def has_bf16() -> bool:
+    """Whether this CPU computes in bfloat16."""
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def cpu_name() -> str:
+    """What this CPU is called."""
+    return str(_core().get_property("CPU", "FULL_DEVICE_NAME")).strip()
+
+
+@cache
+def _core() -> Any:
+    """OpenVINO's entry: one for the process, since making one looks for devices."""
+    import openvino as ov
+
+    return ov.Core()
+
+
+def round_layers(graph: Any, *, weights: bool) -> None:
+    """Round the weights beside rounded inputs, 255 levels for each output; or undo that of the inputs."""
+    from openvino import opset13 as ops
+
+    marks = [node for node in graph.get_ops() if node.get_type_name() == "FakeQuantize"]
+    for mark in marks:
+        if not weights:
+            mark.output(0).replace(mark.input_value(0))
+            continue
+        for conv in (target.get_node() for target in mark.output(0).get_target_inputs()):
+            values = conv.input_value(1)
+            most = np.abs(values.get_node().data).max((1, 2, 3), keepdims=True)
+            high = ops.constant(np.maximum(most, 1e-8).astype(np.float32))
+            low = ops.constant(-high.data)
+            rounded = ops.fake_quantize(values, low, high, low, high, WEIGHT_LEVELS)
+            conv.input(1).replace_source_output(rounded.output(0))
 
 
 def _compiled(core: Any, graph: Any, options: dict[str, Any], folder: Path) -> Any:
@@ -122,15 +148,3 @@ def convert(net: InferenceNet) -> Any:
     from br2focus.models.fast import exported
 
     return ov.convert_model(exported(net))
-
-
-def _save(model: Any, path: Path) -> None:
-    """Write ``model``; another program may do the same, and the name appears only when it is complete."""
-    import openvino as ov
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        graph = Path(folder) / path.name
-        ov.save_model(model, graph, compress_to_fp16=False)
-        graph.with_suffix(".bin").replace(path.with_suffix(".bin"))
-        graph.replace(path)

@@ -1,4 +1,4 @@
-"""PyTorch on the CPU in float32: the reference that every other backend is held to."""
+"""PyTorch on the CPU; in float32, the reference that every other backend is held to."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ import torch
 from br2focus.models.fast import InferenceNet
 from br2focus.realtime.frame import Image
 
-from . import Pending, shrink
+from . import Pending, Precision, shrink
 
 
 class TorchBackend:
-    """Runs ``net`` at ``size`` (width, height); see `Backend`."""
+    """Runs ``net`` at ``size`` (width, height) in float32 or bfloat16; see `Backend`."""
 
-    name = "torch fp32"
     depth = 1
 
-    def __init__(self, net: InferenceNet, size: tuple[int, int]) -> None:
-        self._net = net.float().to(memory_format=torch.channels_last)
+    def __init__(
+        self, net: InferenceNet, size: tuple[int, int], precision: Precision = "fp32"
+    ) -> None:
+        dtype = torch.float32 if precision == "fp32" else torch.bfloat16
+        self.name = f"torch {precision}"
+        self._net = net.to(dtype).to(memory_format=torch.channels_last)
         self._size = size
 
     def start(self, image: Image) -> Pending:
         """Run one frame at once; the result only hands it over."""
         small = np.array(shrink(image, self._size))  # PyTorch wants a writable array
         with torch.inference_mode():
-            values = self._net(torch.from_numpy(small)[None])[0].numpy()
+            values = self._net(torch.from_numpy(small)[None])[0].float().numpy()
         return lambda: values
 
     def close(self) -> None:

@@ -1,0 +1,96 @@
+"""Eight-bit integers where they cost nothing: the 3x3 convolutions of the refining units.
+
+Those are half of the multiplications of `lite`, and their inputs are few and smooth: the validation error
+stays the same, while an eight-bit backbone adds .004 (docs/speed.md). The network marks the inputs with the
+range that they take (`observe`); a runtime that has integer kernels rounds them and the weights.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+
+import torch
+import torch.ao.quantization.fx._decomposed  # the operations below, which `torch.export` keeps as they are
+from torch import Tensor, nn
+
+from .fast import InferenceNet
+from .rlrm import Rlrm
+
+Range = tuple[float, float]
+LEVELS = 256
+
+
+class RoundedInput(nn.Module):
+    """``conv`` on an input rounded to 256 levels from ``low`` to ``high``; zero stays zero."""
+
+    def __init__(self, conv: nn.Conv2d, low: float, high: float) -> None:
+        super().__init__()
+        self.conv = conv
+        low, high = min(low, 0.0), max(high, 1e-6)
+        self.scale = (high - low) / (LEVELS - 1)
+        self.zero = round(-low / self.scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Like the convolution."""
+        grid = (self.scale, self.zero, 0, LEVELS - 1, torch.uint8)
+        rounded = torch.ops.quantized_decomposed.quantize_per_tensor.default(x, *grid)
+        x = torch.ops.quantized_decomposed.dequantize_per_tensor.default(rounded, *grid)
+        y: Tensor = self.conv(x)
+        return y
+
+
+def eligible(net: InferenceNet) -> dict[str, nn.Conv2d]:
+    """The convolutions that may be rounded, by name; not those that run as taps."""
+    found: dict[str, nn.Conv2d] = {}
+    for pathway, units in (("l2h", net.net.l2h), ("h2l", net.net.h2l)):
+        for index, unit in enumerate(units):
+            assert isinstance(unit, Rlrm)
+            name = f"{pathway}.{index}"
+            if not (pathway == "l2h" and net.by_taps[index]):
+                found[f"{name}.enter"] = unit.enter
+            middle = unit.body[2]
+            assert isinstance(middle, nn.Conv2d)
+            found[f"{name}.body.2"] = middle
+    return found
+
+
+@torch.inference_mode()
+def observe(net: InferenceNet, pictures: Iterable[Tensor]) -> dict[str, Range]:
+    """The smallest and largest input of every eligible convolution over ``pictures`` (see `InferenceNet`)."""
+    ranges: dict[str, Range] = {}
+
+    def watch(name: str) -> object:
+        def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            low, high = (float(bound) for bound in inputs[0].aminmax())
+            before = ranges.get(name, (low, high))
+            ranges[name] = min(low, before[0]), max(high, before[1])
+
+        return eligible(net)[name].register_forward_pre_hook(look)
+
+    hooks = [watch(name) for name in eligible(net)]
+    try:
+        for picture in pictures:
+            net(picture)
+    finally:
+        for hook in hooks:
+            hook.remove()  # type: ignore[attr-defined]
+    return ranges
+
+
+def with_ranges(net: InferenceNet, ranges: Mapping[str, Range]) -> InferenceNet:
+    """A copy of ``net`` whose eligible convolutions round their inputs to ``ranges``.
+
+    Raises:
+        ValueError: a range is missing, or one too many.
+    """
+    marked = copy.deepcopy(net)
+    convs = eligible(marked)
+    if convs.keys() != ranges.keys():
+        raise ValueError(f"ranges are of other layers: {sorted(convs.keys() ^ ranges.keys())[:3]}")
+    for name, conv in convs.items():
+        unit, _, place = name.partition(".")[2].partition(".")
+        parent = getattr(marked.net, name.partition(".")[0])[int(unit)]
+        owner, key = (parent, place) if place == "enter" else (parent.body, place.split(".")[1])
+        setattr(owner, key, RoundedInput(conv, *ranges[name]))
+    return marked

@@ -1,0 +1,70 @@
+"""``br2focus export``: a model as a file for other programs, or with ranges for eight bits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from br2focus.realtime.errors import SettingsError, SourceError
+from br2focus.realtime.export import FORMATS, calibrate, export
+from br2focus.realtime.frame import Image
+from br2focus.realtime.image_files import Images, expand
+
+from .options import report_options
+
+PICTURES = 32
+
+
+@click.command("export", epilog="Example: br2focus export lite -o lite.onnx")
+@click.argument("model")
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, metavar="FILE",
+              help=".onnx (extra onnx), .xml (OpenVINO), or .safetensors with --calibrate.")  # fmt: skip
+@click.option("--int8", is_flag=True, help="Eight bits where the model knows its ranges; .xml.")
+@click.option("--calibrate", "folder", type=click.Path(path_type=Path), metavar="FOLDER",
+              help="Write the checkpoint again with ranges measured on pictures of this folder.")  # fmt: skip
+@click.option("--list", "names", type=click.Path(path_type=Path), metavar="FILE",
+              help="Names of the pictures of FOLDER to use, one a line.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+@report_options
+def command(
+    model: str, out: Path, int8: bool, folder: Path | None, names: Path | None, force: bool,
+    as_json: bool, debug: bool,
+) -> None:  # fmt: skip
+    """Write MODEL for another runtime; the file is checked against the network before it gets its name.
+
+    It takes uint8 BGR pictures (1 x H x W x 3, sides multiples of 32) and gives P(blurred).
+    """
+    if out.suffix not in FORMATS:
+        raise SettingsError(f"{out}: the suffix is one of {', '.join(FORMATS)}")
+    if out.exists() and not force:
+        raise SettingsError(f"{out} exists: --force replaces it")
+    if folder is None and out.suffix == ".safetensors":
+        raise SettingsError("a .safetensors file is written with --calibrate FOLDER")
+    done = export(model, out, int8=int8) if folder is None else calibrate(
+        model, out, _pictures(folder, names)
+    )  # fmt: skip
+    if as_json:
+        click.echo(json.dumps({"output": str(out), "largest": done.largest, "mean": done.mean}))
+    elif folder is None:
+        click.echo(f"{out}: differs from the network by at most {done.largest:.2g} in P")
+    else:
+        click.echo(f"{out}: the same weights, with ranges for eight bits")
+
+
+def _pictures(folder: Path, names: Path | None) -> Iterator[Image]:
+    """`PICTURES` pictures, spread over the folder."""
+    files = expand([folder])
+    if names is not None:
+        try:
+            wanted = {Path(line.strip()).stem for line in names.read_text().splitlines()}
+        except OSError as error:
+            raise SourceError(f"{names}: cannot be read ({error.strerror})") from error
+        files = [file for file in files if file.stem in wanted]
+    if not files:
+        raise SourceError(f"{folder}: no pictures to calibrate with")
+    with Images(files[:: max(1, len(files) // PICTURES)][:PICTURES]) as source:
+        for frame in source:
+            yield frame.image

@@ -1,0 +1,71 @@
+"""ONNX Runtime on the CPU (extra ``onnx``). A model is converted once, for all sizes, and kept on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from br2focus.realtime.frame import Image
+
+from . import Pending, shrink
+from .graphs import graph_key, keep
+
+if TYPE_CHECKING:
+    from br2focus.models.fast import InferenceNet
+
+
+class OnnxBackend:
+    """Runs a model in float32; see `Backend`.
+
+    Args:
+        sha256: digest of the checkpoint, the key of the cache.
+        make_net: loads the network; called only when the cache has no graph of it.
+        size: width and height of the map.
+        cache: folder for converted graphs.
+    """
+
+    name = "onnxruntime fp32"
+    depth = 1
+
+    def __init__(
+        self, sha256: str, make_net: Callable[[], InferenceNet], size: tuple[int, int], cache: Path
+    ) -> None:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = os.cpu_count() or 1
+        options.log_severity_level = 3  # errors; it warns of what it cannot change
+        path = cache / f"{graph_key(sha256, ort.__version__)}.onnx"
+        graph: str | bytes = str(path)
+        if not path.is_file():
+            graph = convert(make_net())
+            with suppress(OSError):
+                keep(path, lambda at, graph=graph: at.write_bytes(graph))  # type: ignore[misc]
+        self._session = ort.InferenceSession(graph, options, ["CPUExecutionProvider"])
+        self._size = size
+
+    def start(self, image: Image) -> Pending:
+        """Run one frame at once; the result only hands it over."""
+        small = np.ascontiguousarray(shrink(image, self._size))[None]
+        [values] = self._session.run(None, {"pictures": small})
+        return lambda: np.asarray(values[0], np.float32)
+
+    def close(self) -> None:
+        """Nothing is held but memory."""
+
+
+def convert(net: InferenceNet) -> bytes:
+    """The ONNX form of ``net``, for pictures of every size whose sides are multiples of 32."""
+    import torch
+
+    from br2focus.models.fast import exported
+
+    program = torch.onnx.export(exported(net), dynamo=True, verbose=False)
+    assert program is not None
+    content: bytes = program.model_proto.SerializeToString()
+    return content

@@ -1,0 +1,196 @@
+"""Which library and which arithmetic run a model on this CPU: measured once, remembered, with the reason."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+
+from .backends import Backend, Precision
+from .backends.graphs import graph_key, keep
+from .errors import SettingsError
+
+Library = Literal["openvino", "onnxruntime", "torch"]
+LIBRARIES: tuple[Library, ...] = ("openvino", "onnxruntime", "torch")
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "int8")  # the most exact first
+ROUNDS, WARM_UP = 9, 2
+MARGIN = 0.95  # a less exact way has to be this much faster
+AVX512_VNNI = 23  # OpenCV's number: its Python module has no name for it
+
+
+class Way(NamedTuple):
+    """A library and its arithmetic."""
+
+    library: Library
+    precision: Precision
+
+    @property
+    def name(self) -> str:
+        """As backends call themselves: "openvino bf16"."""
+        return f"{self.library} {self.precision}"
+
+
+EXACT = Way("torch", "fp32")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen and why.
+
+    Attributes:
+        way: the fastest one; among equals the most exact.
+        milliseconds: time of a map for every way that ran, by its name; {} where nothing was measured.
+        size: width and height of the map that was measured.
+        fresh: measured now, not read from the cache.
+    """
+
+    way: Way
+    milliseconds: Mapping[str, float]
+    size: tuple[int, int]
+    fresh: bool = False
+
+    @property
+    def reason(self) -> str:
+        """One line for the user."""
+        if not self.milliseconds:
+            return f"{self.way.name}, not measured: what is found out cannot be kept"
+        times = ", ".join(f"{name} {ms:.1f} ms" for name, ms in self.milliseconds.items())
+        return f"{self.way.name} is the fastest here ({times} at {self.size[0]}x{self.size[1]})"
+
+
+def ways(library: str, precision: str, *, has_ranges: bool) -> list[Way]:
+    """What this computer can run of what was asked for; "auto" leaves a part open.
+
+    PyTorch is never chosen by itself where another library is installed: it is slower everywhere we looked,
+    and importing it takes longer than a short job.
+
+    Raises:
+        SettingsError: nothing of it is possible here.
+    """
+    possible = [way for lib in LIBRARIES for way in _of(lib, has_ranges=has_ranges)]
+    asked = [
+        way
+        for way in possible
+        if library in ("auto", way.library) and precision in ("auto", way.precision)
+    ]
+    if not asked:
+        known = ", ".join(way.name for way in possible)
+        raise SettingsError(f"{library} with {precision} is not possible here: {known} are")
+    if library == "auto":
+        asked = [way for way in asked if way.library != "torch"] or asked
+    if library == "torch" and precision == "auto":
+        return [EXACT]
+    return asked
+
+
+def _of(library: Library, *, has_ranges: bool) -> list[Way]:
+    if find_spec(library) is None:
+        return []
+    if library == "onnxruntime":
+        return [Way(library, "fp32")]
+    if library == "torch":
+        return [Way(library, "fp32"), Way(library, "bf16")]
+    from .backends.openvino import has_bf16
+
+    found: list[Way] = [Way(library, "fp32")]
+    if has_bf16():
+        found.append(Way(library, "bf16"))
+    if has_ranges and _has_int8():
+        found.append(Way(library, "int8"))
+    return found
+
+
+def _has_int8() -> bool:
+    """Whether this CPU sums products of bytes in 32 bits; others do it in 16, which saturate."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return cv2.checkHardwareSupport(AVX512_VNNI)
+    return any(flag in flags for flag in ("vnni", "amx_int8", "asimddp"))
+
+
+def choose(
+    possible: Sequence[Way], make: Callable[[Way], Backend], size: tuple[int, int], *,
+    sha256: str, cache: Path, faults: tuple[type[Exception], ...],
+) -> Choice:  # fmt: skip
+    """The best of ``possible`` for the model ``sha256`` on this computer; from ``cache`` if it is known.
+
+    Args:
+        make: makes a backend for maps of ``size`` (width, height); one that fails is left out.
+        faults: what ``make`` raises where a way cannot run.
+    """
+    path = cache / f"choice-{_key(sha256, possible)}.json"
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        known = json.loads(path.read_text())
+        return Choice(Way(*known["way"]), known["milliseconds"], tuple(known["size"]))
+    if not _writable(cache):  # every way would convert the model anew, now and each time
+        return Choice(max(possible, key=lambda way: PRECISIONS.index(way.precision)), {}, size)
+    times = _measured(possible, make, size, faults)
+    choice = Choice(best(times), {way.name: ms for way, ms in times.items()}, size, fresh=True)
+    content = {"way": choice.way, "milliseconds": choice.milliseconds, "size": size}
+    with suppress(OSError):
+        keep(path, lambda at: at.write_text(json.dumps(content)))
+    return choice
+
+
+def _writable(folder: Path) -> bool:
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    return os.access(folder, os.W_OK)
+
+
+def best(times: Mapping[Way, float]) -> Way:
+    """The fastest way; a less exact one only where it is clearly faster. `EXACT` when there is none."""
+    ordered = sorted(times, key=lambda way: (PRECISIONS.index(way.precision), times[way]))
+    found = ordered[0] if ordered else EXACT
+    for way in ordered:
+        less_exact = way.precision != found.precision
+        if times[way] < times[found] * (MARGIN if less_exact else 1):
+            found = way
+    return found
+
+
+def _measured(
+    possible: Sequence[Way], make: Callable[[Way], Backend], size: tuple[int, int],
+    faults: tuple[type[Exception], ...],
+) -> dict[Way, float]:  # fmt: skip
+    """Median milliseconds of each way, in turns, so that whatever else runs here hits all of them."""
+    picture = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    backends: dict[Way, Backend] = {}
+    for way in possible:
+        with suppress(ImportError, *faults):
+            backends[way] = make(way)
+    spent: dict[Way, list[float]] = {way: [] for way in backends}
+    for _ in range(WARM_UP + ROUNDS):
+        for way, backend in backends.items():
+            begun = time.perf_counter()
+            backend.start(picture)()
+            spent[way].append(time.perf_counter() - begun)
+    for backend in backends.values():
+        backend.close()
+    return {way: 1e3 * statistics.median(times[WARM_UP:]) for way, times in spent.items()}
+
+
+def _key(sha256: str, possible: Sequence[Way]) -> str:
+    """Another model, code, computer, library or question is measured anew."""
+    from .backends.openvino import cpu_name
+
+    parts = [*(way.name for way in possible), cpu_name(), str(os.cpu_count())]
+    for library in LIBRARIES[:2]:
+        spec = find_spec(library)
+        if (
+            spec is not None and spec.origin is not None
+        ):  # when it was installed; cheaper than its version
+            parts.append(str(Path(spec.origin).stat().st_mtime_ns))
+    return hashlib.sha256(f"{graph_key(sha256, '')} {parts}".encode()).hexdigest()[:24]

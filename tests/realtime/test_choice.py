@@ -1,0 +1,125 @@
+"""The choice of a backend: what is possible, what wins, what is remembered."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from br2focus.realtime import choice
+from br2focus.realtime.backends import Pending
+from br2focus.realtime.choice import EXACT, Way, best, choose, ways
+from br2focus.realtime.engine import Engine, EngineSettings
+from br2focus.realtime.errors import SettingsError
+from br2focus.realtime.frame import Image
+
+FP32, BF16, INT8 = (Way("openvino", precision) for precision in ("fp32", "bf16", "int8"))
+ONNX = Way("onnxruntime", "fp32")
+
+
+class Timed:
+    """A backend that takes its time."""
+
+    depth = 1
+
+    def __init__(self, name: str, seconds: float) -> None:
+        self.name, self.seconds, self.closed = name, seconds, False
+
+    def start(self, image: Image) -> Pending:
+        time.sleep(self.seconds)
+        return lambda: np.zeros((32, 32), np.float32)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    ("times", "wanted"),
+    [
+        ({FP32: 20.0, BF16: 10.0, INT8: 9.0}, INT8),
+        ({FP32: 20.0, BF16: 10.0, INT8: 9.8}, BF16),  # not worth the rounding
+        ({FP32: 20.0, BF16: 19.5}, FP32),
+        ({FP32: 20.0, ONNX: 19.9}, ONNX),  # as exact, and faster
+        ({ONNX: 19.9, FP32: 20.0, INT8: 30.0}, ONNX),
+        ({}, EXACT),
+    ],
+)
+def test_the_fastest_wins_unless_it_rounds_for_nothing(
+    times: dict[Way, float], wanted: Way
+) -> None:
+    assert best(times) == wanted
+
+
+def choose_among(
+    seconds: dict[Way, float | Exception], folder: Path, sha256: str = "a"
+) -> tuple[choice.Choice, list[Way]]:
+    made: list[Way] = []
+
+    def make(way: Way) -> Timed:
+        made.append(way)
+        found = seconds[way]
+        if isinstance(found, Exception):
+            raise found
+        return Timed(way.name, found)
+
+    chosen = choose(
+        list(seconds), make, (32, 32), sha256=sha256, cache=folder, faults=(RuntimeError,)
+    )
+    return chosen, made
+
+
+def test_it_is_measured_once_and_says_why(tmp_path: Path) -> None:
+    seconds: dict[Way, float | Exception] = {FP32: 0.02, BF16: 0.002, INT8: RuntimeError("no")}
+    first, made = choose_among(seconds, tmp_path)
+    assert first.way == BF16 and first.fresh and made == [FP32, BF16, INT8]
+    assert first.reason.startswith("openvino bf16 is the fastest here (openvino fp32 2")
+    assert "int8" not in first.reason and first.reason.endswith("at 32x32)")
+    again, made = choose_among(seconds, tmp_path)
+    assert again.way == BF16 and not again.fresh and made == []
+    assert again.milliseconds == first.milliseconds
+
+
+def test_another_model_or_question_is_measured_anew(tmp_path: Path) -> None:
+    choose_among({FP32: 0.0, BF16: 0.001}, tmp_path)
+    assert choose_among({FP32: 0.0, BF16: 0.001}, tmp_path, sha256="b")[0].fresh
+    assert choose_among({FP32: 0.0}, tmp_path)[0].fresh
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"way": 3}'])
+def test_a_damaged_memory_is_measured_anew(tmp_path: Path, content: str) -> None:
+    choose_among({FP32: 0.0}, tmp_path)
+    [file] = tmp_path.glob("choice-*.json")
+    file.write_text(content)
+    assert choose_among({FP32: 0.0}, tmp_path)[0].fresh
+    assert json.loads(file.read_text())["way"] == ["openvino", "fp32"]
+
+
+def test_without_a_memory_nothing_is_measured_again_and_again() -> None:
+    chosen, made = choose_among({FP32: 0.0, INT8: 0.1, ONNX: 0.2}, Path("/proc/nowhere"))
+    assert chosen.way == INT8 and made == [] and "not measured" in chosen.reason
+
+
+def test_what_is_not_possible_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing: Callable[[str], None] = lambda name: None  # noqa: E731
+    assert ways("torch", "auto", has_ranges=True) == [EXACT]
+    assert INT8 not in ways("openvino", "auto", has_ranges=False)
+    with pytest.raises(SettingsError, match="onnxruntime with int8 is not possible here: .*fp32"):
+        ways("onnxruntime", "int8", has_ranges=True)
+    with pytest.raises(SettingsError, match="with int8"):
+        ways("auto", "int8", has_ranges=False)
+    monkeypatch.setattr(choice, "find_spec", lambda name: name == "torch" or missing(name))
+    assert ways("auto", "fp32", has_ranges=True) == [EXACT]
+    with pytest.raises(SettingsError, match="openvino with auto"):
+        ways("openvino", "auto", has_ranges=True)
+
+
+def test_an_engine_tells_its_choice(model: str) -> None:
+    engine = Engine(EngineSettings(model, "cpu"))
+    assert engine.choice is None
+    engine(np.zeros((96, 128, 3), np.uint8))
+    assert engine.choice is not None and engine.choice.way.name in engine.device
+    assert engine.choice.way.name in engine.choice.reason
