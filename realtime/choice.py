@@ -24,7 +24,7 @@ from .errors import SettingsError
 Library = Literal["openvino", "onnxruntime", "torch"]
 LIBRARIES: tuple[Library, ...] = ("openvino", "onnxruntime", "torch")
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "int8")  # the most exact first
-ROUNDS, WARM_UP = 9, 2
+ROUNDS, UNCOUNTED, COUNTED = 3, 2, 3
 MARGIN = 0.95  # a less exact way has to be this much faster
 AVX512_VNNI = 23  # OpenCV's number: its Python module has no name for it
 
@@ -172,14 +172,16 @@ def _measured(
         with suppress(ImportError, *faults):
             backends[way] = make(way)
     spent: dict[Way, list[float]] = {way: [] for way in backends}
-    for _ in range(WARM_UP + ROUNDS):
+    for _ in range(ROUNDS):
         for way, backend in backends.items():
-            begun = time.perf_counter()
-            backend.start(picture)()
-            spent[way].append(time.perf_counter() - begun)
+            for number in range(UNCOUNTED + COUNTED):
+                begun = time.perf_counter()
+                backend.start(picture)()
+                if number >= UNCOUNTED:  # threads of the library before still wait for work
+                    spent[way].append(time.perf_counter() - begun)
     for backend in backends.values():
         backend.close()
-    return {way: 1e3 * statistics.median(times[WARM_UP:]) for way, times in spent.items()}
+    return {way: 1e3 * statistics.median(times) for way, times in spent.items()}
 
 
 def _key(sha256: str, possible: Sequence[Way]) -> str:

@@ -175,9 +175,7 @@ class Engine:
         A backend for ``size`` (width, height; None: not known) is made while the first frame is on its way.
         An error of ``frames`` is raised after the maps of the frames before it.
         """
-        if depth != self._in_flight:  # another trade of latency against throughput
-            self.close()
-            self._in_flight = depth
+        self.expect(depth)
         if (
             size is not None and min(network_size(size, self.size)) > GRID
         ):  # others are padded first
@@ -205,6 +203,12 @@ class Engine:
             for _, finish in waiting:  # left early: a backend gets its slots back
                 with suppress(Exception):
                     finish()
+
+    def expect(self, depth: int) -> None:
+        """Make backends for ``depth`` frames in flight from now on: more throughput, more latency."""
+        if depth != self._in_flight:
+            self.close()
+            self._in_flight = depth
 
     @property
     def warm_depth(self) -> int:
@@ -257,7 +261,8 @@ class Engine:
         """What a backend is made for: the size of the map on a CPU, on a GPU that of the frame."""
         return frame_size if self._device != "cpu" else network_size(frame_size, self.size)
 
-    def _net(self) -> InferenceNet:
+    def net(self) -> InferenceNet:
+        """The network in its fast form, read anew."""
         from br2focus.models.fast import InferenceNet
 
         net, info = checkpoint.load(self._path)
@@ -267,7 +272,7 @@ class Engine:
         """The network with the ranges of its eight-bit layers, for runtimes that round them."""
         from br2focus.models.int8 import with_ranges
 
-        net, ranges = self._net(), self.info.ranges
+        net, ranges = self.net(), self.info.ranges
         return with_ranges(net, ranges) if ranges else net
 
     def _make(self, frame_size: tuple[int, int]) -> Backend:
@@ -279,19 +284,19 @@ class Engine:
             try:
                 from .backends.cuda import CudaBackend
 
-                return CudaBackend(self._net(), frame_size, size, self._device)
+                return CudaBackend(self.net(), frame_size, size, self._device)
             except FAULTS as error:  # no memory, a lost driver, a failed capture
                 self._device = "cpu"
                 self.notices.append(f"the GPU failed ({_line(error)}): computing on the CPU")
         way = self._chosen()
         try:
-            return self._make_cpu(way, size)
+            return self.make_cpu(way, size)
         except (ImportError, *FAULTS) as error:
             if way == EXACT:
                 raise ComputeError(f"the network failed: {_line(error)}") from error
             self._way = EXACT
             self.notices.append(f"{way.name} failed ({_line(error)}): computing with PyTorch")
-        return self._make_cpu(EXACT, size)
+        return self.make_cpu(EXACT, size)
 
     def _chosen(self) -> Way:
         """How to run on the CPU: the only way that is possible, or the best one for most videos."""
@@ -301,13 +306,14 @@ class Engine:
         if self._way is None:
             size = network_size(WIDE, self.size)
             self.choice = choose(
-                self._ways, lambda way: self._make_cpu(way, size), size, sha256=self._sha256,
+                self._ways, lambda way: self.make_cpu(way, size), size, sha256=self._sha256,
                 cache=cache_folder(), faults=FAULTS,
             )  # fmt: skip
             self._way = self.choice.way
         return self._way
 
-    def _make_cpu(self, way: Way, size: tuple[int, int]) -> Backend:
+    def make_cpu(self, way: Way, size: tuple[int, int]) -> Backend:
+        """A backend of its own for maps of ``size``, for callers that want a certain one; they close it."""
         cache, precision = cache_folder(), way.precision
         if way.library == "openvino":
             from .backends.openvino import OpenVinoBackend
@@ -319,21 +325,21 @@ class Engine:
         if way.library == "onnxruntime":
             from .backends.onnxruntime import OnnxBackend
 
-            return OnnxBackend(self._sha256, self._net, size, cache)
+            return OnnxBackend(self._sha256, self.net, size, cache)
         from .backends.torch_cpu import TorchBackend
 
-        return TorchBackend(self._net(), size, precision)
+        return TorchBackend(self.net(), size, precision)
 
     def _make_exact(self, frame_size: tuple[int, int], size: tuple[int, int]) -> Backend:
         """The float32 form on the same device."""
         if self._device == "cpu":
-            return self._make_cpu(EXACT, size)
+            return self.make_cpu(EXACT, size)
         import torch
 
         from .backends.cuda import CudaBackend
 
         return CudaBackend(
-            self._net(), frame_size, size, self._device, dtype=torch.float32, graph=False
+            self.net(), frame_size, size, self._device, dtype=torch.float32, graph=False
         )
 
     def _finite(self, values: Values, picture: Image) -> Values:

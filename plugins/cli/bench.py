@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
 
 from br2focus.realtime.engine import EngineSettings
 
-from .options import engine_options, report_options
+from .options import engine_options, report_options, size_of
 
 
 @click.group("bench")
@@ -42,6 +43,76 @@ def live(
     load = Load.of(picture, rate, seconds, soak)
     report = measure(load, EngineSettings(**engine), headless=headless)
     click.echo(json.dumps(report) if as_json else text(report))
+
+
+@command.command("engine", epilog="Example: br2focus bench engine --size 320 --json")
+@click.option("--picture", default="1280x720", show_default=True, metavar="WxH")
+@click.option("--seconds", type=click.FloatRange(0), default=5, show_default=True,
+              help="For each of the three tables.")  # fmt: skip
+@click.option("--compile", "compiled", is_flag=True, help="torch.compile too; it takes a minute.")
+@engine_options
+@report_options
+def engine(
+    picture: str, seconds: float, compiled: bool, as_json: bool, debug: bool, **settings: Any
+) -> None:
+    """The network in every library and arithmetic that runs here, the stages of a frame, other measures.
+
+    Beside the same network run plainly, and beside what this machine can do at most, in the same run.
+    """
+    from .bench_engine import measure
+
+    report = measure(EngineSettings(**settings), size_of(picture), seconds, compiled=compiled)
+    click.echo(json.dumps(report) if as_json else engine_text(report))
+
+
+@command.command("video", epilog="Example: br2focus bench video clip.mp4")
+@click.argument("clip", type=click.Path(path_type=Path), required=False)
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True,
+              help="Of which the medians are taken.")  # fmt: skip
+@engine_options
+@report_options
+def video(clip: Path | None, rounds: int, as_json: bool, debug: bool, **settings: Any) -> None:
+    """Annotating CLIP (or a rendered one) against what decoding, the network and encoding cost alone.
+
+    The most that is possible is the number of cores over the CPU seconds of the three parts.
+    """
+    from .bench_video import measure
+
+    report = measure(EngineSettings(**settings), clip, rounds)
+    click.echo(json.dumps(report) if as_json else video_text(report))
+
+
+def video_text(report: dict[str, Any]) -> str:
+    """The report of `bench video` as people read it."""
+    head = f"{'':24}{'wall ms':>10}{'CPU ms':>10}{'frames/s':>10}{'of most':>10}"
+    rows = [
+        f"{row['what']:24}{row['wall_ms']:10.2f}{row['cpu_ms']:10.2f}{row['frames_per_s']:10.1f}"
+        f"{row['share_of_most']:10.0%}"
+        for row in report["rows"]
+    ]
+    most = f"most that is possible: {report['most_frames_per_s']:.1f} frames/s"
+    return "\n".join(
+        [f"{report['clip']}, {report['model']} on {report['device']}", head, *rows, most]
+    )
+
+
+def engine_text(report: dict[str, Any]) -> str:
+    """The report of `bench engine` as people read it."""
+    head = f"{'':34}{'ms':>8}{'p95':>8}{'maps/s':>9}{'x plain':>9}{'ceiling':>9}{'dP max':>9}"
+    lines = [f"{report['model']}, maps of {report['map']}, {report['machine']['cpu']}", head]
+    lines += [
+        f"{row['way']:34}{row['p50']:8.1f}{row['p95']:8.1f}{row['maps_per_s']:9.1f}"
+        f"{row['times_plain']:9.1f}{row['share_of_ceiling']:9.0%}{row['largest_difference']:9.2g}"
+        for row in report["network"]
+    ]
+    for title, key in (("stages of a frame", "stages_ms"), ("other measures", "peers_ms")):
+        lines.append(f"{title}, {report['picture']}")
+        lines += [f"{name:34}{ms['p50']:8.1f}{ms['p95']:8.1f}" for name, ms in report[key].items()]
+    stage = report["stage"]
+    lines.append(
+        f"FocusStage {stage['focus_stage_ms']:.1f} ms, its parts {stage['bare_ms']:.1f} ms"
+    )
+    return "\n".join(lines)
 
 
 def text(report: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,13 @@ import numpy as np
 
 from br2focus.plugins.qt import prepare_qt
 from br2focus.realtime.engine import Engine, EngineSettings
-from br2focus.realtime.errors import SettingsError
 from br2focus.realtime.focus_pull import FocusPull
 from br2focus.realtime.pipeline import Pipeline
 from br2focus.realtime.presets import ViewSettings
 from br2focus.realtime.smoothing import make_smoother
 from br2focus.realtime.stats import Snapshot
+
+from .options import size_of
 
 WARM_UP = 2.0  # seconds that are not counted
 SAMPLES = 100  # of the memory
@@ -49,12 +50,7 @@ class Load:
         Raises:
             SettingsError: it is not such a text.
         """
-        try:
-            width, height = (int(side) for side in picture.split("x"))
-        except ValueError:
-            raise SettingsError(f"picture {picture!r}: write it as 640x480") from None
-        if min(width, height) < 16:
-            raise SettingsError(f"picture {picture!r}: 16x16 at least")
+        width, height = size_of(picture)
         return cls((width, height), Fraction(rate).limit_denominator(1001), seconds, soak)
 
 
@@ -124,7 +120,7 @@ def measure(load: Load, settings: EngineSettings, *, headless: bool) -> dict[str
     Raises:
         FocusError: the engine or the window cannot run.
     """
-    view = ViewSettings(model=settings.model, device=settings.device, size=settings.size)
+    view = ViewSettings(**asdict(settings))
     source = FocusPull(*load.size, rate=load.rate)
     source.render_all()
     watch, run = Watch(load), _in_pipeline if headless else _in_window

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from br2focus.realtime.errors import SettingsError
 from br2focus.realtime.frame import Roi
 from br2focus.realtime.refining import MODES
 from br2focus.realtime.smoothing import SmoothingSetting
@@ -46,6 +47,21 @@ def report_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def size_of(picture: str) -> tuple[int, int]:
+    """Width and height from "640x480".
+
+    Raises:
+        SettingsError: it is not such a text.
+    """
+    try:
+        width, height = (int(side) for side in picture.split("x"))
+    except ValueError:
+        raise SettingsError(f"picture {picture!r}: write it as 640x480") from None
+    if min(width, height) < 16:
+        raise SettingsError(f"picture {picture!r}: 16x16 at least")
+    return width, height
 
 
 def refine_option(default: str) -> Callable[[F], F]:

@@ -94,8 +94,8 @@ def failing_unless_exact(make, **failing):
 @pytest.mark.parametrize("late", [False, True])
 def test_a_failing_backend_falls_back_without_losing_a_frame(model, monkeypatch, late):
     engine = Engine(EngineSettings(model, "cpu", backend="openvino", precision="bf16"))
-    make = engine._make_cpu
-    monkeypatch.setattr(engine, "_make_cpu", failing_unless_exact(make, at=2, late=late))
+    make = engine.make_cpu
+    monkeypatch.setattr(engine, "make_cpu", failing_unless_exact(make, at=2, late=late))
     results = list(engine.stream(Frames([picture(seed=s) for s in range(6)]), depth=2))
     assert [frame.index for frame, _ in results] == list(range(6))
     reference = Engine(EngineSettings(model, "cpu", backend="torch"))
@@ -106,14 +106,14 @@ def test_a_failing_backend_falls_back_without_losing_a_frame(model, monkeypatch,
 
 def test_a_backend_that_cannot_start_falls_back(model, monkeypatch):
     engine = Engine(EngineSettings(model, "cpu", backend="openvino", precision="fp32"))
-    make = engine._make_cpu
+    make = engine.make_cpu
 
     def refuse(way, size):
         if way != EXACT:
             raise RuntimeError("no kernel")
         return make(way, size)
 
-    monkeypatch.setattr(engine, "_make_cpu", refuse)
+    monkeypatch.setattr(engine, "make_cpu", refuse)
     assert engine(picture()).values.shape == (90, 120)
     assert engine.notices == ["openvino fp32 failed (no kernel): computing with PyTorch"]
 
@@ -122,7 +122,7 @@ def test_the_last_backend_failing_is_a_compute_error(model, monkeypatch):
     engine = Engine(EngineSettings(model, "cpu", backend="torch"))
     failing = Failing((128, 96))
     failing.name = "torch fp32"
-    monkeypatch.setattr(engine, "_make_cpu", lambda way, size: failing)
+    monkeypatch.setattr(engine, "make_cpu", lambda way, size: failing)
     with pytest.raises(ComputeError, match="device lost"):
         engine(picture())
 
@@ -180,8 +180,8 @@ def test_thin_pictures_stay_small(model):
 
 def test_nan_is_redone_exactly_and_then_given_up_on(model, monkeypatch):
     engine = Engine(EngineSettings(model, "cpu", backend="openvino", precision="bf16"))
-    make = engine._make_cpu
-    monkeypatch.setattr(engine, "_make_cpu", failing_unless_exact(make, at=1, nan=True))
+    make = engine.make_cpu
+    monkeypatch.setattr(engine, "make_cpu", failing_unless_exact(make, at=1, nan=True))
     reference = Engine(EngineSettings(model, "cpu", backend="torch"))
     maps = [engine(picture(seed=s)).values for s in range(6)]
     assert np.allclose(maps[0], 0.25)

@@ -16,6 +16,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 from br2focus.plugins.qt.start import Start
 from br2focus.plugins.qt.window import Window
+from br2focus.realtime.engine import Engine, EngineSettings
 from br2focus.realtime.frame import Frame, Image
 from br2focus.realtime.live import LiveOptions
 from br2focus.realtime.presets import ViewSettings
@@ -67,15 +68,22 @@ def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BR2FOCUS_CONFIG", str(tmp_path / "config"))
 
 
+@pytest.fixture(scope="session")
+def ready(model: str) -> str:
+    """The small model, converted: no window has to wait for that."""
+    Engine(EngineSettings(model, "cpu"))(picture_of(0))
+    return model
+
+
 @pytest.fixture
-def viewer(qtbot, model: str, tmp_path: Path) -> Iterator[Callable[..., Window]]:
+def viewer(qtbot, ready: str, tmp_path: Path) -> Iterator[Callable[..., Window]]:
     """``viewer(open_source, waits=True, **fields of ViewSettings)``; every window is closed and joined."""
     windows: list[Window] = []
 
     def opened(
         open_source: Open = lambda text, options: Fake(), *, waits: bool = True, **fields: object
     ) -> Window:
-        settings = ViewSettings(**{"model": model, "device": "cpu", **fields})  # type: ignore[arg-type]
+        settings = ViewSettings(**{"model": ready, "device": "cpu", **fields})  # type: ignore[arg-type]
         window = Window(Start("fake", settings, tmp_path, open_source=open_source))
         windows.append(window)
         window.resize(900, 600)

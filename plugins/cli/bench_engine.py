@@ -1,0 +1,311 @@
+"""What ``br2focus bench engine`` measures: the network every way it runs here, the stages, and the peers."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from functools import partial
+from typing import Any
+
+import av
+import av.filter
+import numpy as np
+
+from br2focus.models import checkpoint
+from br2focus.models.br2net import BR2Net
+from br2focus.models.checkpoint import ModelInfo
+from br2focus.models.evaluation import classical
+from br2focus.models.sizes import network_size
+from br2focus.plugins.opencv import FocusStage
+from br2focus.realtime.adaptive import Adaptive
+from br2focus.realtime.backends import Backend, shrink
+from br2focus.realtime.choice import Way, ways
+from br2focus.realtime.engine import Engine, EngineSettings
+from br2focus.realtime.fitting import at_frame_size, fit
+from br2focus.realtime.focus_pull import FocusPull
+from br2focus.realtime.frame import FocusResult, Frame, Image, Timing, Values
+from br2focus.realtime.overlay import OverlayStyle, draw
+from br2focus.realtime.refining import refine
+
+from .bench_machine import Times, ceiling, in_turns, machine, milliseconds
+
+PLAIN = "plain torch fp32"
+IN_FLIGHT = 3
+ALIKE = {
+    "bf16": "bf16",
+    "int8": "bf16",
+    "fp16": "fp16",
+}  # ceiling of an arithmetic; there is none for int8
+
+
+def measure(
+    settings: EngineSettings, picture: tuple[int, int], seconds: float, *, compiled: bool = False
+) -> dict[str, Any]:
+    """The report: see ``docs/speed.md``.
+
+    Args:
+        picture: width and height of the frame.
+        seconds: spent on each of the three tables.
+        compiled: measure `torch.compile` too, which takes a minute and a C++ compiler.
+
+    Raises:
+        FocusError: the model or the device cannot be used.
+    """
+    engine = Engine(settings)
+    device = engine.device
+    image = FocusPull(*picture).truth(0).image
+    size = network_size(picture, engine.size)
+    net, info = checkpoint.load(checkpoint.find(settings.model)[0])
+    report: dict[str, Any] = {
+        "machine": machine(device), "ceiling": ceiling(device), "model": info.name,
+        "device": device, "picture": f"{picture[0]}x{picture[1]}", "map": f"{size[0]}x{size[1]}",
+        "gmac": multiply_adds(net, info, size),
+    }  # fmt: skip
+    report["network"] = _network(engine, net, info, image, size, seconds, compiled=compiled)
+    report["stages_ms"], report["stage"] = _stages(engine, image, seconds)
+    report["peers_ms"] = _peers(image, seconds)
+    report["chosen"] = engine.device
+    return report
+
+
+def multiply_adds(net: BR2Net, info: ModelInfo, size: tuple[int, int]) -> dict[str, float]:
+    """10^9 multiply-adds of one map, as the formulas say and in the fast form (`FlopCounterMode` counts)."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from br2focus.models.fast import InferenceNet
+
+    width, height = size
+    fast = InferenceNet(net, info.scale)
+    jobs: dict[str, Callable[[], object]] = {
+        "plain": lambda: net(torch.zeros(1, 3, height, width)),
+        "fast": lambda: fast(torch.zeros(1, height, width, 3, dtype=torch.uint8)),
+    }
+    found = {}
+    for name, job in jobs.items():
+        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+            job()
+        found[name] = round(counter.get_total_flops() / 2e9, 3)
+    return found
+
+
+def _plainly(net: BR2Net, info: ModelInfo, device: str) -> Callable[[Image], Values]:
+    """The network as its formulas stand: eager, float32, contiguous, upsampled before the convolutions."""
+    import torch
+
+    net = net.to(device)
+    mean, std = (
+        torch.tensor(value, device=device).view(1, 3, 1, 1)
+        for value in (info.scale.mean, info.scale.std)
+    )
+
+    def run(small: Image) -> Values:
+        with torch.inference_mode():
+            pixels = torch.from_numpy(np.array(small)).to(device)[None]
+            x = (pixels.flip(-1).permute(0, 3, 1, 2) / 255 - mean) / std
+            return np.asarray(torch.sigmoid(net(x.contiguous()).fused)[0, 0].cpu())
+
+    return run
+
+
+def _backends(engine: Engine, size: tuple[int, int], device: str) -> dict[str, Backend]:
+    """Every way to run the network here, by its name; OpenVINO also with several frames in flight."""
+    if device != "cpu":
+        return _cuda_backends(engine, size, device)
+    possible = list(ways("auto", "auto", has_ranges=bool(engine.info.ranges)))
+    possible += [Way("torch", "fp32"), Way("torch", "bf16")]
+    return {way.name: engine.make_cpu(way, size) for way in possible}
+
+
+def _cuda_backends(engine: Engine, size: tuple[int, int], device: str) -> dict[str, Backend]:
+    import torch
+
+    from br2focus.realtime.backends.cuda import CudaBackend
+
+    found: dict[str, Backend] = {}
+    for dtype, graph in ((torch.float16, True), (torch.float16, False), (torch.float32, True)):
+        backend = CudaBackend(engine.net(), size, size, device, dtype=dtype, graph=graph)
+        found[f"{backend.name} {'graph' if graph else 'eager'}"] = backend
+    return found
+
+
+def _network(
+    engine: Engine, net: BR2Net, info: ModelInfo, image: Image, size: tuple[int, int],
+    seconds: float, *, compiled: bool,
+) -> list[dict[str, Any]]:  # fmt: skip
+    device = engine.device
+    small = shrink(image, size)
+    plainly = _plainly(net, info, device)
+    backends = _backends(engine, size, device)
+    runs: dict[str, Callable[[], Values]] = {PLAIN: partial(plainly, small)}
+    runs |= {name: partial(_once, backend, small) for name, backend in backends.items()}
+    if compiled:
+        runs |= _compiled(engine, small)
+    exact = runs[PLAIN]()
+    differences = {name: np.abs(run() - exact) for name, run in runs.items()}
+    times = in_turns(runs, seconds)
+    for backend in backends.values():
+        backend.close()
+    throughput = _throughput(engine, small, size, device)
+    counted, most = multiply_adds(net.to("cpu"), info, size), ceiling(device)
+    rows = []
+    for name, spent in times.items():
+        median = statistics.median(spent)
+        arithmetic = next((kind for kind in ALIKE if kind in name), "fp32")
+        top = most[f"{ALIKE.get(arithmetic, 'fp32')}_gmac_per_s"]
+        macs = counted["plain" if name == PLAIN else "fast"]
+        rows.append({
+            "way": name, **milliseconds(spent), "maps_per_s": round(1 / median, 1),
+            "maps_per_s_in_flight": throughput.get(name),
+            "times_plain": round(statistics.median(times[PLAIN]) / median, 2),
+            "share_of_ceiling": round(macs / median / top, 3),
+            "largest_difference": float(f"{differences[name].max():.2g}"),
+            "mean_difference": float(f"{differences[name].mean():.2g}"),
+        })  # fmt: skip
+    return rows
+
+
+def _once(backend: Backend, picture: Image) -> Values:
+    return backend.start(picture)()
+
+
+def _compiled(engine: Engine, small: Image) -> dict[str, Callable[[], Values]]:
+    """`torch.compile` of the fast form, made on the first call."""
+    import torch
+
+    def job(dtype: torch.dtype) -> Callable[[], Values]:
+        net = engine.net().to(dtype).to(memory_format=torch.channels_last)
+        compiled = torch.compile(net)
+        pixels = torch.from_numpy(np.array(small))[None]
+
+        def run() -> Values:
+            with torch.inference_mode():
+                return np.asarray(compiled(pixels)[0].float())
+
+        return run
+
+    return {
+        "torch.compile fp32": job(torch.float32),
+        "torch.compile bf16": job(torch.bfloat16),
+    }
+
+
+def _throughput(
+    engine: Engine, small: Image, size: tuple[int, int], device: str
+) -> dict[str, float]:
+    """Maps a second with `IN_FLIGHT` frames in flight, where a backend takes that many."""
+    found = {}
+    with _in_flight(engine):
+        for name, backend in _backends(engine, size, device).items():
+            if backend.depth > 1:
+                found[name] = round(_streamed(backend, small), 1)
+            backend.close()
+    return found
+
+
+@contextmanager
+def _in_flight(engine: Engine) -> Iterator[None]:
+    engine.expect(IN_FLIGHT)
+    try:
+        yield
+    finally:
+        engine.expect(1)
+
+
+def _streamed(backend: Backend, picture: Image, seconds: float = 1.5) -> float:
+    waiting = [backend.start(picture) for _ in range(backend.depth - 1)]
+    begun, done = time.perf_counter(), 0
+    while time.perf_counter() - begun < seconds:
+        waiting.append(backend.start(picture))
+        waiting.pop(0)()
+        done += 1
+    rate = done / (time.perf_counter() - begun)
+    for finish in waiting:
+        finish()
+    return rate
+
+
+def _stages(
+    engine: Engine, image: Image, seconds: float
+) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
+    """Milliseconds of every stage of a frame, and what `FocusStage` costs above its parts."""
+    height, width = image.shape[:2]
+    backend = engine.warm((width, height))
+    size = network_size((width, height), engine.size)
+    frame = Frame(image, 0, 0, Fraction(1, 30), 0.0)
+    values = backend.start(image)()
+    blur = at_frame_size(values, fit(image, engine.size), (width, height))
+    result = FocusResult(frame, blur, Timing(0, 0, 0, 0, 0, 0))
+    smoother = Adaptive()
+    count = iter(range(1, sys.maxsize))
+    style = OverlayStyle()
+    jobs: dict[str, Callable[[], object]] = {
+        "preprocess": lambda: shrink(image, size),
+        "network": partial(
+            _once, backend, shrink(image, size) if engine.device == "cpu" else image
+        ),
+        "to frame size": lambda: at_frame_size(values, fit(image, engine.size), (width, height)),
+        "smoothing": lambda: smoother(
+            Frame(image, i := next(count), i, Fraction(1, 30), 0.0), blur
+        ),
+        "refine fast": lambda: refine(image, blur, "fast"),
+        "refine best": lambda: refine(image, blur, "best"),
+        "overlay peaking": lambda: draw(result, "peaking", style, "lite"),
+        "overlay heat": lambda: draw(result, "heat", style, "lite"),
+    }
+    asked = engine.settings
+    with FocusStage(
+        asked.model, device=asked.device, size=asked.size, backend=asked.backend,
+        precision=asked.precision,
+    ) as stage:  # fmt: skip
+        jobs["bare call"] = lambda: at_frame_size(
+            _once(backend, image), fit(image, engine.size), (width, height)
+        )
+        jobs["FocusStage"] = lambda: stage(image)
+        times: Times = in_turns(jobs, seconds)
+    bare, whole = (statistics.median(times.pop(name)) for name in ("bare call", "FocusStage"))
+    stage_costs = {
+        "bare_ms": round(1e3 * bare, 2), "focus_stage_ms": round(1e3 * whole, 2),
+        "ratio": round(whole / bare, 3),
+    }  # fmt: skip
+    return {name: milliseconds(spent) for name, spent in times.items()}, stage_costs
+
+
+def _peers(image: Image, seconds: float) -> dict[str, dict[str, float]]:
+    """Milliseconds a frame of what people measure blur with today, on the same picture."""
+    blurdetect = _blurdetect(image)
+    jobs: dict[str, Callable[[], object]] = {
+        "Laplacian variance, 21 px": lambda: classical.laplacian(image),
+        "sum-modified Laplacian, 21 px": lambda: classical.sum_modified_laplacian(image),
+        "Tenengrad, 21 px": lambda: classical.tenengrad(image),
+        "LBP, 21 px": lambda: classical.lbp(image),
+        "FFmpeg blurdetect (one number a frame)": blurdetect,
+    }
+    return {name: milliseconds(spent) for name, spent in in_turns(jobs, seconds).items()}
+
+
+def _blurdetect(image: Image) -> Callable[[], object]:
+    """FFmpeg's filter on one frame, as gray pictures: it reads nothing else."""
+    height, width = image.shape[:2]
+    graph = av.filter.Graph()
+    source = graph.add_buffer(
+        width=width, height=height, format=av.VideoFormat("yuv420p"), time_base=Fraction(1, 30)
+    )
+    detect, sink = graph.add("blurdetect"), graph.add("buffersink")
+    source.link_to(detect)
+    detect.link_to(sink)
+    graph.configure()
+    frame = av.VideoFrame.from_ndarray(np.asarray(image), format="bgr24").reformat(format="yuv420p")
+    frame.time_base = Fraction(1, 30)
+    count = iter(range(sys.maxsize))
+
+    def run() -> object:
+        frame.pts = next(count)
+        graph.push(frame)
+        return graph.pull()
+
+    return run

@@ -1,0 +1,142 @@
+"""What ``br2focus bench video`` measures: `annotate` against what its parts cost alone."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from br2focus.models.sizes import network_size
+from br2focus.realtime.annotate import annotate
+from br2focus.realtime.backends import shrink
+from br2focus.realtime.engine import Engine, EngineSettings
+from br2focus.realtime.focus_pull import FocusPull
+from br2focus.realtime.frame import FocusResult, Image
+from br2focus.realtime.overlay import draw
+from br2focus.realtime.refining import RefineMode
+from br2focus.realtime.smoothing import SmoothingSetting, make_smoother
+from br2focus.realtime.source import Frames
+from br2focus.realtime.video_file import VideoFile
+from br2focus.realtime.video_writer import VideoSettings, VideoWriter
+
+from .bench_machine import machine
+
+IN_FLIGHT = 3
+
+
+def measure(settings: EngineSettings, clip: Path | None, rounds: int) -> dict[str, Any]:
+    """The report: seconds of wall and of CPU a frame for every part alone and for the whole.
+
+    Args:
+        clip: a video; None renders four seconds of 1280 x 720.
+
+    Raises:
+        FocusError: the clip, the model or the device cannot be used.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = clip or _rendered(folder / "pull.mp4")
+        with VideoFile(path) as source:
+            images = [frame.image for frame in source]
+        engine = Engine(settings)
+        jobs: dict[str, Callable[[], object]] = {
+            "bare decode": lambda: _decode(path),
+            "bare network": lambda: _infer(engine, images),
+            "bare encode": lambda: _encode(images, folder / "bare.mp4"),
+            "annotate, maps alone": lambda: _annotate(path, folder, engine, None, "off"),
+            "annotate": lambda: _annotate(path, folder, engine, "adaptive", "best"),
+        }
+        spent = _in_turns(jobs, rounds)
+        return _report(spent, len(images), images[0], engine)
+
+
+def _in_turns(
+    jobs: dict[str, Callable[[], object]], rounds: int
+) -> dict[str, list[tuple[float, float]]]:
+    """Seconds of wall and of CPU of each job, after one round that is not counted."""
+    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs}
+    for number in range(rounds + 1):
+        for name, job in jobs.items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            job()
+            if number:
+                spent[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+    return spent
+
+
+def _report(
+    spent: dict[str, list[tuple[float, float]]], frames: int, first: Image, engine: Engine
+) -> dict[str, Any]:
+    per_frame = {
+        name: tuple(1e3 * statistics.median(column) / frames for column in zip(*times, strict=True))
+        for name, times in spent.items()
+    }
+    bare = sum(cpu for name, (_, cpu) in per_frame.items() if name.startswith("bare"))
+    most = (os.cpu_count() or 1) * 1e3 / bare
+    rows = [
+        {
+            "what": name, "wall_ms": round(wall, 2), "cpu_ms": round(cpu, 2),
+            "frames_per_s": round(1e3 / wall, 1), "share_of_most": round(1e3 / wall / most, 3),
+        }
+        for name, (wall, cpu) in per_frame.items()
+    ]  # fmt: skip
+    return {
+        "machine": machine("cpu"), "model": engine.info.name, "device": engine.device,
+        "clip": f"{frames} frames of {first.shape[1]}x{first.shape[0]}",
+        "most_frames_per_s": round(most, 1), "rows": rows,
+    }  # fmt: skip
+
+
+def _rendered(path: Path) -> Path:
+    pull = FocusPull(1280, 720)
+    _encode([pull.truth(index).image for index in range(len(pull.clip))], path)
+    return path
+
+
+def _decode(path: Path) -> None:
+    with av.open(path) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        for frame in container.decode(stream):
+            frame.to_ndarray(format="bgr24")
+
+
+def _infer(engine: Engine, images: list[Image]) -> None:
+    """The network alone: pictures that already have its size, as many in flight as in a file."""
+    height, width = images[0].shape[:2]
+    size = network_size((width, height), engine.size)
+    small = [shrink(image, size) for image in images[:: max(1, len(images) // 8)]]
+    for _ in engine.stream(Frames([small[i % len(small)] for i in range(len(images))]), IN_FLIGHT):
+        pass
+
+
+def _encode(images: list[Image], path: Path) -> None:
+    """With the encoder and the options of `annotate`."""
+    encoder = VideoSettings().encoder(path)
+    with av.open(path, "w") as container:
+        stream = container.add_stream(encoder.name, rate=30, options=encoder.options)
+        assert isinstance(stream, av.VideoStream)
+        stream.height, stream.width = images[0].shape[:2]
+        stream.pix_fmt = encoder.pix_fmt
+        for image in images:
+            frame = av.VideoFrame.from_ndarray(np.asarray(image), format="bgr24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def _annotate(
+    path: Path, folder: Path, engine: Engine, smoothing: SmoothingSetting, refining: RefineMode
+) -> None:
+    def render(result: FocusResult) -> Image:
+        return draw(result, "heat", model=engine.info.name)
+
+    source = VideoFile(path)
+    sink = VideoWriter(folder / "annotated.mp4", source.info, render=render, overwrite=True)
+    annotate(source, engine, [sink], smoothing=make_smoother(smoothing), refining=refining)
