@@ -2,6 +2,7 @@
 
     python benchmarks/speed.py              all of it, some four minutes; nothing else should run
     python benchmarks/speed.py --seconds 1  a shorter one
+    python benchmarks/speed.py --draw       docs/speed.png again, out of speed.json
 
 `paper` has no weights here: its time is that of random ones, which compute as long.
 """
@@ -31,6 +32,8 @@ from br2focus.models.config import BR2NetConfig
 HERE = Path(__file__).resolve().parent
 COMMAND = [sys.executable, "-m", "br2focus.plugins.cli"]
 STARTS = 9
+OUT, PLOT = HERE / "speed.json", HERE.parent / "docs" / "speed.png"
+COLOURS = ("#0ea5e9", "#2563eb", "#7c3aed", "#db2777", "#f59e0b", "#10b981")
 
 
 def bench(*arguments: str) -> dict[str, Any]:
@@ -89,13 +92,53 @@ def starts(folder: Path) -> dict[str, Any]:
     }
 
 
+def draw(report: dict[str, Any], path: Path) -> None:
+    """Left, maps a second of every way; right, where the time of an annotated frame goes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    rows = report["lite"]["network"]
+    names = [row["way"] for row in rows][::-1]
+    rates = [row["maps_per_s"] for row in rows][::-1]
+    colours = ["#9ca3af" if name.startswith("plain") else "#2563eb" for name in names]
+    bars = left.barh(names, rates, color=colours)
+    left.bar_label(bars, fmt="%.0f", padding=3)
+    left.set_title(f"lite, {report['lite']['map']}: maps a second, one at a time", fontsize=10)
+    left.margins(x=0.12)
+    stages, at = report["lite_720p"]["stages_ms"], 0.0
+    shown = (
+        "preprocess",
+        "network",
+        "to frame size",
+        "smoothing",
+        "refine fast",
+        "overlay peaking",
+    )
+    for name, colour in zip(shown, COLOURS, strict=True):
+        ms = stages[name]["p50"]
+        right.barh([0], [ms], left=[at], color=colour, label=f"{name} {ms:.1f}")
+        at += ms
+    right.set_title(f"lite, 1280x720, live: {at:.1f} ms a frame, by stage", fontsize=10)
+    right.set_yticks([])
+    right.set_ylim(-1.6, 0.9)
+    right.legend(ncols=2, loc="lower center", fontsize=9, frameon=False)
+    for axis in (left, right):
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110)
+
+
 def main() -> None:
     """Measure one after the other, and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", default="5")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", type=Path, default=HERE / "speed.json")
+    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--draw", action="store_true")
     options = parser.parse_args()
+    if options.draw:
+        draw(json.loads(options.out.read_text()), PLOT)
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         common = ("--seconds", options.seconds, "--device", options.device)
@@ -114,6 +157,8 @@ def main() -> None:
             "cores": os.cpu_count(),
         }
     options.out.write_text(json.dumps(report, indent=1) + "\n")
+    if options.out == OUT:
+        draw(report, PLOT)
 
 
 if __name__ == "__main__":

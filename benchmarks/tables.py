@@ -11,6 +11,9 @@ The table NAME stands between `<!-- table:NAME -->` and `<!-- /table -->`:
 * `speed` from annotate.json, `training` from training.json:
   `{"machine": TEXT, "rows": [{COLUMN: VALUE, ...}, ...]}`;
 * `smoothing`, `flicker`, `real_smoothing` from smoothing.json, the same for each part;
+* `network_PART`, `stages`, `peers`, `video`, `starts` from speed.json: what `br2focus bench engine` and
+  `bench video` print, PART being a key of the file;
+* `gpu` from gpu.json, which gpu.sh writes; without that file it says so;
 * `live` from live.json, `refining` from refining.json, the same;
 * `live_faults` from live_faults.json: the same, its rows are
   `{"what": TEXT, KEY OF FAULT_FIGURES: {"median": X, "worst": X}, ..., "must": TEXT, "held": BOOL}`.
@@ -44,6 +47,7 @@ FAULT_FIGURES = {
     "objects": "{} objects",
     "mb": "{} MB",
 }
+NEEDS_GPU = "gpu.json"
 BLOCK = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 
 
@@ -138,6 +142,88 @@ def live_faults(content: dict[str, Any]) -> str:
     return f"{table}\n\n{rounds}, on {content['machine']}."
 
 
+def network(content: dict[str, Any], part: str) -> str:
+    """Every way to run one network on one size: one row a way, the plain one first."""
+    report = content[part]
+    head = [
+        "way",
+        "ms",
+        "p95",
+        "maps/s",
+        "3 in flight",
+        "x plain",
+        "of the ceiling",
+        "dP max",
+        "dP mean",
+    ]
+    rows = [
+        [
+            row["way"],
+            *(number(row[key], 1) for key in ("p50", "p95", "maps_per_s", "maps_per_s_in_flight")),
+            number(row["times_plain"], 1),
+            f"{row['share_of_ceiling']:.0%}",
+            *(f"{row[key]:.2g}" for key in ("largest_difference", "mean_difference")),
+        ]
+        for row in report["network"]
+    ]
+    gmac, machine, most = report["gmac"], report["machine"], report["ceiling"]
+    libraries = ", ".join(
+        f"{name} {machine[name]}" for name in ("torch", "openvino", "onnxruntime")
+    )
+    return (
+        f"{markdown(head, rows)}\n\n`{report['model']}`, maps of {report['map']}: {gmac['plain']} G "
+        f"multiply-adds plain, {gmac['fast']} G fast. {machine['cores']} cores, {machine['cpu']} "
+        f"({', '.join(machine['cpu_features'])}), {libraries}; matrix product in the same run: "
+        f"{most['fp32_gmac_per_s']} G multiply-adds/s in fp32, {most['bf16_gmac_per_s']} in bf16."
+    )
+
+
+def times(content: dict[str, Any], key: str) -> str:
+    """Milliseconds by name."""
+    report = content["lite_720p"]
+    rows = [[name, *(number(ms[p], 2) for p in ("p50", "p95"))] for name, ms in report[key].items()]
+    return (
+        f"{markdown(['', 'ms', 'p95'], rows)}\n\nOn frames of {report['picture']}, one at a time."
+    )
+
+
+def video(content: dict[str, Any]) -> str:
+    """`annotate` against its parts."""
+    report = content["video"]
+    rows = [
+        [row["what"], number(row["wall_ms"], 1), number(row["cpu_ms"], 1),
+         number(row["frames_per_s"], 1), f"{row['share_of_most']:.0%}"]
+        for row in report["rows"]
+    ]  # fmt: skip
+    head = ["", "ms a frame", "CPU ms a frame", "frames/s", "of the most"]
+    most = f"The most: {report['most_frames_per_s']} frames/s = cores / CPU time of the bare parts."
+    return f"{markdown(head, rows)}\n\n{report['clip']}, {report['device']}. {most}"
+
+
+def starts(content: dict[str, Any]) -> str:
+    """Whole commands, from the shell's point of view."""
+    rows = content["starts"]["rows"]
+    head = list(rows[0])
+    return markdown(head, [[f"`{row[head[0]]}`", *(str(row[k]) for k in head[1:])] for row in rows])
+
+
+def gpu(content: dict[str, Any]) -> str:
+    """One row a network."""
+    head = ["network", "tensor to tensor, ms", "x plain", "1080p host to host p95, ms",
+            "most maps/s", "of the ceiling", "dP max"]  # fmt: skip
+    rows = []
+    for name, parts in content["networks"].items():
+        latency, batches = parts["latency_ms"], parts["batches"]
+        best = max(batches, key=lambda row: row["maps_per_s"])
+        largest = max(row["largest"] for row in parts["equality"])
+        rows.append([
+            name, number(latency["fast half graph"]["p50"], 2), number(latency["times_plain"], 1),
+            number(parts["hd_host_to_host_ms"]["p95"], 2), number(best["maps_per_s"], 0),
+            f"{best['share_of_ceiling']:.0%}", f"{largest:.2g}",
+        ])  # fmt: skip
+    return f"{markdown(head, rows)}\n\nMeasured on {content['device']}, torch {content['torch']}."
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "accuracy": ("accuracy.json", accuracy),
     "sets": ("accuracy.json", sets),
@@ -146,6 +232,11 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "live_faults": ("live_faults.json", live_faults),
     "live": ("live.json", exact),
     "refining": ("refining.json", exact),
+    "stages": ("speed.json", lambda content: times(content, "stages_ms")),
+    "peers": ("speed.json", lambda content: times(content, "peers_ms")),
+    "video": ("speed.json", video),
+    "starts": ("speed.json", starts),
+    "gpu": ("gpu.json", gpu),
     "smoothing": ("smoothing.json", lambda content: exact(content["clips"])),
     "flicker": ("smoothing.json", lambda content: exact(content["flicker"])),
     "real_smoothing": ("smoothing.json", lambda content: exact(content["real"])),
@@ -156,6 +247,8 @@ def _source(name: str) -> tuple[str, Callable[[dict[str, Any]], str]]:
     """The JSON file of a table, and what makes the table of it."""
     if name.startswith("card_"):
         return "accuracy.json", lambda content: card(content, name.removeprefix("card_"))
+    if name.startswith("network_"):
+        return "speed.json", lambda content: network(content, name.removeprefix("network_"))
     if name not in TABLES:
         raise TableError(f"unknown table {name!r}: one of {', '.join(TABLES)}")
     return TABLES[name]
@@ -171,6 +264,8 @@ def filled(text: str, folder: Path) -> str:
     def fill(match: re.Match[str]) -> str:
         name = match[2]
         file, make = _source(name)
+        if file == NEEDS_GPU and not (folder / file).exists():
+            return f"{match[1]}Not measured: nobody ran `benchmarks/gpu.sh` yet.\n{match[3]}"
         try:
             table = make(json.loads((folder / file).read_text()))
         except OSError as error:

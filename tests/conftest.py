@@ -29,6 +29,7 @@ from br2focus.models.int8 import observe
 from br2focus.realtime.frame import Image
 from br2focus.realtime.video_info import Colour
 
+INSIDE_A_TEST = "PYTEST_CURRENT_TEST" in os.environ  # when this file is loaded, not while tests run
 SHARED = Path(os.environ.get("BR2FOCUS_SHARED", Path(__file__).parents[2] / "shared"))
 
 
@@ -42,7 +43,10 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Converted models go to a folder of this test run, not to the user's."""
+    """Converted models go to a folder of this test run, not to the user's; runs inside a test share it."""
+    if INSIDE_A_TEST:
+        yield Path(os.environ["BR2FOCUS_CACHE"])
+        return
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("cache")
         patch.setenv("BR2FOCUS_CACHE", str(folder))

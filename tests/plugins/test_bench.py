@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,3 +60,46 @@ def test_the_figures_are_those_of_the_measured_part(monkeypatch: pytest.MonkeyPa
 def test_a_wrong_picture_is_said(picture: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["bench", "live", "--picture", picture, "--headless"]) == 2
     assert picture in capsys.readouterr().err
+
+
+def test_engine_compares_every_way_with_the_plain_network(
+    model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ["bench", "engine", "--picture", "160x120", "--seconds", "0", "--model", model]
+    assert run([*args, "--device", "cpu", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (
+        report["map"] == "128x96" and report["gmac"]["plain"] >= report["gmac"]["fast"] * 0.98 > 0
+    )
+    rows = {row["way"]: row for row in report["network"]}
+    assert {"plain torch fp32", "torch fp32", "openvino fp32"} <= set(rows)
+    for name, row in rows.items():
+        assert row["p95"] >= row["p50"] > 0 and row["share_of_ceiling"] > 0
+        if "fp32" in name:  # tests/realtime/test_backends.py judges the others
+            assert row["largest_difference"] <= 1e-4, name
+        else:
+            assert 0 < row["mean_difference"] < 0.1, name
+    assert rows["openvino fp32"]["maps_per_s_in_flight"] > 0
+    assert {"preprocess", "network", "smoothing", "overlay heat"} <= set(report["stages_ms"])
+    assert any("blurdetect" in name for name in report["peers_ms"])
+    assert report["ceiling"]["fp32_gmac_per_s"] > 0 and report["machine"]["cores"] == os.cpu_count()
+    assert run([*args, "--device", "cpu"]) == 0
+    text = capsys.readouterr().out
+    assert "plain torch fp32" in text and "FocusStage" in text
+
+
+def test_video_compares_with_its_parts(
+    model: str, make_clip: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", frames=12)
+    args = ["bench", "video", str(clip), "--rounds", "1", "--model", model, "--device", "cpu"]
+    assert run([*args, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["clip"].startswith("12 frames of")
+    rows = {row["what"]: row for row in report["rows"]}
+    bare = sum(rows[f"bare {part}"]["cpu_ms"] for part in ("decode", "network", "encode"))
+    most = 1e3 * (os.cpu_count() or 1) / bare
+    assert report["most_frames_per_s"] == pytest.approx(most, rel=0.05)
+    assert rows["annotate"]["frames_per_s"] > 0
+    assert run(args) == 0 and "most that is possible" in capsys.readouterr().out
+    assert run(["bench", "video", str(tmp_path / "none.mp4"), "--device", "cpu"]) == 3
