@@ -42,10 +42,11 @@ test: $(VENV)/.installed-dev
 	@$(MAKE) --no-print-directory -j2 -O test-realtime test-others
 
 test-realtime: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(ARGS) tests/plugins/qt tests/realtime
+	$(BIN)/python -m pytest $(ARGS) tests/plugins/qt tests/plugins/test_export.py tests/realtime
 
 test-others: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(ARGS) --ignore=tests/plugins/qt --ignore=tests/realtime
+	$(BIN)/python -m pytest $(ARGS) --ignore=tests/plugins/qt --ignore=tests/plugins/test_export.py \
+	    --ignore=tests/realtime
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -22,6 +22,7 @@ import numpy as np
 from platformdirs import user_cache_path
 
 from br2focus.models import checkpoint
+from br2focus.models.errors import CheckpointError
 from br2focus.models.sizes import GRID, network_size
 
 from .backends import Backend, Pending
@@ -273,7 +274,10 @@ class Engine:
         from br2focus.models.int8 import with_ranges
 
         net, ranges = self.net(), self.info.ranges
-        return with_ranges(net, ranges) if ranges else net
+        try:
+            return with_ranges(net, ranges) if ranges else net
+        except ValueError as error:
+            raise CheckpointError(f"{self._path}: {error}: calibrate it again") from error
 
     def _make(self, frame_size: tuple[int, int]) -> Backend:
         """The best backend that starts; each one given up on leaves a notice."""
@@ -290,13 +294,13 @@ class Engine:
                 self.notices.append(f"the GPU failed ({_line(error)}): computing on the CPU")
         way = self._chosen()
         try:
-            return self.make_cpu(way, size)
+            return self.make_cpu(way, size, depth=self._in_flight)
         except (ImportError, *FAULTS) as error:
             if way == EXACT:
                 raise ComputeError(f"the network failed: {_line(error)}") from error
             self._way = EXACT
             self.notices.append(f"{way.name} failed ({_line(error)}): computing with PyTorch")
-        return self.make_cpu(EXACT, size)
+        return self.make_cpu(EXACT, size, depth=1)
 
     def _chosen(self) -> Way:
         """How to run on the CPU: the only way that is possible, or the best one for most videos."""
@@ -306,21 +310,25 @@ class Engine:
         if self._way is None:
             size = network_size(WIDE, self.size)
             self.choice = choose(
-                self._ways, lambda way: self.make_cpu(way, size), size, sha256=self._sha256,
-                cache=cache_folder(), faults=FAULTS,
+                self._ways, lambda way: self.make_cpu(way, size, depth=1), size,
+                sha256=self._sha256, cache=cache_folder(), faults=FAULTS,
             )  # fmt: skip
             self._way = self.choice.way
         return self._way
 
-    def make_cpu(self, way: Way, size: tuple[int, int]) -> Backend:
-        """A backend of its own for maps of ``size``, for callers that want a certain one; they close it."""
+    def make_cpu(self, way: Way, size: tuple[int, int], *, depth: int) -> Backend:
+        """A backend of its own for maps of ``size``, for callers that want a certain one; they close it.
+
+        Args:
+            depth: frames in flight, for libraries that take several.
+        """
         cache, precision = cache_folder(), way.precision
         if way.library == "openvino":
             from .backends.openvino import OpenVinoBackend
 
             return OpenVinoBackend(
                 self._sha256, self._marked_net, size, cache,
-                precision=precision, depth=self._in_flight,
+                precision=precision, depth=depth,
             )  # fmt: skip
         if way.library == "onnxruntime":
             from .backends.onnxruntime import OnnxBackend
@@ -333,7 +341,7 @@ class Engine:
     def _make_exact(self, frame_size: tuple[int, int], size: tuple[int, int]) -> Backend:
         """The float32 form on the same device."""
         if self._device == "cpu":
-            return self.make_cpu(EXACT, size)
+            return self.make_cpu(EXACT, size, depth=1)
         import torch
 
         from .backends.cuda import CudaBackend

@@ -28,6 +28,7 @@ MAX_LEVELS = 3
 NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 # Standard deviation of either component of the gradient (Sobel over 8) per standard deviation of the noise.
 GRADIENT_NOISE = math.sqrt(12) / 8
+SAMPLED = 4  # every fourth pixel each way is looked at for a share of all: a tenth of the time
 MIN_BLURRED = 0.02  # share of the picture that the noise can be told from
 
 
@@ -40,6 +41,8 @@ class OverlayStyle:
         opacity: of heat and mask, 0 to 1.
         threshold: gradient from which an edge is peaked, in gray levels a pixel (lower: more edges).
         levels: of peaking, 1 to 3: edges of one, two and four times the threshold, ever brighter.
+        strongest: share of the pixels in focus that peaking may mark, the strongest edges first: it raises
+            the threshold where more are over it; 1 = off.
         ground: what the overlay lies on: the picture, the picture in gray, or black.
         noise_gate: the threshold is at least so many times the gradient that the sensor's noise makes;
             0 = off.
@@ -56,6 +59,7 @@ class OverlayStyle:
     opacity: float = 0.55
     threshold: float = 12.0
     levels: int = 1
+    strongest: float = 1.0
     ground: Ground = "colour"
     noise_gate: float = 4.0
     stripes: bool = False
@@ -66,6 +70,8 @@ class OverlayStyle:
             raise SettingsError("opacity is 0 to 1, threshold positive, noise_gate not negative")
         if not 1 <= self.levels <= MAX_LEVELS or self.ground not in GROUNDS:
             raise SettingsError(f"levels are 1 to {MAX_LEVELS}, ground one of {', '.join(GROUNDS)}")
+        if not 0 < self.strongest <= 1:
+            raise SettingsError(f"strongest is a share above 0, up to 1, got {self.strongest}")
         if len(self.colour) != 3 or not all(0 <= value <= 255 for value in self.colour):
             raise SettingsError("a colour is blue, green, red from 0 to 255")
 
@@ -109,7 +115,14 @@ def outline_widths(width: int) -> tuple[int, int]:
 
 def edges(image: Image) -> Values:
     """Gradient magnitude of the luma by the Sobel operator, in gray levels a pixel: float32 H x W."""
-    gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    return _gradient(_luma(image))
+
+
+def _luma(image: Image) -> Image:
+    return _u8(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
+
+
+def _gradient(gray: Image) -> Values:
     # 1/8 is the norm of the Sobel kernel: a ramp of one level a pixel has the gradient 1.
     dx = cv2.Sobel(gray, cv2.CV_32F, 1, 0, scale=1 / 8, borderType=cv2.BORDER_REPLICATE)
     dy = cv2.Sobel(gray, cv2.CV_32F, 0, 1, scale=1 / 8, borderType=cv2.BORDER_REPLICATE)
@@ -118,8 +131,9 @@ def edges(image: Image) -> Values:
 
 def peaking(image: Image, blur: Values, style: OverlayStyle) -> Image:
     """Colour on the edges that are in focus: contrast gated by the map, so blurred contrast stays dark."""
-    strength, in_focus = edges(image), blur < 0.5
-    threshold = peaking_threshold(image, blur, style)
+    gray, in_focus = _luma(image), blur < 0.5
+    strength = _gradient(gray)
+    threshold = _threshold(gray, strength, blur, style)
     drawn = grounded(image, style.ground)
     for level in range(style.levels):
         marked = np.full_like(image, style.shade(level))
@@ -130,10 +144,21 @@ def peaking(image: Image, blur: Values, style: OverlayStyle) -> Image:
 
 
 def peaking_threshold(image: Image, blur: Values, style: OverlayStyle) -> float:
-    """The gradient from which an edge is peaked: the style's, or what keeps the sensor's noise out."""
-    if not style.noise_gate:
-        return style.threshold
-    return max(style.threshold, style.noise_gate * GRADIENT_NOISE * noise(image, blur))
+    """The gradient from which an edge is peaked: the style's, or the one that its gate or share asks for."""
+    gray = _luma(image)
+    return _threshold(gray, _gradient(gray), blur, style)
+
+
+def _threshold(gray: Image, strength: Values, blur: Values, style: OverlayStyle) -> float:
+    threshold = style.threshold
+    if style.noise_gate:
+        threshold = max(threshold, style.noise_gate * GRADIENT_NOISE * _noise(gray, blur))
+    if style.strongest < 1:
+        seen = (slice(None, None, SAMPLED), slice(None, None, SAMPLED))
+        in_focus = strength[seen][blur[seen] < 0.5]
+        if in_focus.size:
+            threshold = max(threshold, float(np.quantile(in_focus, 1 - style.strongest)))
+    return threshold
 
 
 def noise(image: Image, blur: Values) -> float:
@@ -142,7 +167,10 @@ def noise(image: Image, blur: Values) -> float:
     By Immerkær's estimate over what is blurred, where fine detail cannot be anything else; over the flattest
     part of a picture that is sharp everywhere.
     """
-    gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    return _noise(_luma(image), blur)
+
+
+def _noise(gray: Image, blur: Values) -> float:
     answer = np.abs(cv2.filter2D(gray, cv2.CV_16S, NOISE_KERNEL, borderType=cv2.BORDER_REPLICATE))
     blurred = (blur >= 0.5).astype(np.uint8)
     if cv2.countNonZero(blurred) >= MIN_BLURRED * blurred.size:

@@ -19,6 +19,7 @@ from .overlay import (
     GRADIENT_NOISE,
     MIN_BLURRED,
     NOISE_KERNEL,
+    SAMPLED,
     Ground,
     OverlayStyle,
     outline_widths,
@@ -69,7 +70,14 @@ def peaking(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
 def peaking_threshold(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
     """The gradient from which an edge is peaked, for each picture: B x 1 x 1 x 1."""
     gate = style.noise_gate * GRADIENT_NOISE * noise(image, blur)
-    return gate.clamp(min=style.threshold).view(-1, 1, 1, 1)
+    threshold = gate.clamp(min=style.threshold)
+    if style.strongest < 1:
+        strength = edges(image)[..., ::SAMPLED, ::SAMPLED]
+        missing = torch.full_like(strength, math.nan)
+        seen = torch.where(blur[..., ::SAMPLED, ::SAMPLED] < 0.5, strength, missing).flatten(1)
+        share = torch.nanquantile(seen, 1 - style.strongest, dim=1).nan_to_num(0)
+        threshold = threshold.maximum(share)
+    return threshold.view(-1, 1, 1, 1)
 
 
 def noise(image: Tensor, blur: Tensor) -> Tensor:

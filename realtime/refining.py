@@ -56,10 +56,14 @@ def refine(image: Image, blur: BlurMap, mode: RefineMode) -> BlurMap:
     for _ in range(PASSES[mode] - 1):
         gain, offset = _linear(guide, np.clip(gain * guide + offset, 0, 1))
     large, base = (cv2.resize(each, (width, height)) for each in (gain, offset))
-    fitted = cv2.add(cv2.multiply(large, gray, scale=1 / 255, dtype=cv2.CV_32F), base)
     share = _band(target, (width, height))
-    mixed = values + share * (np.asarray(fitted, np.float32) - values)
-    return BlurMap(np.asarray(np.clip(mixed, 0, 1), np.float32))
+    # In place from here on: fresh memory of a frame's size costs more than the arithmetic.
+    fitted = np.asarray(cv2.multiply(large, gray, scale=1 / 255, dtype=cv2.CV_32F), np.float32)
+    fitted += base
+    fitted -= values
+    fitted *= share
+    fitted += values
+    return BlurMap(np.clip(fitted, 0, 1, out=fitted))
 
 
 def _linear(guide: Values, target: Values) -> tuple[Values, Values]:

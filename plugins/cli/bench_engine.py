@@ -5,8 +5,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -112,13 +111,15 @@ def _plainly(net: BR2Net, info: ModelInfo, device: str) -> Callable[[Image], Val
     return run
 
 
-def _backends(engine: Engine, size: tuple[int, int], device: str) -> dict[str, Backend]:
-    """Every way to run the network here, by its name; OpenVINO also with several frames in flight."""
+def _backends(
+    engine: Engine, size: tuple[int, int], device: str, *, depth: int = 1
+) -> dict[str, Backend]:
+    """Every way to run the network here, by its name."""
     if device != "cpu":
         return _cuda_backends(engine, size, device)
     possible = list(ways("auto", "auto", has_ranges=bool(engine.info.ranges)))
     possible += [Way("torch", "fp32"), Way("torch", "bf16")]
-    return {way.name: engine.make_cpu(way, size) for way in possible}
+    return {way.name: engine.make_cpu(way, size, depth=depth) for way in possible}
 
 
 def _cuda_backends(engine: Engine, size: tuple[int, int], device: str) -> dict[str, Backend]:
@@ -199,21 +200,11 @@ def _throughput(
 ) -> dict[str, float]:
     """Maps a second with `IN_FLIGHT` frames in flight, where a backend takes that many."""
     found = {}
-    with _in_flight(engine):
-        for name, backend in _backends(engine, size, device).items():
-            if backend.depth > 1:
-                found[name] = round(_streamed(backend, small), 1)
-            backend.close()
+    for name, backend in _backends(engine, size, device, depth=IN_FLIGHT).items():
+        if backend.depth > 1:
+            found[name] = round(_streamed(backend, small), 1)
+        backend.close()
     return found
-
-
-@contextmanager
-def _in_flight(engine: Engine) -> Iterator[None]:
-    engine.expect(IN_FLIGHT)
-    try:
-        yield
-    finally:
-        engine.expect(1)
 
 
 def _streamed(backend: Backend, picture: Image, seconds: float = 1.5) -> float:

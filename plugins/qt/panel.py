@@ -91,6 +91,7 @@ class Panel(QScrollArea):
         numbers = (
             (self.sensitivity, sensitivity(style.threshold)), (self.levels, style.levels),
             (self.opacity, round(100 * style.opacity)),
+            (self.strongest, round(100 * style.strongest)),
         )  # fmt: skip
         for slider, value in numbers:
             with QSignalBlocker(slider):
@@ -116,6 +117,10 @@ class Panel(QScrollArea):
             "however strong an edge elsewhere."
         )  # fmt: skip
         self.levels = _slider(1, MAX_LEVELS, "Stronger edges in a brighter shade (L).")
+        self.strongest = _slider(
+            1, 100, "At most so many percent of what is in focus are peaked, the strongest edges first;\n"
+            "100: all that the sensitivity lets through."
+        )  # fmt: skip
         self.opacity = _slider(0, 100, "Of heat map and mask (, and .).")
         self.stripes = QCheckBox("stripes")
         self.stripes.setToolTip("Peaking as stripes, so that it does not rest on colour alone (T).")
@@ -125,7 +130,8 @@ class Panel(QScrollArea):
         )
         rows: Sequence[tuple[str, QWidget]] = (
             ("overlay", self.kind), ("over", self.ground), ("colour", self.colour),
-            ("sensitivity", self.sensitivity), ("levels", self.levels), ("opacity", self.opacity),
+            ("sensitivity", self.sensitivity), ("at most", self.strongest),
+            ("levels", self.levels), ("opacity", self.opacity),
             ("", self.stripes), ("", self.noise_gate),
         )  # fmt: skip
         for name, widget in rows:
@@ -140,6 +146,7 @@ class Panel(QScrollArea):
             self.sensitivity,
             lambda s: replace(s, threshold=threshold_of(self.sensitivity.value())),
         )
+        self._on_style(self.strongest, lambda s: replace(s, strongest=self.strongest.value() / 100))
         self._on_style(self.levels, lambda s: replace(s, levels=self.levels.value()))
         self._on_style(self.opacity, lambda s: replace(s, opacity=self.opacity.value() / 100))
         self._on_style(self.stripes, lambda s: replace(s, stripes=self.stripes.isChecked()))

@@ -1,6 +1,8 @@
 """The engine: backends held to the reference, sizes, faults and fallbacks. The GPU part needs a GPU."""
 
 import threading
+from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -88,7 +90,9 @@ class Failing:
 
 
 def failing_unless_exact(make, **failing):
-    return lambda way, size: make(way, size) if way == EXACT else Failing(size, **failing)
+    return lambda way, size, depth: (
+        make(way, size, depth=depth) if way == EXACT else Failing(size, **failing)
+    )
 
 
 @pytest.mark.parametrize("late", [False, True])
@@ -108,10 +112,10 @@ def test_a_backend_that_cannot_start_falls_back(model, monkeypatch):
     engine = Engine(EngineSettings(model, "cpu", backend="openvino", precision="fp32"))
     make = engine.make_cpu
 
-    def refuse(way, size):
+    def refuse(way, size, depth):
         if way != EXACT:
             raise RuntimeError("no kernel")
-        return make(way, size)
+        return make(way, size, depth=depth)
 
     monkeypatch.setattr(engine, "make_cpu", refuse)
     assert engine(picture()).values.shape == (90, 120)
@@ -122,7 +126,7 @@ def test_the_last_backend_failing_is_a_compute_error(model, monkeypatch):
     engine = Engine(EngineSettings(model, "cpu", backend="torch"))
     failing = Failing((128, 96))
     failing.name = "torch fp32"
-    monkeypatch.setattr(engine, "make_cpu", lambda way, size: failing)
+    monkeypatch.setattr(engine, "make_cpu", lambda way, size, depth: failing)
     with pytest.raises(ComputeError, match="device lost"):
         engine(picture())
 
@@ -261,3 +265,27 @@ def test_cuda_out_of_memory_goes_to_the_cpu(model, monkeypatch):
     engine = Engine(EngineSettings(model, "cuda"))
     assert engine(picture()).values.shape == (90, 120)
     assert "computing on the CPU" in engine.notices[0]
+
+
+def test_the_choice_is_measured_with_one_frame_at_a_time(model, monkeypatch, tmp_path):
+    monkeypatch.setenv("BR2FOCUS_CACHE", str(tmp_path))
+    depths = []
+
+    class Watched(Failing):
+        def __init__(self, size, depth):
+            super().__init__(size, at=10**9)
+            depths.append(depth)
+
+    engine = Engine(EngineSettings(model, "cpu"))
+    monkeypatch.setattr(engine, "make_cpu", lambda way, size, depth: Watched(size, depth))
+    list(engine.stream(Frames([picture()]), depth=3))
+    assert depths[-1] == 3 and set(depths[:-1]) == {1}, "other depths give other times"
+
+
+def test_ranges_of_another_network_are_said(model, tmp_path):
+    net, info = checkpoint.load(Path(model))
+    path = tmp_path / "net.safetensors"
+    checkpoint.save(net, replace(info, ranges={"l2h.9.enter": (0.0, 1.0)}), path)
+    engine = Engine(EngineSettings(str(path), "cpu", backend="openvino", precision="fp32"))
+    with pytest.raises(CheckpointError, match="other layers.*calibrate"):
+        engine(picture())

@@ -182,3 +182,40 @@ def test_gpu_form_equals_opencv_form(picture, blur, kind, style):
     differs = np.abs(ours - theirs).max(2)
     # A gradient that lies on the threshold may fall to either side; levels round to either side.
     assert (differs > 2).mean() < 0.005 * style.levels
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.5])
+def test_at_most_the_strongest_share_is_peaked(share):
+    picture = np.random.default_rng(3).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+    blur = np.zeros((240, 320), np.float32)
+    blur[:, :160] = 1  # stronger edges there do not count
+    picture[:, 160:] //= 4
+    style = OverlayStyle(noise_gate=0, threshold=0.01, strongest=share, ground="alone")
+    peaked = overlay.peaking(picture, blur, style).any(2)
+    assert not peaked[:, :160].any()
+    assert peaked[:, 160:].mean() == pytest.approx(share, abs=0.02)
+    strength = overlay.edges(picture)[:, 160:]
+    assert strength[peaked[:, 160:]].min() >= strength[~peaked[:, 160:]].max()
+
+
+def test_a_share_lowers_no_threshold():
+    picture = np.random.default_rng(3).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    for blur in (np.zeros((64, 64), np.float32), np.ones((64, 64), np.float32)):
+        for threshold in (1.0, 500.0):
+            style = OverlayStyle(noise_gate=0, threshold=threshold, strongest=0.3)
+            assert overlay.peaking_threshold(picture, blur, style) >= threshold
+
+
+def test_a_share_is_the_same_on_a_gpu():
+    picture = np.random.default_rng(3).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    blur = np.tile(np.linspace(0, 1, 128, dtype=np.float32), (96, 1))
+    style = OverlayStyle(strongest=0.2, threshold=1.0)
+    rgb = torch.from_numpy(picture[:, :, ::-1].copy()).permute(2, 0, 1)[None] / 255
+    found = overlay_gpu.peaking_threshold(rgb, torch.from_numpy(blur)[None, None], style)
+    assert found.item() == pytest.approx(overlay.peaking_threshold(picture, blur, style), rel=0.02)
+
+
+@pytest.mark.parametrize("share", [0, -1, 1.5, float("nan")])
+def test_a_share_is_a_share(share):
+    with pytest.raises(ValueError, match="strongest"):
+        OverlayStyle(strongest=share)
