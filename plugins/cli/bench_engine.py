@@ -64,7 +64,7 @@ def measure(
         "device": device, "picture": f"{picture[0]}x{picture[1]}", "map": f"{size[0]}x{size[1]}",
         "gmac": multiply_adds(net, info, size),
     }  # fmt: skip
-    report["network"] = _network(engine, net, info, image, size, seconds, compiled=compiled)
+    report["network"] = _network(engine, net, info, image, size, seconds, report, compiled=compiled)
     report["stages_ms"], report["stage"] = _stages(engine, image, seconds)
     report["peers_ms"] = _peers(image, seconds)
     report["chosen"] = engine.device
@@ -136,7 +136,7 @@ def _cuda_backends(engine: Engine, size: tuple[int, int], device: str) -> dict[s
 
 def _network(
     engine: Engine, net: BR2Net, info: ModelInfo, image: Image, size: tuple[int, int],
-    seconds: float, *, compiled: bool,
+    seconds: float, report: dict[str, Any], *, compiled: bool,
 ) -> list[dict[str, Any]]:  # fmt: skip
     device = engine.device
     small = shrink(image, size)
@@ -152,13 +152,12 @@ def _network(
     for backend in backends.values():
         backend.close()
     throughput = _throughput(engine, small, size, device)
-    counted, most = multiply_adds(net.to("cpu"), info, size), ceiling(device)
     rows = []
     for name, spent in times.items():
         median = statistics.median(spent)
         arithmetic = next((kind for kind in ALIKE if kind in name), "fp32")
-        top = most[f"{ALIKE.get(arithmetic, 'fp32')}_gmac_per_s"]
-        macs = counted["plain" if name == PLAIN else "fast"]
+        top = report["ceiling"][f"{ALIKE.get(arithmetic, 'fp32')}_gmac_per_s"]
+        macs = report["gmac"]["plain" if name == PLAIN else "fast"]
         rows.append({
             "way": name, **milliseconds(spent), "maps_per_s": round(1 / median, 1),
             "maps_per_s_in_flight": throughput.get(name),
@@ -237,7 +236,7 @@ def _stages(
     jobs: dict[str, Callable[[], object]] = {
         "preprocess": lambda: shrink(image, size),
         "network": partial(
-            _once, backend, shrink(image, size) if engine.device == "cpu" else image
+            _once, backend, shrink(image, size) if engine.device.startswith("cpu") else image
         ),
         "to frame size": lambda: at_frame_size(values, fit(image, engine.size), (width, height)),
         "smoothing": lambda: smoother(
