@@ -16,12 +16,15 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
+from torch import Tensor
 
 from br2focus.models import checkpoint
 from br2focus.models.br2net import BR2Net
@@ -30,7 +33,9 @@ from br2focus.models.config import BR2NetConfig
 from br2focus.models.fast import InferenceNet
 from br2focus.models.sizes import network_size
 from br2focus.realtime.backends import Backend, shrink
-from br2focus.realtime.frame import Image
+from br2focus.realtime.frame import BlurMap, FocusResult, Frame, Image, Timing, Values
+from br2focus.realtime.overlay import OverlayKind, OverlayStyle, draw
+from br2focus.realtime.refining import refine
 
 SIDE = 320
 SIZES = ((1280, 720), (640, 427), (161, 121), (1920, 1080))
@@ -190,6 +195,42 @@ class Bench:
             })  # fmt: skip
         return rows
 
+    def frame(self) -> dict[str, Any]:
+        """1080p after the network: refining and overlay, on the host and on the device with both copies."""
+        from br2focus.realtime import overlay_gpu  # kornia, which a bare machine may not have
+
+        image = picture(HD)
+        values = np.ascontiguousarray(picture((480, 270))[..., 0] / np.float32(255))
+        blur = BlurMap(np.clip(cv2.resize(values, HD), 0, 1))
+        frame, timing = Frame(image, 0, 0, Fraction(1, 30), 0.0), Timing(0, 0, 0, 0, 0, 0)
+        style, found = OverlayStyle(), {}
+        for kind in ("heat", "peaking"):
+
+            def host(kind: OverlayKind = kind) -> Image:
+                fine = refine(image, blur, "fast")
+                return draw(FocusResult(frame, fine, timing), kind, style, "lite")
+
+            device = partial(self._finished, image, values, getattr(overlay_gpu, kind), style)
+            found[f"{kind} on the host"] = self.milliseconds(host, rounds=max(2, self.rounds // 4))
+            found[f"{kind} on the device"] = self.milliseconds(device)
+        return found
+
+    @torch.inference_mode()
+    def _finished(
+        self, image: Image, values: Values, overlay: Callable[..., Tensor], style: OverlayStyle
+    ) -> Tensor:
+        """The drawn picture, back on the host."""
+        from br2focus.realtime import refining_gpu
+
+        pixels = (
+            torch.from_numpy(np.array(image)).to(self.device).flip(2).permute(2, 0, 1)[None].float()
+        )
+        pixels = pixels / 255
+        small = torch.from_numpy(values).to(self.device)[None, None]
+        blur = torch.nn.functional.interpolate(small, HD[::-1], mode="bilinear").clamp(0, 1)
+        drawn = overlay(pixels, refining_gpu.refine(pixels, blur, "fast"), style)
+        return (drawn[0].flip(0).permute(1, 2, 0) * 255).round().byte().cpu()
+
     def profile(self, net: BR2Net, info: ModelInfo, out: Path) -> None:
         """A table and a trace of twenty frames at batch 1."""
         from torch.profiler import ProfilerActivity, profile
@@ -221,6 +262,19 @@ def _captured(fast: InferenceNet, pixels: torch.Tensor) -> torch.cuda.CUDAGraph:
     return graph
 
 
+def part(name: str, job: Callable[[], object]) -> Any:
+    """The figures of ``job``, printed too; what failed is named in them."""
+    try:
+        found: Any = job()
+    except (
+        RuntimeError,
+        ImportError,
+    ) as error:  # out of memory, a kernel or a package that is missing
+        found = {"failed": str(error).splitlines()[0]}
+    print(name, json.dumps(found), flush=True)
+    return found
+
+
 def main() -> None:
     """Measure, print and write the JSON; a part that fails is named in it, and the others go on."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -234,6 +288,7 @@ def main() -> None:
         "ceiling": bench.ceiling(), "networks": {},
     }  # fmt: skip
     top = report["ceiling"]["half_gmac_per_s"]
+    report["hd_frame_ms"] = part("frame", bench.frame)
     for name, (net, info) in networks().items():
         parts: dict[str, Callable[[], object]] = {
             "equality": partial(bench.equality, net, info),
@@ -244,12 +299,8 @@ def main() -> None:
         if name == "standard":
             parts["profile"] = partial(bench.profile, net, info, options.out)
         found = report["networks"][name] = {}
-        for part, job in parts.items():
-            try:
-                found[part] = job()
-            except RuntimeError as error:  # out of memory, a kernel that is missing
-                found[part] = {"failed": str(error).splitlines()[0]}
-            print(name, part, json.dumps(found[part]), flush=True)
+        for what, job in parts.items():
+            found[what] = part(f"{name} {what}", job)
         (options.out / "gpu.json").write_text(json.dumps(report, indent=1) + "\n")
 
 

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, on a bare machine without internet, in under eight minutes:
 #
-#   benchmarks/gpu.sh OUT           writes OUT/gpu.json, OUT/profile.txt, OUT/trace.json.gz, OUT/tests.txt
+#   benchmarks/gpu.sh OUT           writes OUT/gpu.json, profile.txt, trace.json.gz, video.json, tests.txt
 #   DEVICE=cpu benchmarks/gpu.sh OUT   a dry run: the same code, a few rounds, on the CPU
 #
 # It needs Python, torch >= 2.11, torchvision, numpy and OpenCV. What else the command needs comes from wheels/, if
 # there is one; make it where there is internet, for the Python of that machine:
 #
 #   pip download -d wheels --no-deps --only-binary=:all: --python-version 3.12 \
-#       safetensors platformdirs av pytest pluggy iniconfig packaging pygments
+#       safetensors platformdirs av click tqdm openvino kornia kornia_rs \
+#       pytest pluggy iniconfig packaging pygments
 #
 # Copy OUT/gpu.json to benchmarks/gpu.json and run `make tables`.
 set -eu
@@ -22,6 +23,9 @@ if [ -d wheels ]; then
 fi
 export PYTHONPATH="$PWD/.ns${PYTHONPATH:+:$PYTHONPATH}"
 "$python" benchmarks/gpu.py --device "$device" --out "$out"
+if [ "$device" != cpu ] && "$python" -c 'import av, click, openvino' 2>/dev/null; then
+    "$python" -m br2focus.plugins.cli bench video --device "$device" --json > "$out/video.json" || true
+fi
 if [ "$device" != cpu ] && "$python" -c 'import pytest, av' 2>/dev/null; then
     "$python" -m pytest -q -m needs_cuda -p no:cacheprovider tests > "$out/tests.txt" 2>&1 || true
     tail -3 "$out/tests.txt"

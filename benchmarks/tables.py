@@ -221,7 +221,13 @@ def gpu(content: dict[str, Any]) -> str:
             number(parts["hd_host_to_host_ms"]["p95"], 2), number(best["maps_per_s"], 0),
             f"{best['share_of_ceiling']:.0%}", f"{largest:.2g}",
         ])  # fmt: skip
-    return f"{markdown(head, rows)}\n\nMeasured on {content['device']}, torch {content['torch']}."
+    frame = ", ".join(
+        f"{what} {times['p50']:.1f} ms" for what, times in content["hd_frame_ms"].items()
+    )
+    return (
+        f"{markdown(head, rows)}\n\nRefining and overlay of a 1080p frame: {frame}. "
+        f"Measured on {content['device']}, torch {content['torch']}."
+    )
 
 
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {

@@ -93,7 +93,12 @@ def to_bgr(frame: av.VideoFrame, reformatter: VideoReformatter) -> Image:
     matrix = _TO_SWSCALE[resolved(colour, (frame.width, frame.height)).matrix]
     smaller = _PLANAR.get(frame.format.name.removeprefix("yuvj").removeprefix("yuv"))
     if smaller is not None:
-        return _eight_bit_planar(frame, _to_bgr_matrix(matrix, colour.full_range), smaller)
+        planes = [_pixels(plane) for plane in frame.planes[:3]]
+        return _eight_bit_planar(planes, _to_bgr_matrix(matrix, colour.full_range), smaller)
+    if frame.format.name == "nv12":  # what hardware decodes to: 4:2:0 with Cb and Cr in turn
+        luma, pairs = _pixels(frame.planes[0]), _pixels(frame.planes[1], bytes_each=2)
+        planes = [luma, *(pairs[:, start::2] for start in (0, 1))]
+        return _eight_bit_planar(planes, _to_bgr_matrix(matrix, colour.full_range), (2, 2))
     planar = reformatter.reformat(
         frame, format="gbrp", interpolation=_EXACT,
         src_colorspace=matrix, dst_colorspace=matrix,
@@ -122,11 +127,11 @@ def _to_bgr_matrix(matrix: int, full_range: bool) -> NDArray[np.float32]:
 
 
 def _eight_bit_planar(
-    frame: av.VideoFrame, matrix: NDArray[np.float32], smaller: tuple[int, int]
+    planes: list[Image], matrix: NDArray[np.float32], smaller: tuple[int, int]
 ) -> Image:
     # Exact, without overflow, and a third of the time of swscale's exact way. A chroma sample stands for
     # its 2 x 2 pixels: written as 4:2:0 again, it comes back as it was.
-    luma, *chroma = (_pixels(plane) for plane in frame.planes[:3])
+    luma, *chroma = planes
     across, down = smaller
     height, width = luma.shape
     image = np.empty((height, width, 3), np.uint8)
@@ -150,10 +155,10 @@ def _gray_to_bgr(frame: av.VideoFrame, reformatter: VideoReformatter, *, full_ra
     return cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR)  # type: ignore[return-value]
 
 
-def _pixels(plane: av.video.plane.VideoPlane) -> Image:
+def _pixels(plane: av.video.plane.VideoPlane, *, bytes_each: int = 1) -> Image:
     """uint8 H x W view of an 8-bit plane."""
     rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)  # type: ignore[call-overload]
-    return rows[:, : plane.width]  # type: ignore[no-any-return]
+    return rows[:, : plane.width * bytes_each]  # type: ignore[no-any-return]
 
 
 def _half_chroma(image: Image, to_bgr: NDArray[np.float32]) -> av.VideoFrame:

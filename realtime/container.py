@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
@@ -65,8 +66,15 @@ class _RestartError(Exception):
     """A packet was refused while frames were decoded in parallel."""
 
 
-def open_container(path: Path, *, allow_special: bool = False) -> InputContainer:
+def open_container(
+    path: Path, *, allow_special: bool = False, decoder: HWAccel | None = None
+) -> InputContainer:
     """Open an ordinary video file: no network, no playlist, no device.
+
+    Args:
+        path: the file.
+        allow_special: it may be a pipe or a device.
+        decoder: hardware that decodes, if it knows the codec.
 
     Raises:
         SourceError: it is missing, not a file, or not a readable video.
@@ -75,8 +83,11 @@ def open_container(path: Path, *, allow_special: bool = False) -> InputContainer
     options = {"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS)}
     try:
         # an absolute name starts with a slash, which no protocol does
-        return av.open(str(path.absolute()), container_options=options, metadata_errors="replace")
-    except (av.error.FFmpegError, ValueError) as error:
+        return av.open(
+            str(path.absolute()), container_options=options, metadata_errors="replace",
+            hwaccel=decoder,
+        )  # fmt: skip
+    except (av.error.FFmpegError, ValueError, NotImplementedError) as error:
         raise SourceError(f"{path}: not a readable video ({_reason(error)})") from error
 
 
@@ -139,6 +150,7 @@ class Pictures:
         max_pixels: largest picture in pixels.
         strict: raise at the first damage.
         allow_special: read pipes and devices too.
+        gpu: number of a GPU that decodes, where it can; None: none.
 
     Attributes:
         seekable: an ordinary file, that can be opened again.
@@ -151,12 +163,14 @@ class Pictures:
     """
 
     def __init__(
-        self, path: Path, *, stream: int | None, max_pixels: int, strict: bool, allow_special: bool
+        self, path: Path, *, stream: int | None, max_pixels: int, strict: bool, allow_special: bool,
+        gpu: int | None = None,
     ) -> None:  # fmt: skip
         self.path, self.damaged = path, 0
         self.seekable = not allow_special or path.is_file()
         self.notices: dict[str, str] = {}
         self._number, self._max_pixels, self._strict = stream, max_pixels, strict
+        self._gpu = gpu if self.seekable else None
         self._busy, self._closed, self._truncated = threading.Lock(), False, 0
         self._container: InputContainer | None = None
         self.stream = self._open(parallel=self.seekable)
@@ -232,7 +246,7 @@ class Pictures:
 
     def _open(self, *, parallel: bool) -> VideoStream:
         self._release()
-        self._container = open_container(self.path, allow_special=not self.seekable)
+        self._container = self._opened(on_gpu=parallel)
         try:
             stream = choose_stream(self._container, self.path, self._number)
             context = stream.codec_context
@@ -251,6 +265,17 @@ class Pictures:
             raise
         self.stream = stream
         return stream
+
+    def _opened(self, *, on_gpu: bool) -> InputContainer:
+        """The file with a decoder on the GPU, if there is one; a damaged file is read on the CPU."""
+        if on_gpu and self._gpu is not None:
+            try:
+                return open_container(self.path, decoder=HWAccel("cuda", str(self._gpu)))
+            except SourceError as error:
+                why = str(error).rpartition("(")[2].rstrip(")")
+                self.notices["gpu"] = f"decoded on the CPU: the GPU does not do it ({why})"
+                self._gpu = None
+        return open_container(self.path, allow_special=not self.seekable)
 
     def _missing_samples(self, stream: VideoStream) -> int:
         """How many pictures the index places behind the end of the file."""

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import time
 from collections import deque
@@ -27,6 +26,7 @@ from br2focus.models.sizes import GRID, network_size
 
 from .backends import Backend, Pending
 from .choice import EXACT, Choice, Way, choose, ways
+from .device import BATCH, Load, full_batch, resolved
 from .errors import ComputeError, SettingsError
 from .fitting import at_frame_size, fit
 from .frame import BlurMap, Frame, Image, Values
@@ -41,7 +41,7 @@ MIN_SIZE, MAX_SIZE = 64, 2048
 # A backend that gives this many results that are not finite is not asked again.
 MAX_REDONE = 3
 WIDE = (1280, 720)  # a frame of the shape that most videos have
-MAX_BACKENDS = 16  # sizes that are kept ready
+MAX_BACKENDS, MAX_ON_GPU = 16, 2  # sizes that are kept ready
 # What a library raises when its device or its memory fails; anything else is a bug.
 FAULTS = (RuntimeError, MemoryError, cv2.error)
 
@@ -98,7 +98,8 @@ class Engine:
         self.info: ModelInfo = checkpoint.read_info(self._path)
         self.notices: list[str] = []
         self.seconds = 0.0
-        self._device = _resolve_device(self.settings.device)
+        self._device = resolved(self.settings.device)
+        self._load = Load()
         self.choice: Choice | None = None
         self._way: Way | None = None  # on the CPU, once it is known
         self._ways: list[Way] = []  # what is possible on the CPU, once somebody asks
@@ -111,13 +112,22 @@ class Engine:
 
     @property
     def size(self) -> int:
-        """Long side of the map in pixels."""
+        """Long side of the map in pixels; less than was asked for where a GPU's memory is short."""
+        return self._load.side(self._asked)
+
+    @property
+    def _asked(self) -> int:
         return self.settings.size or self.info.size
 
     @property
     def device(self) -> str:
         """What computes, for reports: "cpu (openvino bf16)"; without a backend before the first frame."""
         return f"{self._device} ({self._ran_on})" if self._ran_on else self._device
+
+    @property
+    def gpu(self) -> int | None:
+        """Number of the GPU that computes; None on a CPU."""
+        return None if self._device == "cpu" else int(self._device.partition(":")[2] or 0)
 
     def warm(self, frame_size: tuple[int, int]) -> Backend:
         """The backend for frames of ``frame_size`` (width, height), made if it is not there yet.
@@ -128,7 +138,7 @@ class Engine:
         key = self._key(frame_size)
         backend = self._backends.pop(key, None) or self._make(frame_size)
         self._backends[self._key(frame_size)] = backend  # making it may have changed the device
-        if len(self._backends) > MAX_BACKENDS:
+        if len(self._backends) > (MAX_BACKENDS if self._device == "cpu" else MAX_ON_GPU):
             self._backends.pop(next(iter(self._backends))).close()
         self._ran_on = backend.name
         return backend
@@ -155,7 +165,7 @@ class Engine:
                     values = pending()
                     break
                 except FAULTS as error:
-                    self._give_up_on(backend, error)
+                    self._give_up_on(backend, error, fitted.picture)
                     backend, pending = self._begin(fitted.picture)
             values = self._finite(values, fitted.picture)
             blur = at_frame_size(values, fitted, (image.shape[1], image.shape[0]))
@@ -171,7 +181,7 @@ class Engine:
     def stream(
         self, frames: Iterable[Frame], depth: int, size: tuple[int, int] | None = None
     ) -> Iterator[tuple[Frame, BlurMap]]:
-        """Every frame with its map, in order, with up to ``depth`` frames in flight.
+        """Every frame with its map, in order; see `expect` for ``depth``.
 
         A backend for ``size`` (width, height; None: not known) is made while the first frame is on its way.
         An error of ``frames`` is raised after the maps of the frames before it.
@@ -194,7 +204,7 @@ class Engine:
                 while waiting and waiting[0][0].size != frame.size:
                     yield _finished(waiting)
                 waiting.append((frame, self.start(frame.image)))
-                while len(waiting) >= min(depth, self.warm_depth):
+                while len(waiting) >= (self.warm_depth if depth > 1 else 1):
                     yield _finished(waiting)
             while waiting:
                 yield _finished(waiting)
@@ -206,10 +216,13 @@ class Engine:
                     finish()
 
     def expect(self, depth: int) -> None:
-        """Make backends for ``depth`` frames in flight from now on: more throughput, more latency."""
+        """Make backends for ``depth`` frames in flight from now on: more throughput, more latency.
+
+        One is for live pictures. For more, a GPU takes as many as fill its batches.
+        """
         if depth != self._in_flight:
             self.close()
-            self._in_flight = depth
+            self._in_flight, self._load = depth, Load(BATCH if depth > 1 else 1)
 
     @property
     def warm_depth(self) -> int:
@@ -231,14 +244,14 @@ class Engine:
     def _begin(self, picture: Image) -> tuple[Backend, Pending]:
         """Begin ``picture`` on the first backend that takes it."""
         while True:
-            backend = self.warm((picture.shape[1], picture.shape[0]))
+            backend = self.warm(_size(picture))
             try:
                 return backend, backend.start(picture)
             except FAULTS as error:
-                self._give_up_on(backend, error)
+                self._give_up_on(backend, error, picture)
 
-    def _give_up_on(self, failed: Backend, error: Exception) -> None:
-        """After a failure: from the GPU to the CPU, from OpenVINO to PyTorch, then the end.
+    def _give_up_on(self, failed: Backend, error: Exception, picture: Image) -> None:
+        """After a failure: from the GPU to less or to the CPU, from OpenVINO to PyTorch, then the end.
 
         Several frames in flight may fail together; only the first of them changes anything.
         """
@@ -246,13 +259,23 @@ class Engine:
             return
         if failed.name == EXACT.name:
             raise ComputeError(f"the network failed: {_line(error)}") from error
-        if self._device == "cpu":
-            self._way = EXACT
-        else:
-            self._device = "cpu"
         self.close()
-        instead = "the CPU" if self._way is None else "PyTorch on the CPU"
-        self.notices.append(f"{failed.name} failed ({_line(error)}): now {instead}")
+        if self._device != "cpu":
+            self._relieve(failed.name, error, _size(picture))
+            return
+        self._way = EXACT
+        self.notices.append(f"{failed.name} failed ({_line(error)}): now PyTorch on the CPU")
+
+    def _relieve(self, name: str, error: Exception, frame_size: tuple[int, int]) -> None:
+        """Ask less of a GPU whose memory is short; after the least, or another failure, go to the CPU."""
+        short = "out of memory" in str(error).lower()
+        less = self._load.less(self._asked, full_batch(frame_size)) if short else None
+        if less is None:
+            self._device, instead = "cpu", "the CPU"
+        else:
+            instead = less.smaller_than(self._load, self._asked)
+        self._load = less or Load()
+        self.notices.append(f"{name} failed ({_line(error)}): now {instead}")
 
     def _possible(self) -> list[Way]:
         asked = self.settings
@@ -281,17 +304,14 @@ class Engine:
 
     def _make(self, frame_size: tuple[int, int]) -> Backend:
         """The best backend that starts; each one given up on leaves a notice."""
-        size = network_size(frame_size, self.size)
         if self._redone >= MAX_REDONE:
-            return self._make_exact(frame_size, size)
-        if self._device != "cpu":
+            return self._make_exact(frame_size, network_size(frame_size, self.size))
+        while self._device != "cpu":
             try:
-                from .backends.cuda import CudaBackend
-
-                return CudaBackend(self.net(), frame_size, size, self._device)
+                return self._make_cuda(frame_size)
             except FAULTS as error:  # no memory, a lost driver, a failed capture
-                self._device = "cpu"
-                self.notices.append(f"the GPU failed ({_line(error)}): computing on the CPU")
+                self._relieve(f"torch {self._device}", error, frame_size)
+        size = network_size(frame_size, self.size)
         way = self._chosen()
         try:
             return self.make_cpu(way, size, depth=self._in_flight)
@@ -338,6 +358,13 @@ class Engine:
 
         return TorchBackend(self.net(), size, precision)
 
+    def _make_cuda(self, frame_size: tuple[int, int]) -> Backend:
+        from .backends.cuda import CudaBackend
+
+        size, batch = network_size(frame_size, self.size), full_batch(frame_size)
+        batch = min(batch, self._load.batch)
+        return CudaBackend(self.net(), frame_size, size, self._device, batch=batch)
+
     def _make_exact(self, frame_size: tuple[int, int], size: tuple[int, int]) -> Backend:
         """The float32 form on the same device."""
         if self._device == "cpu":
@@ -357,8 +384,7 @@ class Engine:
         self._redone += 1
         if self._redone == 1:
             self.notices.append(f"{self.device} gave a result that is not finite: redone in fp32")
-        frame_size = (picture.shape[1], picture.shape[0])
-        exact = self._make_exact(frame_size, (values.shape[1], values.shape[0]))
+        exact = self._make_exact(_size(picture), (values.shape[1], values.shape[0]))
         values = exact.start(picture)()
         if not np.isfinite(values).all():
             raise ComputeError(f"the model {self.info.name!r} gives results that are not finite")
@@ -367,38 +393,13 @@ class Engine:
         return values
 
 
+def _size(picture: Image) -> tuple[int, int]:
+    return picture.shape[1], picture.shape[0]
+
+
 def _finished(waiting: deque[tuple[Frame, Callable[[], BlurMap]]]) -> tuple[Frame, BlurMap]:
     frame, finish = waiting.popleft()
     return frame, finish()
-
-
-def _resolve_device(device: str) -> str:
-    """ "cpu", "cuda" or "cuda:N" for what the user asked.
-
-    Raises:
-        ComputeError: a CUDA device that is not here, or an unknown name.
-    """
-    if device == "cpu" or (device == "auto" and not _has_cuda_driver()):
-        return "cpu"
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, number = device.partition(":")
-    if kind != "cuda" or not (number.isdigit() or number == ""):
-        raise ComputeError(f"no device {device!r}: use auto, cpu, cuda or cuda:N")
-    if not torch.cuda.is_available() or int(number or 0) >= torch.cuda.device_count():
-        raise ComputeError(f"no device {device!r} here ({torch.cuda.device_count()} GPUs): use cpu")
-    return device
-
-
-def _has_cuda_driver() -> bool:
-    """Whether to ask PyTorch at all: importing it takes longer than a short job."""
-    try:
-        ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
-    except OSError:
-        return False
-    return True
 
 
 def _line(error: BaseException) -> str:

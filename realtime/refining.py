@@ -47,8 +47,7 @@ def refine(image: Image, blur: BlurMap, mode: RefineMode) -> BlurMap:
     if mode == "off":
         return blur
     values, (height, width) = blur.values, blur.values.shape
-    scale = max(1.0, width / WIDTH)
-    size = (max(1, round(width / scale / SHRUNK)), max(1, round(height / scale / SHRUNK)))
+    size = small_size(width, height)
     gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     guide = _small(gray.astype(np.float32), size) / np.float32(255)
     target = _small(values, size)
@@ -64,6 +63,12 @@ def refine(image: Image, blur: BlurMap, mode: RefineMode) -> BlurMap:
     fitted *= share
     fitted += values
     return BlurMap(np.clip(fitted, 0, 1, out=fitted))
+
+
+def small_size(width: int, height: int) -> tuple[int, int]:
+    """Width and height of the picture that the filter works on."""
+    scale = max(1.0, width / WIDTH) * SHRUNK
+    return max(1, round(width / scale)), max(1, round(height / scale))
 
 
 def _linear(guide: Values, target: Values) -> tuple[Values, Values]:

@@ -41,6 +41,7 @@ class VideoFile(ClosingSource):
         strict: raise at the first damage instead of counting it.
         max_pixels: largest picture in pixels.
         allow_special: read pipes and devices too.
+        gpu: number of a GPU that decodes what it can; a notice tells where it does not.
 
     Raises:
         SourceError: not a readable video, no video stream, no decodable video frames, too large; when
@@ -57,6 +58,7 @@ class VideoFile(ClosingSource):
         strict: bool = False,
         max_pixels: int = 2**26,
         allow_special: bool = False,
+        gpu: int | None = None,
     ) -> None:
         self._path = Path(path)
         if (start or 0) < 0 or (duration is not None and duration <= 0):
@@ -67,6 +69,7 @@ class VideoFile(ClosingSource):
             max_pixels=max_pixels,
             strict=strict,
             allow_special=allow_special,
+            gpu=gpu,
         )
         self._reformatter = VideoReformatter()
         self._notices: dict[str, str] = {}

@@ -182,7 +182,7 @@ def _run_all(
 
 def _run(job: Job, engine: Engine, request: Request, stop: Callable[[], bool]) -> dict[str, Any]:
     """One job; returns its entry of the JSON summary."""
-    source = _open(job, request)
+    source = _open(job, request, engine.gpu)
     with source:
         if isinstance(source.info, VideoInfo) and job.output and job.suffix_open:
             name = job.output.name + suggest_suffix(source.info)
@@ -216,12 +216,12 @@ def _run(job: Job, engine: Engine, request: Request, stop: Callable[[], bool]) -
     return {**entry, "notices": notices}
 
 
-def _open(job: Job, request: Request) -> Images | VideoFile:
+def _open(job: Job, request: Request, gpu: int | None) -> Images | VideoFile:
     if job.is_image:
         return Images([job.source])
     return VideoFile(
         job.source, start=request.start, duration=request.duration, stream=request.stream,
-        strict=request.strict, allow_special=request.allow_special,
+        strict=request.strict, allow_special=request.allow_special, gpu=gpu,
     )  # fmt: skip
 
 

@@ -1,8 +1,9 @@
 """PyTorch on CUDA: FP16, pinned buffers, three streams, a graph. One thread makes, uses and closes it.
 
-A slot is a pair of pinned buffers and the GPU tensors of one frame in flight. Upload, compute and
-download run on streams of their own and meet at the slot's events, so that the copies of one frame hide
-behind the computing of another.
+A slot is a pair of pinned buffers and the GPU tensors of one batch in flight. Upload, compute and download
+run on streams of their own and meet at the slot's events, so that the copies of one batch hide behind the
+computing of another. Pictures come one by one and are uploaded at once; the batch is computed when it is
+full, or when somebody asks for a map of it.
 """
 
 from __future__ import annotations
@@ -15,23 +16,32 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from br2focus.models.fast import InferenceNet
+from br2focus.realtime.device import SLOTS
 from br2focus.realtime.frame import Image, Values
 
 from . import Pending
 
-DEPTH = 3
-
 
 @dataclass
 class _Slot:
-    pinned_in: Tensor  # uint8 H x W x 3
-    pinned_out: Tensor  # float32 h x w
-    picture: Tensor  # uint8 1 x H x W x 3 on the GPU
-    values: Tensor  # float32 1 x h x w on the GPU
+    pinned_in: Tensor  # uint8 B x H x W x 3
+    pinned_out: Tensor  # float32 B x h x w
+    pictures: Tensor  # uint8 B x H x W x 3 on the GPU
+    values: Tensor  # float32 B x h x w on the GPU
     uploaded: torch.cuda.Event
     computed: torch.cuda.Event
     downloaded: torch.cuda.Event
     graph: torch.cuda.CUDAGraph | None = None
+
+
+@dataclass
+class _Batch:
+    """The pictures that share a slot, until their maps are copied out of it."""
+
+    slot: _Slot
+    count: int = 0
+    launched: bool = False
+    maps: Values | None = None  # B x h x w
 
 
 class CudaBackend:
@@ -43,38 +53,43 @@ class CudaBackend:
         device: such as "cuda" or "cuda:1".
         dtype: float16, or float32 for the exact form.
         graph: replay a captured CUDA graph; without it every kernel is launched anew.
+        batch: pictures computed at once: more throughput, and the first one waits for the last.
     """
 
     def __init__(
         self, net: InferenceNet, frame_size: tuple[int, int], size: tuple[int, int],
         device: str = "cuda", *, dtype: torch.dtype = torch.float16, graph: bool = True,
+        batch: int = 1,
     ) -> None:  # fmt: skip
         self.name = f"torch {device} {'fp16' if dtype == torch.float16 else 'fp32'}"
-        self.depth = DEPTH
+        self.depth = SLOTS * batch
         self._device, self._size, self._frame_size = torch.device(device), size, frame_size
+        self._batch = batch
         self._net = net.to(self._device, dtype).to(memory_format=torch.channels_last)
         with torch.cuda.device(self._device):
             self._up, self._compute, self._down = (_stream() for _ in range(3))
-            self._slots = [self._make_slot() for _ in range(DEPTH)]
+            self._slots = [self._make_slot() for _ in range(SLOTS)]
             # Weights and buffers were written on this thread's stream, which ours do not wait for.
             torch.cuda.current_stream().synchronize()
             for slot in self._slots:
                 self._warm(slot, graph=graph)
         self._free = list(self._slots)
+        self._open: _Batch | None = None  # takes the next picture
 
     def _make_slot(self) -> _Slot:
-        width, height = self._frame_size
-        picture = torch.zeros((1, height, width, 3), dtype=torch.uint8, device=self._device)
-        values = torch.zeros((1, self._size[1], self._size[0]), device=self._device)
-        events = _event(), _event(), _event()
-        pinned_in = torch.empty((height, width, 3), dtype=torch.uint8, pin_memory=True)
-        pinned_out = torch.empty((self._size[1], self._size[0]), pin_memory=True)
-        return _Slot(pinned_in, pinned_out, picture, values, *events)
+        frames = (self._batch, self._frame_size[1], self._frame_size[0], 3)
+        maps = (self._batch, self._size[1], self._size[0])
+        return _Slot(
+            _pinned(frames, torch.uint8), _pinned(maps, torch.float32),
+            torch.zeros(frames, dtype=torch.uint8, device=self._device),
+            torch.zeros(maps, device=self._device),
+            _event(), _event(), _event(),
+        )  # fmt: skip
 
     @torch.inference_mode()
     def _run(self, slot: _Slot) -> None:
-        """Resize on the GPU, then the network: reads ``slot.picture``, writes ``slot.values``."""
-        pixels = slot.picture.permute(0, 3, 1, 2).float()
+        """Resize on the GPU, then the network: reads ``slot.pictures``, writes ``slot.values``."""
+        pixels = slot.pictures.permute(0, 3, 1, 2).float()
         height, width = self._size[1], self._size[0]
         if pixels.shape[-2:] != (height, width):
             # Antialiased: the same low-pass as the area average of the CPU backends, within a level.
@@ -100,11 +115,32 @@ class CudaBackend:
             slot.graph = captured
 
     def start(self, image: Image) -> Pending:
-        """Begin one frame; calling the result waits for the download and copies the map out."""
-        slot = self._free.pop(0)
-        slot.pinned_in.numpy()[...] = image
+        """Begin one frame; calling the result waits for the download of its batch."""
+        batch = self._open = self._open or _Batch(self._free.pop(0))
+        number, slot = batch.count, batch.slot
+        batch.count += 1
+        slot.pinned_in[number].numpy()[...] = image
         with torch.cuda.stream(self._up):
-            slot.picture.copy_(slot.pinned_in[None], non_blocking=True)
+            slot.pictures[number].copy_(slot.pinned_in[number], non_blocking=True)
+        if batch.count == self._batch:
+            self._launch(batch)
+
+        def finish() -> Values:
+            if not batch.launched:
+                self._launch(batch)
+            if batch.maps is None:
+                slot.downloaded.synchronize()
+                batch.maps = np.array(slot.pinned_out.numpy())
+                self._free.append(slot)
+            values: Values = batch.maps[number]
+            return values
+
+        return finish
+
+    def _launch(self, batch: _Batch) -> None:
+        """Compute what is in the batch; places that no picture took are computed too, and not read."""
+        slot, batch.launched, self._open = batch.slot, True, None
+        with torch.cuda.stream(self._up):
             slot.uploaded.record()
         with torch.cuda.stream(self._compute):
             self._compute.wait_event(slot.uploaded)
@@ -115,16 +151,8 @@ class CudaBackend:
             slot.computed.record()
         with torch.cuda.stream(self._down), torch.inference_mode():
             self._down.wait_event(slot.computed)
-            slot.pinned_out.copy_(slot.values[0], non_blocking=True)
+            slot.pinned_out.copy_(slot.values, non_blocking=True)
             slot.downloaded.record()
-
-        def finish() -> Values:
-            slot.downloaded.synchronize()
-            values = np.array(slot.pinned_out.numpy())
-            self._free.append(slot)
-            return values
-
-        return finish
 
     def close(self) -> None:
         """Wait for what is in flight, then let go of graphs and buffers."""
@@ -133,6 +161,11 @@ class CudaBackend:
         finally:
             self._slots.clear()
             self._free.clear()
+            self._open = None
+
+
+def _pinned(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    return torch.zeros(shape, dtype=dtype, pin_memory=True)
 
 
 def _stream() -> torch.cuda.Stream:

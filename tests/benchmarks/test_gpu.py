@@ -20,6 +20,7 @@ def test_a_dry_run_fills_every_figure(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "gpu.json").read_text())
     assert set(report["networks"]) == {"lite", "standard", "paper"}
+    assert all(times["p50"] > 0 for times in report["hd_frame_ms"].values())
     for name, parts in report["networks"].items():
         assert not [part for part in parts.values() if part and "failed" in part], name
         assert all(row["mean"] < 0.02 for row in parts["equality"]), "another network"

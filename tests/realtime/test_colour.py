@@ -94,6 +94,19 @@ def test_yuvj_is_full_range_whatever_its_tag_says() -> None:
     assert np.abs(inner(image - decode(planes, 5, 8, full=True))).max() <= 2
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_interleaved_chroma_is_the_same_picture(full: bool) -> None:
+    planar = frame_of(encode(colours(), 1, 8, full=full), "yuv420p", 1, full=full)
+    luma, *chroma = (
+        np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+        for plane in planar.planes
+    )
+    pairs = np.stack(chroma, -1).reshape(len(chroma[0]), -1)
+    frame = av.VideoFrame.from_ndarray(np.vstack([luma, pairs]), format="nv12")
+    frame.colorspace, frame.color_range = planar.colorspace, planar.color_range
+    assert (to_bgr(frame, VideoReformatter()) == to_bgr(planar, VideoReformatter())).all()
+
+
 def test_one_reformatter_serves_frames_of_different_colour() -> None:
     reformatter = VideoReformatter()
     for matrix, full in [(1, False), (5, True), (9, False), (1, True), (1, False)]:

@@ -1,19 +1,15 @@
-"""The engine: backends held to the reference, sizes, faults and fallbacks. The GPU part needs a GPU."""
+"""The engine: sizes, order, faults and fallbacks on a CPU; test_cuda.py has the GPU."""
 
-import threading
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from br2focus.models import checkpoint
 from br2focus.models.errors import CheckpointError
-from br2focus.models.fast import InferenceNet
 from br2focus.models.sizes import network_size
-from br2focus.realtime.backends import shrink
 from br2focus.realtime.choice import EXACT
 from br2focus.realtime.engine import Engine, EngineSettings
 from br2focus.realtime.errors import ComputeError
@@ -215,56 +211,6 @@ def test_engine_can_be_used_after_close(model):
     first = engine(picture()).values
     engine.close()
     assert np.array_equal(first, engine(picture()).values)
-
-
-@pytest.mark.needs_cuda
-@pytest.mark.parametrize("graph", [True, False], ids=["graph", "eager"])
-@pytest.mark.parametrize("size", [(720, 1280), (161, 121)])
-def test_cuda_equals_the_reference(model, graph, size):
-    from br2focus.realtime.backends.cuda import CudaBackend
-
-    net, info = checkpoint.load(checkpoint.find(model)[0])
-    frame_size = (size[1], size[0])
-    small = network_size(frame_size, info.size)
-    backend = CudaBackend(InferenceNet(net, info.scale), frame_size, small, graph=graph)
-    reference = InferenceNet(net, info.scale)
-    pending = [backend.start(picture(*size, seed)) for seed in range(3)]
-    for seed, finish in enumerate(pending):
-        image = torch.from_numpy(np.array(shrink(picture(*size, seed), small)))[None]
-        difference = np.abs(finish() - reference(image)[0].numpy())
-        assert difference.max() < 2e-2 and difference.mean() < 1e-3
-    backend.close()
-
-
-@pytest.mark.needs_cuda
-def test_cuda_engine_runs_on_a_thread_and_matches_the_cpu(model):
-    images = [picture(360, 640, seed) for seed in range(8)]
-    maps = []
-
-    def run():
-        engine = Engine(EngineSettings(model, "cuda"))
-        maps.extend(blur.values for _, blur in engine.stream(Frames(images), depth=2))
-        engine.close()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join(60)
-    reference = Engine(EngineSettings(model, "cpu", backend="torch"))
-    for image, values in zip(images, maps, strict=True):
-        assert np.abs(values - reference(image).values).max() < 3e-2
-
-
-@pytest.mark.needs_cuda
-def test_cuda_out_of_memory_goes_to_the_cpu(model, monkeypatch):
-    from br2focus.realtime.backends.cuda import CudaBackend
-
-    def full(*args, **options):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(CudaBackend, "__init__", full)
-    engine = Engine(EngineSettings(model, "cuda"))
-    assert engine(picture()).values.shape == (90, 120)
-    assert "computing on the CPU" in engine.notices[0]
 
 
 def test_the_choice_is_measured_with_one_frame_at_a_time(model, monkeypatch, tmp_path):

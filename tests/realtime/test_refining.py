@@ -5,7 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+import torch
 
+from br2focus.realtime import refining_gpu
 from br2focus.realtime.errors import SettingsError
 from br2focus.realtime.frame import BlurMap
 from br2focus.realtime.refining import MODES, check_mode, refine
@@ -50,6 +52,21 @@ def test_no_focus_is_invented_where_the_picture_is_flat(mode):
     refined = refine(flat, blur, mode).values
     assert not ((refined < 0.5) & (blur.values > 0.7)).any()
     assert (refined < 0.5).sum() < 1.01 * (blur.values < 0.5).sum()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("size", [(320, 240), (1280, 720), (161, 121)])
+def test_the_form_for_a_gpu_gives_the_same(mode, size):
+    image, _, blur = scene()
+    image = cv2.resize(image, size)
+    values = np.clip(cv2.resize(blur.values, size), 0, 1)
+    wanted = refine(image, BlurMap(values), mode).values
+    rgb = torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)[None].float() / 255
+    found = refining_gpu.refine(rgb, torch.from_numpy(values.copy())[None, None], mode)[
+        0, 0
+    ].numpy()
+    difference = np.abs(found - wanted)  # the gray picture of OpenCV has whole levels
+    assert difference.max() < 0.03 and difference.mean() < 1e-3
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (5, 700), (1921, 31)])

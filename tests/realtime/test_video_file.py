@@ -14,6 +14,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 
 from br2focus.realtime.container import FORMATS
 from br2focus.realtime.errors import SourceError
@@ -406,6 +407,31 @@ def test_nothing_is_left_open(tmp_path: Path, make_clip: MakeClip) -> None:
         with pytest.raises(SourceError):
             VideoFile(tmp_path / "bad.mp4")
     assert (len(list(Path("/proc/self/fd").iterdir())), threading.active_count()) == before
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU may decode it")
+def test_without_a_gpu_a_file_is_decoded_on_the_cpu_and_that_is_said(
+    tmp_path: Path, make_clip: MakeClip
+) -> None:
+    path = make_clip(tmp_path / "clip.mp4")
+    source, frames = read(path, gpu=0)
+    _, wanted = read(path)
+    assert [(f.pts, f.image.tobytes()) for f in frames] == [
+        (f.pts, f.image.tobytes()) for f in wanted
+    ]
+    assert [n for n in source.notices if "GPU" in n] == list(source.notices)
+    assert source.notices[0].startswith("decoded on the CPU: the GPU does not do it (")
+    with pytest.raises(SourceError, match="not a readable video"):
+        VideoFile(tmp_path / "missing.mp4", gpu=0)
+
+
+@pytest.mark.needs_cuda
+def test_a_gpu_decodes_the_same_pictures(tmp_path: Path, make_clip: MakeClip) -> None:
+    path = make_clip(tmp_path / "clip.mp4")
+    source, frames = read(path, gpu=0)
+    for frame, wanted in zip(frames, read(path)[1], strict=True):
+        assert frame.pts == wanted.pts and np.array_equal(frame.image, wanted.image)
+    assert not source.notices
 
 
 def test_it_is_read_once(tmp_path: Path, make_clip: MakeClip) -> None:

@@ -1,0 +1,85 @@
+"""Which device computes, and what less can be asked of a GPU whose memory is short."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from dataclasses import dataclass, replace
+
+from .errors import ComputeError
+
+BATCH = 8  # pictures that a GPU computes at once where nobody waits for a single one
+SLOTS = 3  # batches in flight: one is uploaded, one computed, one downloaded
+PINNED_BYTES = 1 << 29  # of pictures in all slots: memory that the system cannot swap
+SMALLEST_SIDE = 160  # of a map
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a GPU is asked for.
+
+    Attributes:
+        batch: pictures computed at once.
+        share: of the long side of the map that was asked for.
+    """
+
+    batch: int = 1
+    share: float = 1.0
+
+    def side(self, asked: int) -> int:
+        """Long side of the map in pixels."""
+        return asked if self.share == 1 else max(SMALLEST_SIDE, round(asked * self.share))
+
+    def less(self, asked: int, most: int) -> Load | None:
+        """The next smaller load: half the batch (of at most ``most``), then three quarters of the map.
+
+        None where there is none.
+        """
+        batch = min(self.batch, most)
+        if batch > 1:
+            return replace(self, batch=batch // 2)
+        smaller = replace(self, share=self.share * 0.75)
+        return smaller if smaller.side(asked) < self.side(asked) else None
+
+    def smaller_than(self, before: Load, asked: int) -> str:
+        """What became less, for the user."""
+        if self.share < before.share:
+            return f"maps of {self.side(asked)} pixels"
+        return f"{self.batch} pictures at once" if self.batch > 1 else "one picture at a time"
+
+
+def full_batch(frame_size: tuple[int, int]) -> int:
+    """Pictures of ``frame_size`` that a batch holds at most, a power of two up to `BATCH`."""
+    batch, bytes_each = BATCH, 3 * frame_size[0] * frame_size[1]
+    while batch > 1 and SLOTS * batch * bytes_each > PINNED_BYTES:
+        batch //= 2
+    return batch
+
+
+def resolved(device: str) -> str:
+    """ "cpu", "cuda" or "cuda:N" for what the user asked.
+
+    Raises:
+        ComputeError: a CUDA device that is not here, or an unknown name.
+    """
+    if device == "cpu" or (device == "auto" and not _has_cuda_driver()):
+        return "cpu"
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, number = device.partition(":")
+    if kind != "cuda" or not (number.isdigit() or number == ""):
+        raise ComputeError(f"no device {device!r}: use auto, cpu, cuda or cuda:N")
+    if not torch.cuda.is_available() or int(number or 0) >= torch.cuda.device_count():
+        raise ComputeError(f"no device {device!r} here ({torch.cuda.device_count()} GPUs): use cpu")
+    return device
+
+
+def _has_cuda_driver() -> bool:
+    """Whether to ask PyTorch at all: importing it takes longer than a short job."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True

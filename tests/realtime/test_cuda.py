@@ -1,0 +1,249 @@
+"""The GPU: its batches and its ladder of smaller loads on any machine, its results where there is one."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import nullcontext
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from br2focus.models import checkpoint
+from br2focus.models.fast import InferenceNet
+from br2focus.models.sizes import network_size
+from br2focus.realtime import engine as engine_module
+from br2focus.realtime.backends import cuda, shrink
+from br2focus.realtime.backends.cuda import CudaBackend
+from br2focus.realtime.device import BATCH, PINNED_BYTES, SLOTS, Load, full_batch
+from br2focus.realtime.engine import Engine, EngineSettings
+from br2focus.realtime.frame import Image
+from br2focus.realtime.source import Frames
+
+FULL = "CUDA out of memory. Tried to allocate 2 GiB"
+
+
+def picture(height: int = 90, width: int = 120, seed: int = 0) -> Image:
+    noise = np.random.default_rng(seed).integers(0, 255, (height, width, 3)).astype(np.uint8)
+    return np.asarray(cv2.GaussianBlur(noise, (0, 0), 2), np.uint8)
+
+
+class Nothing:
+    """A stream or an event where everything happens at once."""
+
+    def synchronize(self) -> None: ...
+
+    def record(self) -> None: ...
+
+    def wait_event(self, event: object) -> None: ...
+
+
+@pytest.fixture
+def pretended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`CudaBackend` on the CPU: streams, events and pinned memory that do nothing."""
+    for name in ("stream", "device"):
+        monkeypatch.setattr(torch.cuda, name, lambda it: nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_stream", Nothing)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    monkeypatch.setattr(cuda, "_stream", Nothing)
+    monkeypatch.setattr(cuda, "_event", Nothing)
+    monkeypatch.setattr(cuda, "_pinned", lambda shape, dtype: torch.zeros(shape, dtype=dtype))
+
+
+def reference(model: str, images: list[Image], size: tuple[int, int]) -> list[np.ndarray]:
+    net, info = checkpoint.load(checkpoint.find(model)[0])
+    fast = InferenceNet(net, info.scale)
+    with torch.inference_mode():
+        small = [torch.from_numpy(np.array(shrink(image, size)))[None] for image in images]
+        return [fast(each)[0].numpy() for each in small]
+
+
+@pytest.mark.parametrize("order", ["in order", "each at once", "last first"])
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 6])
+def test_every_map_of_a_batch_is_that_of_its_picture(
+    pretended: None, model: str, order: str, count: int
+) -> None:
+    images = [picture(64, 96, seed) for seed in range(count)]
+    net, info = checkpoint.load(checkpoint.find(model)[0])
+    backend = CudaBackend(
+        InferenceNet(net, info.scale), (96, 64), (96, 64), "cpu",
+        dtype=torch.float32, graph=False, batch=2,
+    )  # fmt: skip
+    assert backend.depth == 2 * SLOTS
+    if order == "each at once":
+        found = [backend.start(image)() for image in images]
+    else:
+        pending = [backend.start(image) for image in images]
+        turn = -1 if order == "last first" else 1
+        found = [finish() for finish in pending[::turn]][::turn]
+    kept = [values.copy() for values in found]
+    for image in images:  # slots come back, and old maps stay as they were
+        backend.start(image)()
+    wanted = reference(model, images, (96, 64))
+    for values, old, expected in zip(found, kept, wanted, strict=True):
+        assert np.abs(values - expected).max() < 1e-5
+        assert np.array_equal(values, old)
+    backend.close()
+
+
+@pytest.mark.parametrize(
+    ("size", "batch"), [((320, 240), BATCH), ((1920, 1080), BATCH), ((3840, 2160), 4)]
+)
+def test_a_batch_keeps_pinned_memory_bounded(size: tuple[int, int], batch: int) -> None:
+    assert full_batch(size) == batch
+    assert SLOTS * batch * 3 * size[0] * size[1] <= PINNED_BYTES
+
+
+def test_loads_become_smaller_down_to_nothing() -> None:
+    seen, load = [], Load(8)
+    while load is not None:
+        seen.append((load.batch, load.side(480)))
+        load = load.less(480, 4)
+    assert seen == [(8, 480), (2, 480), (1, 480), (1, 360), (1, 270), (1, 202), (1, 160)]
+
+
+class Small:
+    """A GPU whose memory holds so many pictures of maps of such a side."""
+
+    def __init__(self, batch: int, side: int, *, late: bool) -> None:
+        self.batch, self.side, self.late = batch, side, late
+        self.asked: list[tuple[int, int]] = []
+
+    def backend(self, net: object, frame: object, size: Any, device: str, *, batch: int) -> Any:
+        self.asked.append((batch, max(size)))
+        full = batch > self.batch or max(size) > self.side
+        if full and not self.late:
+            raise torch.OutOfMemoryError(FULL)
+        return _OnGpu(size, batch, full=full)
+
+
+class _OnGpu:
+    name = "torch cuda fp16"
+
+    def __init__(self, size: tuple[int, int], batch: int, *, full: bool) -> None:
+        self.size, self.depth, self.full = size, SLOTS * batch, full
+
+    def start(self, image: Image) -> Any:
+        values = np.full(self.size[::-1], image[0, 0, 0] / 255, np.float32)
+
+        def finish() -> np.ndarray:
+            if self.full:
+                raise torch.OutOfMemoryError(FULL)
+            return values
+
+        return finish
+
+    def close(self) -> None: ...
+
+
+def on_gpu(model: str, monkeypatch: pytest.MonkeyPatch, gpu: Small) -> Engine:
+    monkeypatch.setattr(engine_module, "resolved", lambda device: "cuda")
+    monkeypatch.setattr(cuda, "CudaBackend", gpu.backend)
+    return Engine(EngineSettings(model, size=256, backend="torch"))
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at the start", "while it runs"])
+@pytest.mark.parametrize(
+    ("batch", "side", "said"),
+    [
+        (2, 256, ["4 pictures at once", "2 pictures at once"]),
+        (
+            1,
+            192,
+            ["4 pictures at once", "2 pictures at once", "one picture at a time", "192 pixels"],
+        ),
+    ],
+)
+def test_a_full_gpu_is_asked_for_less_and_no_frame_is_lost(
+    model: str, monkeypatch: pytest.MonkeyPatch, late: bool, batch: int, side: int, said: list[str]
+) -> None:
+    gpu = Small(batch, side, late=late)
+    engine = on_gpu(model, monkeypatch, gpu)
+    images = [np.full((192, 256, 3), shade, np.uint8) for shade in range(40)]
+    results = list(engine.stream(Frames(images), depth=3))
+    assert [frame.index for frame, _ in results] == list(range(40))
+    for shade, (_, blur) in enumerate(results):
+        assert blur.values.shape == (192, 256) and np.allclose(blur.values, shade / 255)
+    assert gpu.asked[0] == (8, 256) and gpu.asked[-1] == (batch, side)
+    assert len(engine.notices) == len(said)
+    for notice, text in zip(engine.notices, said, strict=True):
+        assert notice.endswith((f"now {text}", f"now maps of {text}"))
+
+
+def test_a_gpu_without_any_memory_leaves_the_work_to_the_cpu(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = on_gpu(model, monkeypatch, Small(0, 0, late=False))
+    image = picture()
+    on_cpu = Engine(EngineSettings(model, "cpu", size=256, backend="torch"))(image)
+    assert np.array_equal(engine(image).values, on_cpu.values)
+    assert engine.notices[-1].endswith("now the CPU") and engine.size == 256
+
+
+def test_live_pictures_are_never_kept_for_a_batch(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = Small(8, 256, late=False)
+    engine = on_gpu(model, monkeypatch, gpu)
+    frames, seen = Frames([picture(seed=seed) for seed in range(3)]), []
+    for frame, _ in engine.stream(_watched(frames, seen), depth=1):
+        assert seen[-1] == frame.index
+    assert gpu.asked == [(1, 128)]
+
+
+def _watched(frames: Frames, seen: list[int]) -> Any:
+    for frame in frames:
+        seen.append(frame.index)
+        yield frame
+
+
+@pytest.mark.needs_cuda
+@pytest.mark.parametrize("graph", [True, False], ids=["graph", "eager"])
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("size", [(720, 1280), (161, 121)])
+def test_cuda_equals_the_reference(
+    model: str, graph: bool, batch: int, size: tuple[int, int]
+) -> None:
+    net, info = checkpoint.load(checkpoint.find(model)[0])
+    frame_size = (size[1], size[0])
+    small = network_size(frame_size, info.size)
+    backend = CudaBackend(
+        InferenceNet(net, info.scale), frame_size, small, graph=graph, batch=batch
+    )
+    images = [picture(*size, seed) for seed in range(3)]
+    pending = [backend.start(image) for image in images]
+    for finish, wanted in zip(pending, reference(model, images, small), strict=True):
+        difference = np.abs(finish() - wanted)
+        assert difference.max() < 2e-2 and difference.mean() < 1e-3
+    backend.close()
+
+
+@pytest.mark.needs_cuda
+def test_cuda_engine_runs_on_a_thread_and_matches_the_cpu(model: str) -> None:
+    images = [picture(360, 640, seed) for seed in range(8)]
+    maps: list[np.ndarray] = []
+
+    def run() -> None:
+        engine = Engine(EngineSettings(model, "cuda"))
+        maps.extend(blur.values for _, blur in engine.stream(Frames(images), depth=2))
+        engine.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(60)
+    on_cpu = Engine(EngineSettings(model, "cpu", backend="torch"))
+    for image, values in zip(images, maps, strict=True):
+        assert np.abs(values - on_cpu(image).values).max() < 3e-2
+
+
+@pytest.mark.needs_cuda
+def test_cuda_out_of_memory_goes_to_the_cpu(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **options: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(CudaBackend, "__init__", full)
+    engine = Engine(EngineSettings(model, "cuda"))
+    assert engine(picture()).values.shape == (90, 120)
+    assert engine.notices[-1].endswith("now the CPU")
