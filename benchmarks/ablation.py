@@ -28,7 +28,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from openvino import Core
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
@@ -40,6 +39,7 @@ from br2focus.models.training.data import Batch
 from br2focus.models.training.losses import side_loss
 from br2focus.models.training.run import Event, Trainer, read_log
 from br2focus.plugins.cli.progress import Progress, StopSignals
+from br2focus.realtime.backends.openvino import cpu_name
 
 HERE = Path(__file__).resolve().parent
 SHARED = Path(os.environ.get("BR2FOCUS_SHARED", HERE.parents[1] / "shared"))
@@ -217,7 +217,7 @@ def figures(row: str, config: TrainingConfig, folder: Path) -> dict[str, Any]:
             "result": thinned([e["result"] for e in events]),
             "sum": thinned([e["loss"] for e in events]),
         },
-        "machine": f"{os.cpu_count()} cores, {Core().get_property('CPU', 'FULL_DEVICE_NAME').strip()}",
+        "machine": f"{os.cpu_count()} cores, {cpu_name()}",
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in ("br2focus", "torch", "torchvision", "numpy")},
     }

@@ -21,10 +21,10 @@ from pathlib import Path
 
 import numpy as np
 import supervision
-from openvino import Core
 
 from br2focus.plugins.cli import run
 from br2focus.plugins.opencv import FocusStage
+from br2focus.realtime.backends.openvino import cpu_name
 
 HERE = Path(__file__).resolve().parent
 SHARED = Path(os.environ.get("BR2FOCUS_SHARED", HERE.parents[1] / "shared"))
@@ -72,7 +72,7 @@ def main() -> None:
     medians = {name: statistics.median(times) for name, times in spent.items()}
     report = {
         "clip": f"{clip.name}, {frames} frames of 1280 x 720",
-        "machine": f"{os.cpu_count()} cores, {Core().get_property('CPU', 'FULL_DEVICE_NAME').strip()}",
+        "machine": f"{os.cpu_count()} cores, {cpu_name()}",
         "rounds": ROUNDS,
         "rows": [
             {"": name, "seconds": round(s, 2), "frames a second": round(frames / s, 1)}

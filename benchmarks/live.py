@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from openvino import Core
+from br2focus.realtime.backends.openvino import cpu_name
 
 HERE = Path(__file__).resolve().parent
 SECONDS = ("--seconds", "10")
@@ -52,8 +52,7 @@ def main() -> None:
     for load in LOADS:
         rows.append(row(load))
         print(json.dumps(rows[-1]), flush=True)
-    cpu = Core().get_property("CPU", "FULL_DEVICE_NAME").strip()
-    machine = f"lite, {os.cpu_count()} cores, {cpu}"
+    machine = f"lite, {os.cpu_count()} cores, {cpu_name()}"
     (HERE / "live.json").write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
 
 

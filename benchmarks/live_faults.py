@@ -28,8 +28,8 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
-from openvino import Core
 
+from br2focus.realtime.backends.openvino import cpu_name
 from br2focus.realtime.frame import Frame
 from br2focus.realtime.source import ClosingSource, SourceInfo
 from br2focus.realtime.supervised import Patience, Supervised
@@ -323,9 +323,8 @@ def main() -> None:
                 outcome = FAULTS[name].measure(Path(folder))
                 outcomes[name].append(outcome)
                 print(name, json.dumps(outcome), flush=True)
-    cpu = Core().get_property("CPU", "FULL_DEVICE_NAME").strip()
     content = {
-        "machine": f"{os.cpu_count()} cores, {cpu}, load average {load:.1f} before",
+        "machine": f"{os.cpu_count()} cores, {cpu_name()}, load average {load:.1f} before",
         "rounds": ROUNDS,
         "rows": [row(FAULTS[name], outcomes[name]) for name in names],
     }

@@ -17,10 +17,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from openvino import Core
-
 from br2focus.models.evaluation.masks import MaskedFolder
 from br2focus.models.evaluation.metrics import ImageScore, measure, summarise
+from br2focus.realtime.backends.openvino import cpu_name
 from br2focus.realtime.engine import Engine, EngineSettings
 from br2focus.realtime.refining import MODES, refine
 
@@ -61,8 +60,7 @@ def main() -> None:
             row | {"ms": round(1e3 * seconds, 2), "of the network": f"{seconds / network:.0%}"}
         )
         print(json.dumps(rows[-1]))
-    cpu = Core().get_property("CPU", "FULL_DEVICE_NAME").strip()
-    machine = f"{engine.info.name}, {os.cpu_count()} cores, {cpu}"
+    machine = f"{engine.info.name}, {os.cpu_count()} cores, {cpu_name()}"
     (HERE / "refining.json").write_text(
         json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n"
     )

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from openvino import Core
 
 from br2focus.models.evaluation.temporal import (
     flicker,
@@ -33,6 +32,7 @@ from br2focus.models.evaluation.temporal import (
     warp_errors,
 )
 from br2focus.models.rendering.clips import RackFocusClip, evaluation_clips
+from br2focus.realtime.backends.openvino import cpu_name
 from br2focus.realtime.engine import Engine, EngineSettings
 from br2focus.realtime.frame import BlurMap, Frame
 from br2focus.realtime.smoothing import SmoothingSetting, make_smoother
@@ -141,8 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="lite")
     engine = Engine(EngineSettings(model=parser.parse_args().model, device="cpu"))
-    cpu = Core().get_property("CPU", "FULL_DEVICE_NAME").strip()
-    machine = f"{engine.info.name}, {os.cpu_count()} cores, {cpu}"
+    machine = f"{engine.info.name}, {os.cpu_count()} cores, {cpu_name()}"
     parts = {"clips": clip_rows, "flicker": flicker_rows, "real": real_rows}
     content = {name: {"machine": machine, "rows": rows(engine)} for name, rows in parts.items()}
     (HERE / "smoothing.json").write_text(json.dumps(content, indent=2) + "\n")

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from openvino import Core
 
 from br2focus.models.training.augment import augment, develop
 from br2focus.models.training.config import TrainingConfig, read_config
 from br2focus.models.training.data import batches, labelled
 from br2focus.models.training.run import Trainer
+from br2focus.realtime.backends.openvino import cpu_name
 
 HERE = Path(__file__).resolve().parent
 SHARED = Path(os.environ.get("BR2FOCUS_SHARED", HERE.parents[1] / "shared"))
@@ -90,8 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for path in parser.parse_args(arguments).configs:
         rows.append(measure(read_config(path)) | {"configuration": path.stem})
         print(json.dumps(rows[-1]), flush=True)
-    cpu = Core().get_property("CPU", "FULL_DEVICE_NAME").strip()
-    content = {"machine": f"{os.cpu_count()} cores, {cpu}", "rows": rows}
+    content = {"machine": f"{os.cpu_count()} cores, {cpu_name()}", "rows": rows}
     (HERE / "training.json").write_text(json.dumps(content, indent=2) + "\n")
 
 

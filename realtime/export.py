@@ -123,9 +123,9 @@ class Format(NamedTuple):
 
 
 def _open_onnx(file: Path) -> Callable[[Image], Values]:
-    import onnxruntime as ort
+    from .backends.onnxruntime import library
 
-    session = ort.InferenceSession(str(file), None, ["CPUExecutionProvider"])
+    session = library().InferenceSession(str(file), None, ["CPUExecutionProvider"])
     return lambda picture: np.asarray(session.run(None, {"pictures": picture})[0])
 
 
@@ -140,18 +140,17 @@ _onnx = Format(_write_onnx, _open_onnx)
 
 def _openvino(*, rounded: bool) -> Format:
     def write(net: Any, file: Path) -> None:
-        import openvino as ov
-
-        from .backends.openvino import convert, round_layers
+        from .backends.openvino import convert, library, round_layers
 
         graph = convert(net)
         round_layers(graph, weights=rounded)
-        ov.save_model(graph, file, compress_to_fp16=False)
+        library().save_model(graph, file, compress_to_fp16=False)
 
     def opened(file: Path) -> Callable[[Image], Values]:
-        import openvino as ov
+        from .backends.openvino import library
 
         def run(picture: Image) -> Values:
+            ov = library()
             graph = ov.Core().read_model(file)
             graph.reshape({0: list(picture.shape)})
             compiled = ov.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})

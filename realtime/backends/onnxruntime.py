@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,8 +35,7 @@ class OnnxBackend:
     def __init__(
         self, sha256: str, make_net: Callable[[], InferenceNet], size: tuple[int, int], cache: Path
     ) -> None:
-        import onnxruntime as ort
-
+        ort = library()
         options = ort.SessionOptions()
         options.intra_op_num_threads = os.cpu_count() or 1
         options.log_severity_level = 3  # errors; it warns of what it cannot change
@@ -57,6 +56,18 @@ class OnnxBackend:
 
     def close(self) -> None:
         """Nothing is held but memory."""
+
+
+def library() -> Any:
+    """ONNX Runtime, without the events that it sends to its makers, unasked.
+
+    Only a variable that is set before it is imported stops all of them; its name has changed once.
+    """
+    for variable in ("ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED"):
+        os.environ.setdefault(variable, "1")
+    import onnxruntime  # noqa: TID251 - here
+
+    return onnxruntime
 
 
 def convert(net: InferenceNet) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from br2focus.models.fast import InferenceNet
 
 WEIGHT_LEVELS = 255  # -127 to 127: zero in the middle
+TELEMETRY = "openvino_telemetry"
 MAX_COMPILED = 32  # entries of some 10 MB; there is one for every model and size
 
 
@@ -41,13 +43,11 @@ class OpenVinoBackend:
         self, sha256: str, make_net: Callable[[], InferenceNet], size: tuple[int, int],
         cache: Path, *, precision: Precision = "bf16", depth: int = 1,
     ) -> None:  # fmt: skip
-        import openvino as ov
-
         self._size, self.depth = size, depth
         core = _core()
         bf16 = precision != "fp32" and has_bf16()
         self.name = f"openvino {precision}"
-        path = cache / f"{graph_key(sha256, ov.__version__)}.xml"
+        path = cache / f"{graph_key(sha256, library().__version__)}.xml"
         options: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
             "NUM_STREAMS": str(max(1, min(depth - 1, os.cpu_count() or 1))),
@@ -82,14 +82,12 @@ class OpenVinoBackend:
 
 def _cached(path: Path, make_net: Callable[[], InferenceNet]) -> Any:
     """The graph at ``path``; converted and kept there where it is missing or damaged."""
-    import openvino as ov
-
     try:
         return _core().read_model(path)
     except RuntimeError:
         graph = convert(make_net())
     with suppress(OSError):
-        keep(path, lambda at: ov.save_model(graph, at, compress_to_fp16=False))
+        keep(path, lambda at: library().save_model(graph, at, compress_to_fp16=False))
     return graph
 
 
@@ -103,18 +101,31 @@ def cpu_name() -> str:
     return str(_core().get_property("CPU", "FULL_DEVICE_NAME")).strip()
 
 
+def library() -> Any:
+    """OpenVINO, without the package by which it tells its makers, unasked, that it was imported.
+
+    Where that package is missing it uses a stub of its own, so it is made missing for as long as the import
+    takes; nothing then goes out, and no number that names this computer is kept in the user's home.
+    """
+    if "openvino" not in sys.modules and TELEMETRY not in sys.modules:
+        sys.modules[TELEMETRY] = None  # type: ignore[assignment]
+    try:
+        import openvino  # noqa: TID251 - here
+    finally:
+        if sys.modules.get(TELEMETRY, True) is None:
+            del sys.modules[TELEMETRY]
+    return openvino
+
+
 @cache
 def _core() -> Any:
     """OpenVINO's entry: one for the process, since making one looks for devices."""
-    import openvino as ov
-
-    return ov.Core()
+    return library().Core()
 
 
 def round_layers(graph: Any, *, weights: bool) -> None:
     """Round the weights beside rounded inputs, 255 levels for each output; or undo that of the inputs."""
-    from openvino import opset13 as ops
-
+    ops = library().opset13
     marks = [node for node in graph.get_ops() if node.get_type_name() == "FakeQuantize"]
     for mark in marks:
         if not weights:
@@ -142,9 +153,23 @@ def _compiled(core: Any, graph: Any, options: dict[str, Any], folder: Path) -> A
 
 
 def convert(net: InferenceNet) -> Any:
-    """The OpenVINO form of ``net``, for pictures of every size whose sides are multiples of 32."""
-    import openvino as ov
+    """The OpenVINO form of ``net``, for pictures of every size whose sides are multiples of 32.
+
+    By the parts of `openvino.convert_model`, which itself tells its makers of every conversion.
+    """
+    library()
+    from openvino.frontend import FrontEndManager  # noqa: TID251 - after `library`
+    from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder  # noqa: TID251
+    from openvino.frontend.pytorch.torchdynamo.export_decompositions import ops_to_not_decompose  # noqa: TID251
+    from torch.export import default_decompositions
 
     from br2focus.models.fast import exported
 
-    return ov.convert_model(exported(net))
+    table = default_decompositions()
+    for operation in ops_to_not_decompose():
+        if operation in table:
+            table.pop(operation)  # type: ignore[no-untyped-call]
+    program = exported(net).run_decompositions(table)
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    decoder = TorchFXPythonDecoder(program.module(), dynamic_shapes=True)
+    return frontend.convert(frontend.load(decoder))
