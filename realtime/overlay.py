@@ -22,6 +22,7 @@ KINDS: tuple[OverlayKind, ...] = get_args(OverlayKind)
 Ground = Literal["colour", "gray", "alone"]
 GROUNDS: tuple[Ground, ...] = get_args(Ground)
 COLOUR_MAP = cv2.COLORMAP_VIRIDIS  # readable with every colour vision, and in gray
+FONT = cv2.FONT_HERSHEY_SIMPLEX
 STRIPE_PERIOD = 12
 MAX_LEVELS = 3
 # Immerkær, "Fast Noise Variance Estimation", CVIU 1996: no answer to planes, 6 sigma to noise.
@@ -231,13 +232,18 @@ def _put_legend(image: Image, kind: OverlayKind, model: str, colour: tuple[int, 
         image[-height - margin : -margin, margin : margin + width] = patch
 
 
+def load_font() -> None:
+    """What the first text waits for, some 20 ms; from any thread."""
+    cv2.getTextSize("", FONT, 0.5, 1)
+
+
 @lru_cache(maxsize=16)
 def legend(kind: OverlayKind, model: str, scale: float, colour: tuple[int, int, int]) -> Image:
     """The small plate that says what the colours mean, and which model says so."""
-    font, size, pad = cv2.FONT_HERSHEY_SIMPLEX, 0.5 * scale, round(8 * scale)
+    size, pad = 0.5 * scale, round(8 * scale)
     named = f"br2focus {model}".strip()
     words = ["blurred", "in focus", named] if kind in ("heat", "side-by-side") else [kind, named]
-    boxes = [cv2.getTextSize(word, font, size, 1)[0] for word in words]
+    boxes = [cv2.getTextSize(word, FONT, size, 1)[0] for word in words]
     bar = round(90 * scale) if len(words) == 3 else round(18 * scale)
     height = boxes[0][1] + 2 * pad
     plate = np.full(
@@ -245,7 +251,7 @@ def legend(kind: OverlayKind, model: str, scale: float, colour: tuple[int, int, 
     )
     x = pad
     for number, (word, box) in enumerate(zip(words, boxes, strict=True)):
-        cv2.putText(plate, word, (x, height - pad), font, size, (235, 235, 235), 1, cv2.LINE_AA)
+        cv2.putText(plate, word, (x, height - pad), FONT, size, (235, 235, 235), 1, cv2.LINE_AA)
         x += box[0] + pad
         if number == 0:
             plate[pad:-pad, x : x + bar] = _swatch(kind, bar, colour)

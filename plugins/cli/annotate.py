@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import click
@@ -20,7 +21,7 @@ from br2focus.realtime.image_files import Images
 from br2focus.realtime.image_sink import ImageFile
 from br2focus.realtime.maps import Maps
 from br2focus.realtime.metrics_file import Metrics
-from br2focus.realtime.overlay import KINDS, OverlayKind, OverlayStyle, draw
+from br2focus.realtime.overlay import KINDS, OverlayKind, OverlayStyle, draw, load_font
 from br2focus.realtime.refining import RefineMode
 from br2focus.realtime.sink import Sink
 from br2focus.realtime.smoothing import SmoothingSetting, make_smoother
@@ -165,6 +166,7 @@ def _run_all(
 ) -> tuple[list[dict[str, Any]], int]:
     """All jobs in order; one that fails is reported and the next one begins."""
     engine = Engine(request.engine)
+    Thread(target=load_font, daemon=True).start()  # while the model is loaded
     for folder in {job.output.parent for job in jobs if job.output and job.in_folder}:
         _make_folder(folder)
     entries, code = [], int(Exit.DONE)

@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable
 from queue import SimpleQueue
 from types import FrameType, TracebackType
-from typing import Self
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Self
 
 from .exits import Exit, Terminated
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 LINE_SECONDS = 10.0
 
@@ -44,6 +45,8 @@ class Progress:
 
     def _show_bar(self, done: int, expected: int | None, note: str) -> None:
         if self._bar is None:
+            from tqdm import tqdm
+
             unit = f" {self._unit}s"
             self._bar = tqdm(desc=self._name, total=expected, initial=done, unit=unit, leave=False)
         if note:

@@ -169,6 +169,11 @@ def test_a_damaged_cache_entry_is_made_anew(model, monkeypatch, tmp_path, cache_
         assert np.array_equal(engine(picture(64, 64)).values, want)
         assert "openvino" in engine.device and not engine.notices
     assert graph.stat().st_size > 1000
+    [blob] = (tmp_path / "compiled").glob("*.blob")
+    for damaged in (b"", blob.read_bytes()[:-9], b"0" * 100):
+        blob.write_bytes(damaged)
+        assert np.array_equal(Engine(EngineSettings(model, **FIXED))(picture(64, 64)).values, want)
+        assert blob.stat().st_size > 1000
 
 
 def test_thin_pictures_stay_small(model):
