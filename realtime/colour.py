@@ -32,7 +32,7 @@ _WEIGHTS = {
     7: (0.212, 0.087),
     9: (0.2627, 0.0593),
 }
-_BAND = 64  # rows at a time: the scratch planes stay in the cache
+_BAND = 64  # rows at a time: what is in between stays in the cache, and needs no new memory
 # For the others planar RGB, the one output that swscale computes both exactly and fast.
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 _EXPAND = np.clip(np.rint((np.arange(256) - 16) * 255 / 219), 0, 255).astype(np.uint8)
@@ -167,13 +167,14 @@ def _half_chroma(image: Image, to_bgr: NDArray[np.float32]) -> av.VideoFrame:
     forth = np.hstack([back, -back @ to_bgr[:, 3:]]).astype(np.float32)
     height, width = image.shape[:2]
     data, area = np.empty(height * width * 3 // 2, np.uint8), height * width
-    luma, *chroma = cv2.split(cv2.transform(image, forth))
-    data[:area].reshape(height, width)[:] = luma
-    half = (width // 2, height // 2)
-    for number, plane in enumerate(chroma):
-        start = area + number * (area // 4)
-        part = data[start : start + area // 4].reshape(height // 2, width // 2)
-        cv2.resize(plane, half, dst=part, interpolation=cv2.INTER_AREA)
+    luma = data[:area].reshape(height, width)
+    chroma = data[area:].reshape(2, height // 2, width // 2)
+    for top in range(0, height, _BAND):
+        rows = cv2.transform(image[top : top + _BAND], forth)
+        cv2.extractChannel(rows, 0, luma[top : top + _BAND])
+        half = cv2.resize(rows, (width // 2, len(rows) // 2), interpolation=cv2.INTER_AREA)
+        for number, plane in enumerate(chroma, 1):
+            cv2.extractChannel(half, number, plane[top // 2 : (top + _BAND) // 2])
     return av.VideoFrame.from_ndarray(data.reshape(height * 3 // 2, width), format="yuv420p")
 
 
