@@ -59,9 +59,11 @@ class Rlrm(nn.Module):
         taps = weight[:, 1:].permute(2, 3, 0, 1).flatten(0, 2)  # 9*O x C, rows ordered (dy, dx, o)
         lifted = resize(F.conv2d(feature, taps[:, :, None, None]), (height, width))
         # Zero padding of the convolution is zero padding of the shifted taps.
-        shifted = F.pad(lifted, (1, 1, 1, 1)).unflatten(1, (9, -1))  # type: ignore[no-untyped-call]
+        padded = F.pad(lifted, (1, 1, 1, 1))
+        # Slices of the one tensor: a fifth dimension for the taps makes OpenVINO reorder all of it.
         entered = F.conv2d(p, weight[:, :1], self.enter.bias, padding=1)
-        for tap in range(9):
+        for tap, start in enumerate(range(0, 9 * len(weight), len(weight))):
             dy, dx = divmod(tap, 3)
-            entered = entered + shifted[:, tap, :, dy : dy + height, dx : dx + width]
+            end = start + len(weight)
+            entered = entered + padded[:, start:end, dy : dy + height, dx : dx + width]
         return self._leave(p, entered)
