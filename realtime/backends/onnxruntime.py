@@ -72,6 +72,7 @@ def library() -> Any:
 
 def convert(net: InferenceNet) -> bytes:
     """The ONNX form of ``net``, for pictures of every size whose sides are multiples of 32."""
+    library()  # before the exporter imports it
     import torch
 
     from br2focus.models.fast import exported
