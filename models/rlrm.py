@@ -59,11 +59,10 @@ class Rlrm(nn.Module):
         taps = weight[:, 1:].permute(2, 3, 0, 1).flatten(0, 2)  # 9*O x C, rows ordered (dy, dx, o)
         lifted = resize(F.conv2d(feature, taps[:, :, None, None]), (height, width))
         # Zero padding of the convolution is zero padding of the shifted taps.
-        padded = F.pad(lifted, (1, 1, 1, 1))
-        # Slices of the one tensor: a fifth dimension for the taps makes OpenVINO reorder all of it.
+        # Parts of the one tensor: a fifth dimension for the taps makes OpenVINO reorder all of it.
+        shifted = F.pad(lifted, (1, 1, 1, 1)).chunk(9, 1)
         entered = F.conv2d(p, weight[:, :1], self.enter.bias, padding=1)
-        for tap, start in enumerate(range(0, 9 * len(weight), len(weight))):
+        for tap, part in enumerate(shifted):
             dy, dx = divmod(tap, 3)
-            end = start + len(weight)
-            entered = entered + padded[:, start:end, dy : dy + height, dx : dx + width]
+            entered = entered + part[..., dy : dy + height, dx : dx + width]
         return self._leave(p, entered)

@@ -57,9 +57,8 @@ def _linear(guide: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 def _mean(values: Tensor, side: int) -> Tensor:
     edge = side // 2
-    border = (
-        "reflect" if min(values.shape[-2:]) > edge else "replicate"
-    )  # what PyTorch can do there
+    # PyTorch cannot reflect what is smaller than the window.
+    border = "reflect" if min(values.shape[-2:]) > edge else "replicate"
     return F.avg_pool2d(F.pad(values, (edge,) * 4, mode=border), side, stride=1)
 
 
