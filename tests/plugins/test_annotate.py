@@ -255,3 +255,14 @@ print([name for name in heavy if name in sys.modules], file=sys.stderr)
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr == "[]\n" and "annotate" in done.stdout
+
+
+def test_a_process_that_ends_at_once_ends_well(tmp_path: Path) -> None:
+    (tmp_path / "odd.mp4").write_bytes(b"odd" * 1000)
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-m", "br2focus.plugins.cli", "annotate", tmp_path / "odd.mp4"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 3, done.stderr
+        assert len(done.stderr.splitlines()) == 1
