@@ -1,13 +1,14 @@
-"""Maps that end where the picture's edges are: a guided filter in a band around what is undecided.
+"""Maps that end where the picture's edges are: a guided filter where the map has an edge.
 
 A network's map stops at a quarter of its resolution; lifted to the frame it ends beside the edge. The guided
 filter (He, Sun, Tang, "Guided Image Filtering", TPAMI 2013; its fast form, arXiv 1505.00996) makes the map a
-local linear function of the picture, whose edges it so takes over. Only near P between .2 and .8: flat
-regions keep their value, and no focus is invented in them.
+local linear function of the picture, whose edges it so takes over. Only where the map itself has an edge:
+where it is even, or goes slowly from one value to another, it stays as it is; no focus is invented there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import cv2
@@ -18,12 +19,24 @@ from .frame import BlurMap, Image, Values
 
 RefineMode = Literal["off", "fast", "best"]
 MODES: tuple[RefineMode, ...] = get_args(RefineMode)
-PASSES = {"fast": 1, "best": 3}
 WIDTH = 640  # of the picture that the sizes here are meant for
-RADIUS, SHRUNK = 4, 2  # of the window in pixels at `WIDTH`, and how much smaller the filter works
-EPSILON = 1e-4  # of the picture's variance, in its own units (0..1): less is flat
-DECIDED = (0.2, 0.8)
-BAND = 2  # pixels around what is undecided, at `WIDTH`
+RADIUS = 6  # of the window in pixels at `WIDTH`
+SHRUNK = {"fast": 3, "best": 2}  # how much smaller the filter works
+EPSILON = {
+    "fast": 1e-4,
+    "best": 3e-4,
+}  # of a guide's variance, in its own units (0..1): less is flat
+PASSES = 3  # of "best"; each takes the map of the one before, this much farther from .5
+SHARPER = 1.3
+COLOUR = 0.6  # of red less blue, the second guide of "best": chosen of .4, .6, .8
+REACH = 4  # pixels around an edge of the map that move with it, at `WIDTH`
+SPANS = (
+    0.05,
+    0.3,
+)  # of the map within `REACH`: up to the first it is even, from the second on an edge
+
+Line = tuple[Values, Values]
+"""Gain and offset that turn the luma into a map, at each place."""
 
 
 def check_mode(mode: str) -> None:
@@ -42,56 +55,100 @@ def refine(image: Image, blur: BlurMap, mode: RefineMode) -> BlurMap:
     Args:
         image: uint8 BGR H x W x 3.
         blur: its map.
-        mode: "off" gives ``blur`` itself, "best" takes three passes.
+        mode: "off" gives ``blur`` itself; "fast" is guided by the luma, "best" by colour too, in `PASSES`.
     """
     if mode == "off":
         return blur
     values, (height, width) = blur.values, blur.values.shape
-    size = small_size(width, height)
-    gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    guide = _small(gray.astype(np.float32), size) / np.float32(255)
-    target = _small(values, size)
-    gain, offset = _linear(guide, target)
-    for _ in range(PASSES[mode] - 1):
-        gain, offset = _linear(guide, np.clip(gain * guide + offset, 0, 1))
-    large, base = (cv2.resize(each, (width, height)) for each in (gain, offset))
-    share = _band(target, (width, height))
-    # In place from here on: fresh memory of a frame's size costs more than the arithmetic.
-    fitted = np.asarray(cv2.multiply(large, gray, scale=1 / 255, dtype=cv2.CV_32F), np.float32)
-    fitted += base
-    fitted -= values
-    fitted *= share
-    fitted += values
-    return BlurMap(np.clip(fitted, 0, 1, out=fitted))
+    size = small_size(width, height, mode)
+    gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
+    luma = _small(gray, size) * np.float32(1 / 255)
+    start = _small(values, size)
+    line = _line(luma, start) if mode == "fast" else _best(luma, _colour(image, size), start)
+    gain, offset = line
+    share = _edges(start, mode)
+    # What is added to the map, blended while it is small: fresh memory of a frame's size costs more than
+    # the arithmetic, so there are two of these, and the first becomes the result.
+    change, base = (
+        np.asarray(cv2.resize(each, (width, height)), np.float32)
+        for each in (share * gain, share * (offset - start))
+    )
+    cv2.multiply(change, gray, change, scale=1 / 255, dtype=cv2.CV_32F)
+    change += base
+    change += values
+    return BlurMap(np.clip(change, 0, 1, out=change))
 
 
-def small_size(width: int, height: int) -> tuple[int, int]:
+def small_size(width: int, height: int, mode: RefineMode) -> tuple[int, int]:
     """Width and height of the picture that the filter works on."""
-    scale = max(1.0, width / WIDTH) * SHRUNK
+    scale = max(1.0, width / WIDTH) * SHRUNK[mode]
     return max(1, round(width / scale)), max(1, round(height / scale))
 
 
-def _linear(guide: Values, target: Values) -> tuple[Values, Values]:
-    """Gain and offset by which ``guide`` is nearest to ``target`` around every pixel, and their means."""
-    mean_guide, mean_target = _mean(guide), _mean(target)
-    covariance = _mean(guide * target) - mean_guide * mean_target
-    variance = _mean(guide * guide) - mean_guide * mean_guide
-    gain = np.asarray(covariance / (variance + EPSILON), np.float32)
-    return _mean(gain), _mean(mean_target - gain * mean_guide)
+def halvings(width: int, height: int, size: tuple[int, int]) -> list[tuple[int, int]]:
+    """The sizes to go through down to ``size``: each half of the one before, so that all pixels count."""
+    steps = []
+    while width // 2 >= size[0] and height // 2 >= size[1]:
+        width, height = width // 2, height // 2
+        steps.append((width, height))
+    return [*steps, size]
 
 
-def _mean(values: Values) -> Values:
-    side = 2 * (RADIUS // SHRUNK) + 1
-    return np.asarray(cv2.blur(values, (side, side)), np.float32)
+def _line(luma: Values, target: Values) -> Line:
+    """The line that is nearest to ``target`` around every pixel, mean of those of its neighbours."""
+    mean = _mean("fast")
+    mean_luma, mean_target = mean(luma), mean(target)
+    covariance = mean(luma * target) - mean_luma * mean_target
+    variance = mean(luma * luma) - mean_luma * mean_luma
+    gain = np.asarray(covariance / (variance + EPSILON["fast"]), np.float32)
+    return mean(gain), mean(mean_target - gain * mean_luma)
 
 
-def _small(values: Values, size: tuple[int, int]) -> Values:
-    return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), np.float32)
+def _best(luma: Values, colour: Values, target: Values) -> Line:
+    """The same with a second guide, whose part is in the offset: it has no more detail than this."""
+    mean = _mean("best")
+    mean_luma, mean_colour = mean(luma), mean(colour)
+    first = mean(luma * luma) - mean_luma * mean_luma + np.float32(EPSILON["best"])
+    second = mean(colour * colour) - mean_colour * mean_colour + np.float32(EPSILON["best"])
+    both = mean(luma * colour) - mean_luma * mean_colour
+    determinant = first * second - both * both
+    gain, offset = np.zeros_like(target), target
+    for number in range(PASSES):
+        if number:
+            target = np.clip(SHARPER * (gain * luma + offset - 0.5) + 0.5, 0, 1)
+        mean_target = mean(target)
+        with_luma = mean(luma * target) - mean_luma * mean_target
+        with_colour = mean(colour * target) - mean_colour * mean_target
+        gain = (with_luma * second - with_colour * both) / determinant
+        tint = (with_colour * first - with_luma * both) / determinant
+        offset = mean(mean_target - gain * mean_luma - tint * mean_colour)
+        offset += mean(tint) * colour
+        gain = mean(gain)
+    return gain, offset
 
 
-def _band(values: Values, size: tuple[int, int]) -> Values:
-    """1 near what is undecided in the small map ``values``, 0 elsewhere, soft between; at ``size``."""
-    undecided = ((values > DECIDED[0]) & (values < DECIDED[1])).astype(np.uint8)
-    side = 2 * (BAND // SHRUNK) + 1
-    wide = cv2.dilate(undecided, np.ones((side, side), np.uint8)).astype(np.float32)
-    return np.asarray(cv2.resize(cv2.blur(wide, (3, 3)), size), np.float32)
+def _colour(image: Image, size: tuple[int, int]) -> Values:
+    small = _small(image, size)
+    return np.asarray((small[..., 2] - small[..., 0]) * np.float32(COLOUR / 255))
+
+
+def _mean(mode: RefineMode) -> Callable[[Values], Values]:
+    side = 2 * (RADIUS // SHRUNK[mode]) + 1
+    return lambda values: np.asarray(cv2.blur(values, (side, side)), np.float32)
+
+
+def _small(values: Image | Values, size: tuple[int, int]) -> Values:
+    *steps, last = halvings(values.shape[1], values.shape[0], size)
+    for step in steps:
+        values = cv2.resize(values, step)  # type: ignore[assignment]  # the dtype stays as it is
+    # Whole levels are too coarse for the filter only after this step, which is not a plain mean of four.
+    return np.asarray(cv2.resize(values.astype(np.float32, copy=False), last), np.float32)
+
+
+def _edges(values: Values, mode: RefineMode) -> Values:
+    """1 where the small map ``values`` has an edge, 0 where it is even, soft between."""
+    side = 2 * (REACH // SHRUNK[mode]) + 1
+    window = np.ones((side, side), np.uint8)
+    span = cv2.subtract(cv2.dilate(values, window), cv2.erode(values, window))
+    share = np.clip((span - SPANS[0]) / (SPANS[1] - SPANS[0]), 0, 1)
+    return np.asarray(cv2.blur(share, (3, 3)), np.float32)

@@ -5,12 +5,26 @@ A test holds it to the OpenCV form within rounding.
 
 from __future__ import annotations
 
+from functools import partial
+
 import kornia
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .refining import BAND, DECIDED, EPSILON, PASSES, RADIUS, SHRUNK, RefineMode, small_size
+from .refining import (
+    COLOUR,
+    EPSILON,
+    PASSES,
+    RADIUS,
+    REACH,
+    SHARPER,
+    SHRUNK,
+    SPANS,
+    RefineMode,
+    halvings,
+    small_size,
+)
 
 
 def refine(image: Tensor, blur: Tensor, mode: RefineMode) -> Tensor:
@@ -19,50 +33,72 @@ def refine(image: Tensor, blur: Tensor, mode: RefineMode) -> Tensor:
     Args:
         image: float B x 3 x H x W RGB in [0, 1].
         blur: float B x 1 x H x W in [0, 1].
-        mode: "off" gives ``blur`` itself, "best" takes three passes.
+        mode: as in `refining.refine`.
     """
     if mode == "off":
         return blur
     height, width = blur.shape[-2:]
-    columns, rows = small_size(width, height)
-    gray: Tensor = kornia.color.rgb_to_grayscale(image)
-    down, across = _shares(height, rows).to(blur), _shares(width, columns).to(blur)
-    guide, target = (down @ each @ across.T for each in (gray, blur))
-    gain, offset = _linear(guide, target)
-    for _ in range(PASSES[mode] - 1):
-        gain, offset = _linear(guide, (gain * guide + offset).clamp(0, 1))
-    large, base, share = (
-        F.interpolate(each, (height, width), mode="bilinear", align_corners=False)
-        for each in (gain, offset, _band(target))
-    )
-    return (blur + share * (large * gray + base - blur)).clamp(0, 1)
+    size = small_size(width, height, mode)
+    gray: Tensor = (255 * kornia.color.rgb_to_grayscale(image)).round() / 255  # as OpenCV has it
+    luma, start = _small(gray, size), _small(blur, size)
+    if mode == "fast":
+        gain, offset = _line(luma, start)
+    else:
+        gain, offset = _best(luma, COLOUR * _small(image[:, :1] - image[:, 2:], size), start)
+    share = _edges(start, mode)
+    change = _sized(share * gain, (width, height)) * gray
+    return (blur + change + _sized(share * (offset - start), (width, height))).clamp(0, 1)
 
 
-def _shares(length: int, shorter: int) -> Tensor:
-    """Area averaging along one side, ``shorter`` x ``length`` (PyTorch's own lets its areas overlap)."""
-    edges = torch.linspace(0, length, shorter + 1)
-    places = torch.arange(length)
-    inside = torch.minimum(edges[1:, None], places + 1) - torch.maximum(edges[:-1, None], places)
-    return inside.clamp(min=0) * (shorter / length)
+def _sized(values: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(values, size[::-1], mode="bilinear", align_corners=False)
 
 
-def _linear(guide: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    side = 2 * (RADIUS // SHRUNK) + 1
-    mean_guide, mean_target = _mean(guide, side), _mean(target, side)
-    covariance = _mean(guide * target, side) - mean_guide * mean_target
-    variance = _mean(guide * guide, side) - mean_guide * mean_guide
-    gain = covariance / (variance + EPSILON)
-    return _mean(gain, side), _mean(mean_target - gain * mean_guide, side)
+def _small(values: Tensor, size: tuple[int, int]) -> Tensor:
+    for step in halvings(values.shape[-1], values.shape[-2], size):
+        values = _sized(values, step)
+    return values
 
 
-def _mean(values: Tensor, side: int) -> Tensor:
-    edge = side // 2
+def _line(luma: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    mean = partial(_mean, reach=RADIUS // SHRUNK["fast"])
+    mean_luma, mean_target = mean(luma), mean(target)
+    covariance = mean(luma * target) - mean_luma * mean_target
+    variance = mean(luma * luma) - mean_luma * mean_luma
+    gain = covariance / (variance + EPSILON["fast"])
+    return mean(gain), mean(mean_target - gain * mean_luma)
+
+
+def _best(luma: Tensor, colour: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    mean = partial(_mean, reach=RADIUS // SHRUNK["best"])
+    mean_luma, mean_colour = mean(luma), mean(colour)
+    first = mean(luma * luma) - mean_luma * mean_luma + EPSILON["best"]
+    second = mean(colour * colour) - mean_colour * mean_colour + EPSILON["best"]
+    both = mean(luma * colour) - mean_luma * mean_colour
+    determinant = first * second - both * both
+    gain, offset = torch.zeros_like(target), target
+    for number in range(PASSES):
+        if number:
+            target = (SHARPER * (gain * luma + offset - 0.5) + 0.5).clamp(0, 1)
+        mean_target = mean(target)
+        with_luma = mean(luma * target) - mean_luma * mean_target
+        with_colour = mean(colour * target) - mean_colour * mean_target
+        gain = (with_luma * second - with_colour * both) / determinant
+        tint = (with_colour * first - with_luma * both) / determinant
+        offset = mean(mean_target - gain * mean_luma - tint * mean_colour)
+        offset, gain = offset + mean(tint) * colour, mean(gain)
+    return gain, offset
+
+
+def _mean(values: Tensor, reach: int) -> Tensor:
     # PyTorch cannot reflect what is smaller than the window.
-    border = "reflect" if min(values.shape[-2:]) > edge else "replicate"
-    return F.avg_pool2d(F.pad(values, (edge,) * 4, mode=border), side, stride=1)
+    border = "reflect" if min(values.shape[-2:]) > reach else "replicate"
+    return F.avg_pool2d(F.pad(values, (reach,) * 4, mode=border), 2 * reach + 1, stride=1)
 
 
-def _band(target: Tensor) -> Tensor:
-    undecided = ((target > DECIDED[0]) & (target < DECIDED[1])).to(target)
-    side = 2 * (BAND // SHRUNK) + 1
-    return _mean(F.max_pool2d(undecided, side, stride=1, padding=side // 2), 3)
+def _edges(values: Tensor, mode: RefineMode) -> Tensor:
+    reach = REACH // SHRUNK[mode]
+    side = 2 * reach + 1
+    high = F.max_pool2d(values, side, stride=1, padding=reach)
+    low = -F.max_pool2d(-values, side, stride=1, padding=reach)
+    return _mean(((high - low - SPANS[0]) / (SPANS[1] - SPANS[0])).clamp(0, 1), 1)

@@ -36,13 +36,33 @@ def test_edges_move_to_the_pictures():
 
 
 @pytest.mark.parametrize("mode", ["fast", "best"])
-def test_what_is_decided_stays(mode):
+@pytest.mark.parametrize("ground", [0.0, 0.5])
+def test_only_edges_of_the_map_change(mode, ground):
+    image, _, blur = scene()
+    blur = BlurMap(ground + (1 - ground) * blur.values)
+    refined = refine(image, blur, mode).values
+    window = np.ones((9, 9), np.uint8)
+    even = cv2.dilate(blur.values, window) - cv2.erode(blur.values, window) < 0.05
+    inside = cv2.erode(even.astype(np.uint8), np.ones((11, 11), np.uint8)).astype(bool)
+    assert 0.5 < inside.mean() < 0.95
+    assert np.array_equal(refined[inside], blur.values[inside])
+    assert refined.min() >= 0 and refined.max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["fast", "best"])
+def test_what_is_decided_stays_decided(mode):
     image, _, blur = scene()
     refined = refine(image, blur, mode).values
-    decided = (blur.values < 0.05) | (blur.values > 0.95)
-    far = cv2.erode(decided.astype(np.uint8), np.ones((15, 15), np.uint8)).astype(bool)
-    assert far.any() and np.array_equal(refined[far], blur.values[far])
-    assert refined.min() >= 0 and refined.max() <= 1
+    for decided in (blur.values < 0.05, blur.values > 0.95):
+        far = cv2.erode(decided.astype(np.uint8), np.ones((15, 15), np.uint8)).astype(bool)
+        assert far.any() and np.abs(refined - blur.values)[far].max() < 0.005
+
+
+@pytest.mark.parametrize("mode", ["fast", "best"])
+def test_a_slow_slope_of_the_map_is_no_edge(mode):
+    image, _, _ = scene()
+    slope = np.ascontiguousarray(np.tile(np.linspace(0, 1, 320, dtype=np.float32), (240, 1)))
+    assert np.array_equal(refine(image, BlurMap(slope), mode).values, slope)
 
 
 @pytest.mark.parametrize("mode", ["fast", "best"])
