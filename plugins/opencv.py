@@ -81,7 +81,8 @@ class FocusStage:
 
     Raises:
         FocusError: the model or the device cannot be used.
-        ValueError: ``size`` or ``smoothing`` is out of range, or the CPU cannot run what was asked for.
+        ValueError: ``size`` or ``smoothing`` is out of range, ``smoothing`` needs the next frames, or the CPU
+            cannot run what was asked for.
     """
 
     def __init__(
@@ -90,6 +91,10 @@ class FocusStage:
         smoothing: SmoothingSetting = None, refining: RefineMode = "off",
     ) -> None:  # fmt: skip
         check_mode(refining)
+        if smoothing == "look-ahead":
+            raise ValueError(
+                "a stage gives each frame its map at once: smoothing 'look-ahead' cannot be"
+            )
         self._engine = Engine(EngineSettings(model, device, size, backend, precision))
         self._smoothing, self._refining = make_smoother(smoothing), refining
         self._index = 0
@@ -112,7 +117,7 @@ class FocusStage:
         self._index += 1
         blur: BlurMap = self._engine(bgr)
         if self._smoothing is not None:
-            blur = self._smoothing(frame, blur)
+            [(_, _, blur)] = self._smoothing.add(frame, blur)
         blur = refine(bgr, blur, self._refining)
         return StageResult(FocusResult(frame, blur), self._engine.info.name)
 

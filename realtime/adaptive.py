@@ -1,41 +1,66 @@
 """Smoothing that lets flicker decay and follows what changes: along the motion, at once in a focus pull.
 
-A running average of maps, carried along by the optical flow of a small picture. Its weight is that of a calm
-time constant where a map only flickers, and 1 where it changes: where the changes of neighbouring frames go
-the same way (flicker goes to and fro), where two maps in turn are far from the average, or where the flow
-does not explain the picture.
+A running average of maps, carried along by the optical flow of a small picture; what is near .5 counts less
+in it. It is forgotten where the map changes: where the changes of neighbouring frames go the same way
+(flicker goes to and fro), where two maps in turn, or one by much, are far from it, or where the flow does not
+explain the picture.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
 
 from .frame import BlurMap, Frame, Image, Values
-from .smoothing import MAX_GAP, is_cut, thumbnail
+from .resizing import Picture, halved
+from .smoothing import MAX_GAP, EachFrame, is_cut, thumbnail
 
 SIDE = 320  # long side of the picture that is worked on
 FLOW_SIDE = 32  # pixels under which there is no flow
 CALM = 0.4  # seconds, the time constant of what only flickers
+UNDECIDED = 0.05  # what a value of .5 counts, where 0 and 1 count 1
 # Seconds over which the direction of changes is watched, and what a map keeps at least of what is known.
 TREND, TREND_KEPT = 0.12, 0.75
 # Of the trend: the share of changes that cancel out is 1 - this. Flicker of independent noise has about .3.
 TO_AND_FRO, ONE_WAY = 0.5, 0.8
 STILL, MOVING = 0.002, 0.008  # change of P a frame that counts as one
-NEAR, FAR = 0.05, 0.15  # distance of the average from the map
+NEAR, FAR = 0.05, 0.15  # distance of the average from the map, where the map before says so too
+ALONE_NEAR, ALONE_FAR = 0.15, 0.35  # and where it does not
 COHERENT = 0.1  # of the width: changes of focus are at least so large
-TREMOR, STEADY = (
-    1.5,
-    0.15,
-)  # pixels of motion that are averaged over time, and seconds: hands and noise shake
+# Pixels of motion that are averaged over time, and seconds: hands and noise shake.
+TREMOR, STEADY = 1.5, 0.15
 UNEXPLAINED = (12.0, 36.0)  # gray levels that the flow leaves
 CHANGING = 0.005  # share of the picture from which it counts as changing
 
 
-class Adaptive:
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What smoothing knows after one frame; all of the small picture's size, float32 h x w.
+
+    Attributes:
+        raw: the frame's own map.
+        own: what it counts at each place.
+        average: of the maps so far.
+        mass: what these count together.
+        kept: share of what was known before that still counts, 0 to 1; None where nothing was.
+        places: h x w x 2, where each pixel was in the frame before, x and y; None where there is none.
+    """
+
+    raw: Values
+    own: Values
+    average: Values
+    mass: Values
+    kept: Values | None = None
+    places: Values | None = None
+
+
+class Adaptive(EachFrame):
     """Smooths maps over time without a visible delay; starts anew at a cut, a gap, or a new size.
 
     Attributes:
@@ -50,7 +75,8 @@ class Adaptive:
     def reset(self) -> None:
         """Forget the past; the next map passes unchanged."""
         self.delay = 0.0
-        self._state: Values | None = None  # average, last map, trend, size of changes: h x w x 4
+        self._step: Step | None = None
+        self._changes: tuple[Values, Values] | None = None  # their trend, and their size
         self._gray: Image | None = None
         self._thumbnail: Image | None = None
         self._motion: Values | None = None
@@ -59,44 +85,50 @@ class Adaptive:
 
     def __call__(self, frame: Frame, blur: BlurMap) -> BlurMap:
         """The smoothed map of ``frame``: float32 H x W in [0, 1]."""
-        gray, small = _small(frame.image), thumbnail(frame.image)
-        raw = np.asarray(
-            cv2.resize(blur.values, gray.shape[::-1], interpolation=cv2.INTER_AREA), np.float32
-        )
-        elapsed = frame.seconds - self._time
-        new = self._state is None or frame.size != self._size or not 0 < elapsed <= MAX_GAP
-        if new or is_cut(self._thumbnail, small):
-            self.reset()
-            nothing = np.zeros_like(raw)
-            self._state, result = np.dstack([raw, raw, nothing, nothing]), blur
-        else:
-            result = self._lifted(blur, self._follow(gray, raw, float(elapsed)) - raw)
-        self._gray, self._thumbnail = gray, small
-        self._time, self._size = frame.seconds, frame.size
-        return result
+        step = self.step(frame, blur)
+        return blur if step.kept is None else lifted(blur, step.average - step.raw)
 
-    def _follow(self, gray: Image, raw: Values, elapsed: float) -> Values:
-        """The average after the next map ``raw``, both at the size of ``gray``."""
-        assert self._state is not None and self._gray is not None
-        at = self._places(gray, elapsed)
-        warped = cv2.remap(self._state, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        average, last, trend, size = (np.asarray(each, np.float32) for each in cv2.split(warped))
-        reach = max(3, round(COHERENT * gray.shape[1]) | 1)
+    def step(self, frame: Frame, blur: BlurMap) -> Step:
+        """Take the next frame."""
+        gray = _gray(frame.image)
+        small, elapsed = thumbnail(gray), frame.seconds - self._time
+        raw = halved(blur.values, (gray.shape[1], gray.shape[0]))
+        before = self._step
+        new = before is None or frame.size != self._size or not 0 < elapsed <= MAX_GAP
+        if before is None or new or is_cut(self._thumbnail, small):
+            self.reset()
+            own = _counts(raw)
+            self._changes = np.zeros_like(raw), np.zeros_like(raw)
+            step = Step(raw, own, raw, own)
+        else:
+            step = self._follow(before, gray, raw, float(elapsed))
+        self._step, self._gray, self._thumbnail = step, gray, small
+        self._time, self._size = frame.seconds, frame.size
+        return step
+
+    def _follow(self, before: Step, gray: Image, raw: Values, elapsed: float) -> Step:
+        assert self._changes is not None
+        places = self._places(gray, elapsed)
+        known = np.asarray(cv2.merge([before.average, before.mass, *self._changes]), np.float32)
+        average, mass, trend, size = (
+            np.asarray(each, np.float32) for each in cv2.split(moved(known, places))
+        )
+        last = moved(before.raw, places)
         off = raw - average
-        step, distance, before = (_near(each, reach) for each in (raw - last, off, last - average))
-        follows = _one_way(step, trend, size, elapsed)
-        follows = np.maximum(follows, _between(_confirmed(distance, before), NEAR, FAR))
-        follows = np.maximum(follows, self._unexplained(gray, at))
-        calm = 1 - math.exp(-elapsed / CALM)
-        weight = calm + (1 - calm) * follows
-        average = average + weight * off
+        change, distance, earlier = map(mean_around, (raw - last, off, last - average))
+        follows = _one_way(change, trend, size, elapsed)
+        follows = np.maximum(follows, _away(distance, earlier))
+        follows = np.maximum(follows, self._unexplained(gray, places))
+        kept = np.asarray((1 - follows) * np.float32(math.exp(-elapsed / CALM)))
+        own = _counts(raw)
+        mass = np.asarray(own + kept * mass)
+        weight = own / mass
         self.delay = _delay(weight, np.abs(distance), elapsed)
         keep = max(TREND_KEPT, math.exp(-elapsed / TREND))
-        trend, size = _mixed(trend, step, keep), _mixed(size, np.abs(step), keep)
-        self._state = np.dstack([average, raw, trend, size]).astype(np.float32)
-        return np.asarray(average, np.float32)
+        self._changes = _mixed(trend, change, keep), _mixed(size, np.abs(change), keep)
+        return Step(raw, own, average + weight * off, mass, kept, places)
 
-    def _places(self, gray: Image, elapsed: float) -> tuple[Values, Values]:
+    def _places(self, gray: Image, elapsed: float) -> Values:
         """Where each pixel was in the last picture: x and y."""
         assert self._gray is not None
         motion = np.zeros((*gray.shape, 2), np.float32)
@@ -104,67 +136,89 @@ class Adaptive:
             motion = np.asarray(self._flow.calc(gray, self._gray, motion), np.float32)
         if self._motion is None or self._motion.shape != motion.shape:
             self._motion = motion
-        keep = math.exp(-elapsed / STEADY)
-        self._motion = np.asarray(keep * self._motion + (1 - keep) * motion, np.float32)
+        self._motion = _mixed(self._motion, motion, math.exp(-elapsed / STEADY))
         far = cv2.magnitude(motion[..., 0], motion[..., 1]) > TREMOR
         used = np.where(far[..., None], motion, self._motion)
-        height, width = gray.shape
-        x = np.arange(width, dtype=np.float32)[None] + used[..., 0]
-        y = np.arange(height, dtype=np.float32)[:, None] + used[..., 1]
-        return x, y
+        return np.asarray(used + grid(*gray.shape), np.float32)
 
-    def _unexplained(self, gray: Image, at: tuple[Values, Values]) -> Values:
+    def _unexplained(self, gray: Image, places: Values) -> Values:
         """Where the flow fails (things that come into view): 0 to 1."""
         assert self._gray is not None
-        seen = cv2.remap(self._gray, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        left = cv2.blur(cv2.absdiff(gray, seen), (5, 5)).astype(np.float32)
+        left = cv2.absdiff(gray, moved(self._gray, places))
+        left = cv2.blur(left, (5, 5)).astype(np.float32)
         return np.clip((left - UNEXPLAINED[0]) / (UNEXPLAINED[1] - UNEXPLAINED[0]), 0, 1)
 
-    def _lifted(self, blur: BlurMap, change: Values) -> BlurMap:
-        """``blur`` with the small ``change`` added: its own detail stays."""
-        height, width = blur.values.shape
-        large = cv2.resize(change, (width, height), interpolation=cv2.INTER_LINEAR)
-        values = cv2.add(blur.values, large)
-        return BlurMap(np.asarray(np.clip(values, 0, 1), np.float32))
+
+def lifted(blur: BlurMap, change: Values) -> BlurMap:
+    """``blur`` with the small ``change`` added: its own detail stays."""
+    height, width = blur.values.shape
+    values = np.asarray(cv2.resize(change, (width, height)), np.float32)
+    values += blur.values
+    return BlurMap(np.clip(values, 0, 1, out=values))
 
 
-def _small(image: Image) -> Image:
-    height, width = image.shape[:2]
-    scale = min(1.0, SIDE / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), np.uint8)
+def moved(values: Picture, places: Values) -> Picture:
+    """``values`` carried from where ``places`` are; of the same dtype."""
+    border = cv2.BORDER_REPLICATE
+    # None says that x and y are in one array, which the stubs do not know; an empty array gives NaN.
+    second: Any = None
+    return np.asarray(
+        cv2.remap(values, places, second, cv2.INTER_LINEAR, borderMode=border), values.dtype
+    )
 
 
-def _near(value: Values, reach: int) -> Values:
-    """The mean over ``reach`` pixels in each direction."""
-    return np.asarray(cv2.blur(value, (reach, reach)), np.float32)
+@lru_cache(maxsize=4)
+def grid(height: int, width: int) -> Values:
+    """The place of each pixel: float32 h x w x 2, x and y."""
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    places = np.dstack([columns, rows])
+    places.flags.writeable = False
+    return places
 
 
-def _mixed(known: Values, new: Values, keep: float) -> Values:
-    """What is known of changes after another one."""
-    return np.asarray(cv2.addWeighted(known, keep, new, 1 - keep, 0), np.float32)
+def mean_around(values: Values) -> Values:
+    """The mean over what a change of focus covers at least."""
+    reach = max(3, round(COHERENT * values.shape[1]) | 1)
+    return np.asarray(cv2.blur(values, (reach, reach)), np.float32)
 
 
-def _one_way(step: Values, trend: Values, size: Values, elapsed: float) -> Values:
-    """Where changes before this one went one way, and this one goes on: 0 to 1."""
-    slower = 30 * elapsed  # changes a frame are counted at 30 frames a second
-    going = np.abs(trend)
-    share = _between(np.asarray(going / (size + 5e-4), np.float32), TO_AND_FRO, ONE_WAY)
-    share *= _between(going, STILL * slower, MOVING * slower)
-    return np.asarray(share * (step * trend > 0), np.float32)
-
-
-def _confirmed(distance: Values, before: Values) -> Values:
-    """How far the map is off on the same side as the map before: one frame alone proves nothing."""
-    smaller = np.minimum(np.abs(distance), np.abs(before))
-    return np.asarray(np.where(distance * before > 0, smaller, 0), np.float32)
-
-
-def _between(value: Values, low: float, high: float) -> Values:
+def between(value: Values, low: float, high: float) -> Values:
     """0 up to ``low``, 1 from ``high`` on, smooth between."""
     share = np.clip((value - low) / (high - low), 0, 1)
     return np.asarray(share * share * (3 - 2 * share), np.float32)
+
+
+def _gray(image: Image) -> Image:
+    height, width = image.shape[:2]
+    scale = min(1.0, SIDE / max(height, width))
+    small = halved(image, (max(1, round(width * scale)), max(1, round(height * scale))))
+    return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), np.uint8)
+
+
+def _counts(raw: Values) -> Values:
+    """What each value counts in an average."""
+    return np.asarray(UNDECIDED + (1 - UNDECIDED) * np.abs(2 * raw - 1), np.float32)
+
+
+def _mixed(known: Values, new: Values, keep: float) -> Values:
+    """What is known after something new."""
+    return np.asarray(cv2.addWeighted(known, keep, new, 1 - keep, 0), np.float32)
+
+
+def _one_way(change: Values, trend: Values, size: Values, elapsed: float) -> Values:
+    """Where changes before this one went one way, and this one goes on: 0 to 1."""
+    slower = 30 * elapsed  # changes a frame are counted at 30 frames a second
+    going = np.abs(trend)
+    share = between(np.asarray(going / (size + 5e-4), np.float32), TO_AND_FRO, ONE_WAY)
+    share *= between(going, STILL * slower, MOVING * slower)
+    return np.asarray(share * (change * trend > 0), np.float32)
+
+
+def _away(distance: Values, earlier: Values) -> Values:
+    """Where the map is off, on the same side as the map before, or by much: 0 to 1."""
+    off = np.abs(distance)
+    both = np.where(distance * earlier > 0, np.minimum(off, np.abs(earlier)), np.float32(0))
+    return np.maximum(between(both, NEAR, FAR), between(off, ALONE_NEAR, ALONE_FAR))
 
 
 def _delay(weight: Values, distance: Values, elapsed: float) -> float:

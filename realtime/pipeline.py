@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
@@ -22,7 +23,7 @@ from .engine import Engine
 from .errors import SourceError
 from .frame import BlurMap, FocusResult, Frame, Timing
 from .refining import RefineMode, refine
-from .smoothing import Smoother
+from .smoothing import Smoothed, Smoother
 from .source import Source
 from .stats import Snapshot, Stats
 
@@ -58,6 +59,8 @@ class Pipeline:
         self._results: Channel[FocusResult] = Channel(1 if live else FILE_CAPACITY, drop=live)
         self._depth = 1 if live else FILE_DEPTH
         self._stats = Stats()
+        self._active: Smoother | None = None
+        self._waiting: deque[tuple[float, float]] = deque()  # seconds of what the smoother has
         self._started: list[threading.Thread] = []
         self._threads = [
             threading.Thread(target=self._capture, name="capture", daemon=True),
@@ -124,8 +127,10 @@ class Pipeline:
         try:
             size = self._source.info.size
             for frame, blur in self._engine.stream(self._frames, self._depth, size):
-                if not self._results.put(self._finish(frame, blur)):
+                if not self._give(self._smoothed(frame, blur)):
                     break
+            else:
+                self._give(self._last())
         except BaseException as caught:
             error = caught
         self._frames.cancel()
@@ -135,16 +140,34 @@ class Pipeline:
             error = error or caught
         self._results.close(error)
 
-    def _finish(self, frame: Frame, blur: BlurMap) -> FocusResult:
-        network, smoothing, mode = self._engine.seconds, self.smoothing, self.refining
+    def _smoothed(self, frame: Frame, blur: BlurMap) -> list[Smoothed]:
+        """What is ready after the next map; another smoother begins when the one before has given all."""
+        ready = [] if self.smoothing is self._active else self._last()
+        self._active = self.smoothing
         begun = time.monotonic()
-        smooth = blur if smoothing is None else smoothing(frame, blur)
-        then = time.monotonic()
-        fine = refine(frame.image, smooth, mode)
-        ready = time.monotonic()
-        delay = 0.0 if smoothing is None else smoothing.delay
-        timing = Timing(frame.arrived, ready, network, then - begun, ready - then, delay)
-        return FocusResult(frame, fine, timing, raw=None if fine is blur else blur)
+        if self._active is None:
+            ready.append(Smoothed(frame, blur, blur))
+        else:
+            ready += self._active.add(frame, blur)
+        self._waiting.append((self._engine.seconds, time.monotonic() - begun))
+        return ready
+
+    def _last(self) -> list[Smoothed]:
+        return [] if self._active is None else self._active.flush()
+
+    def _give(self, ready: list[Smoothed]) -> bool:
+        """Refine and pass on; False when nobody wants more."""
+        delay = 0.0 if self._active is None else self._active.delay
+        for frame, raw, shown in ready:
+            network, smoothing = self._waiting.popleft()
+            begun = time.monotonic()
+            fine = refine(frame.image, shown, self.refining)
+            now = time.monotonic()
+            timing = Timing(frame.arrived, now, network, smoothing, now - begun, delay)
+            result = FocusResult(frame, fine, timing, raw=None if fine is raw else raw)
+            if not self._results.put(result):
+                return False
+        return True
 
     def _stop(self, *, patient: bool) -> bool:
         """Cancel both channels and join; False if the source stays in a driver's call.

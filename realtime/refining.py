@@ -16,6 +16,7 @@ import numpy as np
 
 from .errors import SettingsError
 from .frame import BlurMap, Image, Values
+from .resizing import halvings
 
 RefineMode = Literal["off", "fast", "best"]
 MODES: tuple[RefineMode, ...] = get_args(RefineMode)
@@ -83,15 +84,6 @@ def small_size(width: int, height: int, mode: RefineMode) -> tuple[int, int]:
     """Width and height of the picture that the filter works on."""
     scale = max(1.0, width / WIDTH) * SHRUNK[mode]
     return max(1, round(width / scale)), max(1, round(height / scale))
-
-
-def halvings(width: int, height: int, size: tuple[int, int]) -> list[tuple[int, int]]:
-    """The sizes to go through down to ``size``: each half of the one before, so that all pixels count."""
-    steps = []
-    while width // 2 >= size[0] and height // 2 >= size[1]:
-        width, height = width // 2, height // 2
-        steps.append((width, height))
-    return [*steps, size]
 
 
 def _line(luma: Values, target: Values) -> Line:

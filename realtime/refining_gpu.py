@@ -22,9 +22,9 @@ from .refining import (
     SHRUNK,
     SPANS,
     RefineMode,
-    halvings,
     small_size,
 )
+from .resizing import halvings
 
 
 def refine(image: Tensor, blur: Tensor, mode: RefineMode) -> Tensor:

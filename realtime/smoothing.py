@@ -7,8 +7,9 @@ frames and variable frame rates do not change the look: alpha = 1 - exp(-dt / ti
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from fractions import Fraction
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -22,31 +23,67 @@ THUMBNAIL = (32, 18)
 # stay below it between neighbouring frames.
 CUT_DIFFERENCE = 28.0
 
-SmoothingSetting = float | Literal["adaptive"] | None
+SmoothingSetting = float | Literal["adaptive", "look-ahead"] | None
+
+
+class Smoothed(NamedTuple):
+    """A frame with its own map, and the one to show."""
+
+    frame: Frame
+    raw: BlurMap
+    shown: BlurMap
 
 
 class Smoother(Protocol):
-    """Takes frames with their maps in order, and gives each map as it is to be shown."""
+    """Takes frames with their maps in order, and gives them back in order, each with the map to show."""
 
     @property
     def delay(self) -> float:
-        """By how many seconds what is shown lags behind the picture."""
+        """By how many seconds what is shown lags behind its own frame."""
 
+    def reset(self) -> None:
+        """Forget the past and what waits; the next map passes unchanged."""
+
+    def add(self, frame: Frame, blur: BlurMap) -> list[Smoothed]:
+        """Take the next frame; those that are ready now."""
+
+    def flush(self) -> list[Smoothed]:
+        """Those that still wait; the next map passes unchanged."""
+
+
+class EachFrame(ABC):
+    """A smoother that has each frame ready at once: it is called for the map to show."""
+
+    @abstractmethod
     def reset(self) -> None:
         """Forget the past; the next map passes unchanged."""
 
+    @abstractmethod
     def __call__(self, frame: Frame, blur: BlurMap) -> BlurMap:
         """The map to show for ``frame``: float32 H x W in [0, 1]."""
 
+    def add(self, frame: Frame, blur: BlurMap) -> list[Smoothed]:
+        """The frame itself."""
+        return [Smoothed(frame, blur, self(frame, blur))]
+
+    def flush(self) -> list[Smoothed]:
+        """Nothing waits."""
+        self.reset()
+        return []
+
 
 def make_smoother(setting: SmoothingSetting) -> Smoother | None:
-    """What a setting means: seconds of `Smoothing`, "adaptive", or None for raw maps.
+    """What a setting means: seconds of `Smoothing`, "adaptive", "look-ahead", or None for raw maps.
 
     Raises:
         ValueError: seconds that are not positive.
     """
     if setting is None:
         return None
+    if setting == "look-ahead":
+        from .look_ahead import LookAhead
+
+        return LookAhead()
     if setting == "adaptive":
         from .adaptive import Adaptive
 
@@ -54,7 +91,7 @@ def make_smoother(setting: SmoothingSetting) -> Smoother | None:
     return Smoothing(float(setting))
 
 
-class Smoothing:
+class Smoothing(EachFrame):
     """Averages maps over time; starts anew at a cut, a gap, a step back in time or a new size.
 
     Args:
@@ -83,7 +120,7 @@ class Smoothing:
 
     def __call__(self, frame: Frame, blur: BlurMap) -> BlurMap:
         """The smoothed map of ``frame``: float32 H x W in [0, 1]."""
-        small = thumbnail(frame.image)
+        small = thumbnail(np.asarray(cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY), np.uint8))
         elapsed = frame.seconds - self._time
         if self._average is None or self._starts_anew(blur, small, elapsed):
             self._average = np.array(blur.values)
@@ -100,10 +137,9 @@ class Smoothing:
         return is_cut(self._thumbnail, small)
 
 
-def thumbnail(image: Image) -> Image:
-    """A tiny gray form of a picture, by which cuts are told."""
-    small = cv2.resize(image, THUMBNAIL, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), np.uint8)
+def thumbnail(gray: Image) -> Image:
+    """A tiny form of a gray picture, by which cuts are told."""
+    return np.asarray(cv2.resize(gray, THUMBNAIL, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def is_cut(before: Image | None, after: Image) -> bool:

@@ -95,10 +95,21 @@ def test_the_delay_is_told_where_something_changes():
     for index in range(10, 20):  # half of it goes up, half of it down: no trend, only distance
         smooth(frame(image, index), full(0.2 + (0.09 if index % 2 else 0.03)))
         assert 0 <= smooth.delay < 0.4
-    smooth(frame(image, 20), full(0.9))
+    smooth(frame(image, 20), full(0.43))
     assert smooth.delay > 0.1, "one frame alone proves nothing"
-    values = smooth(frame(image, 21), full(0.9)).values
-    assert smooth.delay < 0.01 and values.mean() == pytest.approx(0.9, abs=0.02)
+    values = smooth(frame(image, 21), full(0.43)).values
+    assert smooth.delay < 0.01 and values.mean() == pytest.approx(0.43, abs=0.02)
+    values = smooth(frame(image, 22), full(0.95)).values
+    assert smooth.delay < 0.01 and values.mean() == pytest.approx(0.95, abs=0.02), (
+        "by so much it does"
+    )
+
+
+def test_what_is_undecided_counts_less():
+    smooth, image = Adaptive(), texture()
+    for index in range(20):
+        shown = smooth(frame(image, index), full(0.5 if index % 2 else 0.55)).values
+    assert shown.mean() > 0.53
 
 
 def test_maps_stay_maps_on_odd_sizes():
