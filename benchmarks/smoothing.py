@@ -1,4 +1,4 @@
-"""Smoothing in time: raw maps, a fixed time constant, and adaptive, on clips whose every mask is known.
+"""Smoothing in time: raw maps and every way to smooth, on clips whose every mask is known.
 
     python benchmarks/smoothing.py [--model NAME]
 
@@ -41,7 +41,9 @@ from br2focus.realtime.video_file import VideoFile
 HERE = Path(__file__).resolve().parent
 SHARED = Path(os.environ.get("BR2FOCUS_SHARED", HERE.parents[1] / "shared"))
 RATE = Fraction(30)
-KINDS: dict[str, SmoothingSetting] = {"raw": None, "fixed 0.1 s": 0.1, "adaptive": "adaptive"}
+KINDS: dict[str, SmoothingSetting] = {
+    "raw": None, "fixed 0.1 s": 0.1, "adaptive": "adaptive", "look-ahead": "look-ahead",
+}  # fmt: skip
 PULLS = (
     "slow pull",
     "fast pull",
@@ -69,10 +71,13 @@ def smoothed(
     smoother, shown = make_smoother(setting), []
     for index, (image, values) in enumerate(zip(images, maps, strict=True)):
         blur = BlurMap(np.array(values))
-        if smoother is not None:
-            blur = smoother(Frame(image, index, index, 1 / rate, 0.0), blur)
-        shown.append(blur.values.astype(np.float16))
-    return np.array(shown)
+        if smoother is None:
+            shown.append(blur)
+        else:
+            ready = smoother.add(Frame(image, index, index, 1 / rate, 0.0), blur)
+            shown += [each.shown for each in ready]
+    shown += [each.shown for each in smoother.flush()] if smoother is not None else []
+    return np.array([blur.values.astype(np.float16) for blur in shown])
 
 
 def maps_of(engine: Engine, images: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -119,7 +119,8 @@ class Adaptive(EachFrame):
         follows = _one_way(change, trend, size, elapsed)
         follows = np.maximum(follows, _away(distance, earlier))
         follows = np.maximum(follows, self._unexplained(gray, places))
-        kept = np.asarray((1 - follows) * np.float32(math.exp(-elapsed / CALM)))
+        # Soft, for a rim between what was taken and what was averaged would be seen.
+        kept = np.asarray((1 - mean_around(follows)) * np.float32(math.exp(-elapsed / CALM)))
         own = _counts(raw)
         mass = np.asarray(own + kept * mass)
         weight = own / mass

@@ -8,6 +8,7 @@ sides disagree something changes between them, and the one that is unlike the fr
 from __future__ import annotations
 
 from collections import deque
+from itertools import takewhile
 
 import numpy as np
 
@@ -17,13 +18,13 @@ from .smoothing import Smoothed
 
 AHEAD = 5  # frames; more are calmer by little
 HELD_BYTES = 300e6  # of pictures and maps that wait: five of 4K, one of 8K
-DISAGREE = (0.01, 0.06)  # distance of the sides from each other
-UNLIKE = (0.01, 0.05)  # and of a side from the frame's own map
+DISAGREE = (0.1, 0.3)  # distance of the sides from each other
+UNLIKE = (0.1, 0.3)  # and of a side from the frame's own map
 LEAST = 1e-3  # what a side counts at least
 
 
 class LookAhead:
-    """Smooths maps from both sides; frames come out a few later, or when the shot ends.
+    """Smooths maps from both sides, within a shot; each frame comes out a few frames later.
 
     Args:
         ahead: how many frames wait; fewer of large pictures.
@@ -46,26 +47,21 @@ class LookAhead:
         self._waiting.clear()
 
     def add(self, frame: Frame, blur: BlurMap) -> list[Smoothed]:
-        """Take the next frame; those that are ready now."""
-        step = self._adaptive.step(frame, blur)
-        ready = self._all() if step.kept is None else []
-        self._waiting.append((frame, blur, step))
+        """Take the next frame; those that are ready now: one, after the first few."""
+        self._waiting.append((frame, blur, self._adaptive.step(frame, blur)))
         fit = int(HELD_BYTES // (frame.image.nbytes + blur.values.nbytes))
-        while len(self._waiting) > min(self._ahead, max(1, fit)):
-            ready.append(self._next())
-        return ready
+        limit = min(self._ahead, max(1, fit))
+        return [self._next() for _ in range(len(self._waiting) - limit)]
 
     def flush(self) -> list[Smoothed]:
         """Those that still wait; the next map passes unchanged."""
         self._adaptive.reset()
-        return self._all()
-
-    def _all(self) -> list[Smoothed]:
         return [self._next() for _ in range(len(self._waiting))]
 
     def _next(self) -> Smoothed:
-        steps = [step for _, _, step in self._waiting]
         frame, blur, step = self._waiting.popleft()
+        coming = (later for _, _, later in self._waiting)
+        steps = [step, *takewhile(lambda later: later.kept is not None, coming)]
         if len(steps) == 1 and step.kept is None:
             return Smoothed(frame, blur, blur)
         return Smoothed(frame, blur, lifted(blur, _between_sides(steps) - step.raw))

@@ -124,18 +124,22 @@ class Pipeline:
 
     def _infer(self) -> None:
         error: BaseException | None = None
+        wanted = True
         try:
             size = self._source.info.size
             for frame, blur in self._engine.stream(self._frames, self._depth, size):
-                if not self._give(self._smoothed(frame, blur)):
+                wanted = self._give(self._smoothed(frame, blur))
+                if not wanted:
                     break
-            else:
-                self._give(self._last())
         except BaseException as caught:
             error = caught
         self._frames.cancel()
         try:
-            self._engine.detach()
+            try:
+                if wanted:
+                    self._give(self._last())  # before an error too: what waits is complete
+            finally:
+                self._engine.detach()
         except BaseException as caught:
             error = error or caught
         self._results.close(error)

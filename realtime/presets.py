@@ -33,7 +33,8 @@ class ViewSettings:
     Attributes:
         overlay: what is drawn.
         style: how it is drawn.
-        smoothing: of maps in time: "adaptive", a time constant in seconds, or None = off ("off" in a file).
+        smoothing: of maps in time: "adaptive", "look-ahead" (frames come later), a time constant in seconds,
+            or None = off ("off" in a file).
         refine: how the map's edges are moved to those of the picture: "off", "fast", "best".
         model, device, size, backend, precision: of the engine, see `EngineSettings`.
         rois: regions with a score.
@@ -161,5 +162,5 @@ def _say(place: tuple[int | str, ...], kind: str, message: str) -> str:
             known = list(Roi._fields)
         return f"{name}: unknown key, the known ones are {', '.join(known)}"
     if place[:1] == ("smoothing",):
-        return 'smoothing: "adaptive", a time in seconds, or "off"'
+        return 'smoothing: "adaptive", "look-ahead", a time in seconds, or "off"'
     return f"{name}: {message.removeprefix('Value error, ')}"

@@ -105,9 +105,10 @@ class Request:
 @click.option(
     "--smoothing",
     type=SmoothingType(),
-    default="adaptive",
+    default="look-ahead",
     show_default=True,
-    help="Of maps in time: adaptive follows focus pulls, seconds are a fixed time constant.",
+    help="Of maps in time: adaptive follows focus pulls, look-ahead knows the next frames, seconds are a "
+    "fixed time constant.",
 )
 @refine_option("best")
 @click.option(

@@ -6,6 +6,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -27,6 +28,7 @@ from br2focus.realtime.engine import Engine, EngineSettings
 from br2focus.realtime.fitting import at_frame_size, fit
 from br2focus.realtime.focus_pull import FocusPull
 from br2focus.realtime.frame import FocusResult, Frame, Image, Timing, Values
+from br2focus.realtime.look_ahead import LookAhead
 from br2focus.realtime.overlay import OverlayStyle, draw
 from br2focus.realtime.refining import refine
 
@@ -230,18 +232,21 @@ def _stages(
     values = backend.start(image)()
     blur = at_frame_size(values, fit(image, engine.size), (width, height))
     result = FocusResult(frame, blur, Timing(0, 0, 0, 0, 0, 0))
-    smoother = Adaptive()
+    adaptive, look_ahead = Adaptive(), LookAhead()
     count = iter(range(1, sys.maxsize))
     style = OverlayStyle()
+
+    def at(index: int) -> Frame:
+        return replace(frame, index=index, pts=index)
+
     jobs: dict[str, Callable[[], object]] = {
         "preprocess": lambda: shrink(image, size),
         "network": partial(
             _once, backend, shrink(image, size) if engine.device.startswith("cpu") else image
         ),
         "to frame size": lambda: at_frame_size(values, fit(image, engine.size), (width, height)),
-        "smoothing": lambda: smoother(
-            Frame(image, i := next(count), i, Fraction(1, 30), 0.0), blur
-        ),
+        "smoothing": lambda: adaptive.add(at(next(count)), blur),
+        "look-ahead": lambda: look_ahead.add(at(next(count)), blur),
         "refine fast": lambda: refine(image, blur, "fast"),
         "refine best": lambda: refine(image, blur, "best"),
         "overlay peaking": lambda: draw(result, "peaking", style, "lite"),

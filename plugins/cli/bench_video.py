@@ -51,7 +51,7 @@ def measure(settings: EngineSettings, clip: Path | None, rounds: int) -> dict[st
             "bare network": lambda: _infer(engine, images),
             "bare encode": lambda: _encode(images, folder / "bare.mp4"),
             "annotate, maps alone": lambda: _annotate(path, folder, engine, None, "off"),
-            "annotate": lambda: _annotate(path, folder, engine, "adaptive", "best"),
+            "annotate": lambda: _annotate(path, folder, engine, "look-ahead", "best"),
         }
         spent = _in_turns(jobs, rounds)
         return _report(spent, len(images), images[0], engine)

@@ -90,9 +90,9 @@ class RoiType(click.ParamType):  # type: ignore[type-arg]  # generic since click
 
 
 class SmoothingType(click.ParamType):  # type: ignore[type-arg]
-    """``adaptive``, a time constant in seconds, or ``off``."""
+    """``adaptive``, ``look-ahead``, a time constant in seconds, or ``off``."""
 
-    name = "adaptive|SECONDS|off"
+    name = "adaptive|look-ahead|SECONDS|off"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -100,12 +100,18 @@ class SmoothingType(click.ParamType):  # type: ignore[type-arg]
         """Text to a setting, None for off."""
         if value is None or str(value) == "off":
             return None
-        if str(value) == "adaptive":
+        if value == "adaptive":
             return "adaptive"
+        if value == "look-ahead":
+            return "look-ahead"
         try:
             seconds = float(value)
         except ValueError:
             seconds = -1
         if not 0 < seconds < 60:
-            self.fail(f"{value!r} is not adaptive, a time in seconds (0 to 60), or off", param, ctx)
+            self.fail(
+                f"{value!r} is not adaptive, look-ahead, a time in seconds (0 to 60), or off",
+                param,
+                ctx,
+            )
         return seconds

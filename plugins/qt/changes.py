@@ -19,7 +19,9 @@ Change = Callable[[ViewSettings], ViewSettings]
 THRESHOLDS = (2.0, 60.0)  # gray levels a pixel, at full and at no sensitivity
 STEP = 1.25
 OPACITY_STEP = 0.1
-SMOOTHINGS: tuple[SmoothingSetting, ...] = ("adaptive", 0.05, 0.1, 0.2, 0.4, None)
+SMOOTHINGS: tuple[SmoothingSetting, ...] = (
+    "adaptive", "look-ahead", 0.05, 0.1, 0.2, 0.4, None,
+)  # fmt: skip
 
 
 def following(choices: Sequence[T], now: T) -> T:

@@ -37,7 +37,7 @@ HOTKEYS = (
     Hotkey("Overlay", "[", "fewer_edges", "fewer edges"),
     Hotkey("Overlay", ".", "more_opaque", "heat and mask more opaque"),
     Hotkey("Overlay", ",", "less_opaque", "heat and mask less opaque"),
-    Hotkey("Overlay", "W", "next_smoothing", "smoothing in time: adaptive, fixed, off"),
+    Hotkey("Overlay", "W", "next_smoothing", "smoothing in time: adaptive, look-ahead, fixed, off"),
     Hotkey("Overlay", "E", "next_refine", "edges of the map: off, fast, best"),
     Hotkey("Overlay", "B", "toggle_before", "before / after"),
     Hotkey("View", "Z", "punch_in", "punch in 1:1, and back"),

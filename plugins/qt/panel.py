@@ -160,8 +160,9 @@ class Panel(QScrollArea):
         self.smoothing = _combo(
             [smoothing_text(each) for each in SMOOTHINGS],
             f"Of maps in time ({key_of('next_smoothing')}). Adaptive lets flicker decay and follows\n"
-            "motion and focus pulls at once; a fixed time constant lags behind by so much. The delay is\n"
-            "part of the age shown; scores and graph are never smoothed."
+            "motion and focus pulls at once; look-ahead is calmer, and shows the picture five frames later;\n"
+            "a fixed time constant lags behind by so much. The delay is part of the age shown; scores and\n"
+            "graph are never smoothed."
         )  # fmt: skip
         self.refine = _combo(
             MODES, f"Moves the map's edges to those of the picture ({key_of('next_refine')})."

@@ -101,7 +101,7 @@ def test_the_average_moves_with_the_picture():
     assert errors[8:].mean() < 0.8 * np.abs(np.array(noisy) - true).mean()
 
 
-def test_a_cut_gives_all_that_wait_and_nothing_passes_it():
+def test_nothing_passes_a_cut():
     smoother = LookAhead(AHEAD)
     for index in range(3):
         assert not smoother.add(frame(index), full(0.1))

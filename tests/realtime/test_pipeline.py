@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from br2focus.realtime.frame import BlurMap, Frame
+from br2focus.realtime.look_ahead import LookAhead
 from br2focus.realtime.pipeline import Pipeline
 from br2focus.realtime.smoothing import Smoothing
 from br2focus.realtime.source import Frames, SourceInfo
@@ -213,3 +214,33 @@ def test_results_carry_times():
     assert all(r.timing.ready >= r.timing.arrived > 0 for r in results)
     assert all(r.timing.smoothing_delay == 0.2 for r in results)
     assert pipeline.stats.age_p50 >= 0.2
+
+
+@pytest.mark.parametrize("fail_at", [None, 0, 3, 100])
+def test_frames_that_wait_for_the_next_ones_all_come_out(fail_at):
+    indices = []
+    with Pipeline(FakeSource(fail_at=fail_at), FakeEngine(), LookAhead(4)) as pipeline:
+        if fail_at is None:
+            indices += [result.frame.index for result in pipeline]
+        else:
+            with pytest.raises(Boom, match="source"):
+                indices.extend(result.frame.index for result in pipeline)
+    assert indices == list(range(TOTAL if fail_at is None else fail_at))
+
+
+def test_another_smoother_begins_when_the_one_before_has_given_all():
+    indices, source = [], FakeSource()
+    with Pipeline(source, FakeEngine(), LookAhead(4)) as pipeline:
+        for result in pipeline:
+            indices.append(result.frame.index)
+            if result.frame.index in (20, 60, 100):
+                pipeline.smoothing = {20: Smoothing(0.2), 60: None, 100: LookAhead(2)}[
+                    result.frame.index
+                ]
+    assert indices == list(range(TOTAL))
+
+
+def test_a_pipeline_whose_frames_wait_stops_at_once():
+    with Pipeline(FakeSource(), FakeEngine(), LookAhead(4)) as pipeline:
+        next(iter(pipeline))
+    assert not threads()
