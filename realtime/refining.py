@@ -9,7 +9,7 @@ where it is even, or goes slowly from one value to another, it stays as it is; n
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import cv2
 import numpy as np
@@ -18,26 +18,24 @@ from .errors import SettingsError
 from .frame import BlurMap, Image, Values
 from .resizing import halvings
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 RefineMode = Literal["off", "fast", "best"]
 MODES: tuple[RefineMode, ...] = get_args(RefineMode)
 WIDTH = 640  # of the picture that the sizes here are meant for
 RADIUS = 6  # of the window in pixels at `WIDTH`
 SHRUNK = {"fast": 3, "best": 2}  # how much smaller the filter works
-EPSILON = {
-    "fast": 1e-4,
-    "best": 3e-4,
-}  # of a guide's variance, in its own units (0..1): less is flat
+# Of a guide's variance, in its own units (0..1): less is flat.
+EPSILON = {"fast": 1e-4, "best": 3e-4}
 PASSES = 3  # of "best"; each takes the map of the one before, this much farther from .5
 SHARPER = 1.3
 COLOUR = 0.6  # of red less blue, the second guide of "best": chosen of .4, .6, .8
 REACH = 4  # pixels around an edge of the map that move with it, at `WIDTH`
-SPANS = (
-    0.05,
-    0.3,
-)  # of the map within `REACH`: up to the first it is even, from the second on an edge
+# Of the map within `REACH`: up to the first it is even, from the second on an edge.
+SPANS = (0.05, 0.3)
 
-Line = tuple[Values, Values]
-"""Gain and offset that turn the luma into a map, at each place."""
+Plane = TypeVar("Plane", Values, "Tensor")
 
 
 def check_mode(mode: str) -> None:
@@ -65,8 +63,11 @@ def refine(image: Image, blur: BlurMap, mode: RefineMode) -> BlurMap:
     gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
     luma = _small(gray, size) * np.float32(1 / 255)
     start = _small(values, size)
-    line = _line(luma, start) if mode == "fast" else _best(luma, _colour(image, size), start)
-    gain, offset = line
+    mean = _mean(mode)
+    if mode == "fast":
+        gain, offset = nearest_line(luma, start, mean)
+    else:
+        gain, offset = nearest_lines(luma, _colour(image, size), start, mean)
     share = _edges(start, mode)
     # What is added to the map, blended while it is small: fresh memory of a frame's size costs more than
     # the arithmetic, so there are two of these, and the first becomes the result.
@@ -86,37 +87,50 @@ def small_size(width: int, height: int, mode: RefineMode) -> tuple[int, int]:
     return max(1, round(width / scale)), max(1, round(height / scale))
 
 
-def _line(luma: Values, target: Values) -> Line:
-    """The line that is nearest to ``target`` around every pixel, mean of those of its neighbours."""
-    mean = _mean("fast")
+def nearest_line(luma: Plane, target: Plane, mean: Callable[[Any], Any]) -> tuple[Plane, Plane]:
+    """Gain and offset of the line of ``luma`` nearest to ``target`` around every pixel.
+
+    Args:
+        luma, target: in [0, 1], of one size.
+        mean: over the window around every pixel.
+    """
     mean_luma, mean_target = mean(luma), mean(target)
     covariance = mean(luma * target) - mean_luma * mean_target
     variance = mean(luma * luma) - mean_luma * mean_luma
-    gain = np.asarray(covariance / (variance + EPSILON["fast"]), np.float32)
+    gain = covariance / (variance + EPSILON["fast"])
     return mean(gain), mean(mean_target - gain * mean_luma)
 
 
-def _best(luma: Values, colour: Values, target: Values) -> Line:
-    """The same with a second guide, whose part is in the offset: it has no more detail than this."""
-    mean = _mean("best")
+def nearest_lines(
+    luma: Plane, colour: Plane, target: Plane, mean: Callable[[Any], Any]
+) -> tuple[Plane, Plane]:
+    """`nearest_line` with a second guide, in `PASSES`; its part is in the offset, which is as coarse."""
     mean_luma, mean_colour = mean(luma), mean(colour)
-    first = mean(luma * luma) - mean_luma * mean_luma + np.float32(EPSILON["best"])
-    second = mean(colour * colour) - mean_colour * mean_colour + np.float32(EPSILON["best"])
+    first = mean(luma * luma) - mean_luma * mean_luma + EPSILON["best"]
+    second = mean(colour * colour) - mean_colour * mean_colour + EPSILON["best"]
     both = mean(luma * colour) - mean_luma * mean_colour
     determinant = first * second - both * both
-    gain, offset = np.zeros_like(target), target
+    gain: Any = 0 * target
+    offset: Any = target
+    now: Any = target
     for number in range(PASSES):
         if number:
-            target = np.clip(SHARPER * (gain * luma + offset - 0.5) + 0.5, 0, 1)
-        mean_target = mean(target)
-        with_luma = mean(luma * target) - mean_luma * mean_target
-        with_colour = mean(colour * target) - mean_colour * mean_target
+            now = (SHARPER * (gain * luma + offset - 0.5) + 0.5).clip(0, 1)
+        mean_now = mean(now)
+        with_luma = mean(luma * now) - mean_luma * mean_now
+        with_colour = mean(colour * now) - mean_colour * mean_now
         gain = (with_luma * second - with_colour * both) / determinant
         tint = (with_colour * first - with_luma * both) / determinant
-        offset = mean(mean_target - gain * mean_luma - tint * mean_colour)
-        offset += mean(tint) * colour
+        offset = mean(mean_now - gain * mean_luma - tint * mean_colour) + mean(tint) * colour
         gain = mean(gain)
     return gain, offset
+
+
+def edge_share(span: Plane) -> Plane:
+    """How much of an edge a map is whose values span so much: 0 to 1."""
+    beyond: Any = (span - SPANS[0]) / (SPANS[1] - SPANS[0])
+    share: Plane = beyond.clip(0, 1)
+    return share
 
 
 def _colour(image: Image, size: tuple[int, int]) -> Values:
@@ -141,6 +155,5 @@ def _edges(values: Values, mode: RefineMode) -> Values:
     """1 where the small map ``values`` has an edge, 0 where it is even, soft between."""
     side = 2 * (REACH // SHRUNK[mode]) + 1
     window = np.ones((side, side), np.uint8)
-    span = cv2.subtract(cv2.dilate(values, window), cv2.erode(values, window))
-    share = np.clip((span - SPANS[0]) / (SPANS[1] - SPANS[0]), 0, 1)
-    return np.asarray(cv2.blur(share, (3, 3)), np.float32)
+    span = np.asarray(cv2.dilate(values, window) - cv2.erode(values, window), np.float32)
+    return np.asarray(cv2.blur(edge_share(span), (3, 3)), np.float32)

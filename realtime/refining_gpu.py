@@ -1,4 +1,4 @@
-"""The refining of `refining` for pictures that lie on a GPU, in PyTorch.
+"""The refining of `refining` for pictures that lie on a GPU: its lines, with means of PyTorch.
 
 A test holds it to the OpenCV form within rounding.
 """
@@ -8,20 +8,18 @@ from __future__ import annotations
 from functools import partial
 
 import kornia
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .refining import (
     COLOUR,
-    EPSILON,
-    PASSES,
     RADIUS,
     REACH,
-    SHARPER,
     SHRUNK,
-    SPANS,
     RefineMode,
+    edge_share,
+    nearest_line,
+    nearest_lines,
     small_size,
 )
 from .resizing import halvings
@@ -41,10 +39,12 @@ def refine(image: Tensor, blur: Tensor, mode: RefineMode) -> Tensor:
     size = small_size(width, height, mode)
     gray: Tensor = (255 * kornia.color.rgb_to_grayscale(image)).round() / 255  # as OpenCV has it
     luma, start = _small(gray, size), _small(blur, size)
+    mean = partial(_mean, reach=RADIUS // SHRUNK[mode])
     if mode == "fast":
-        gain, offset = _line(luma, start)
+        gain, offset = nearest_line(luma, start, mean)
     else:
-        gain, offset = _best(luma, COLOUR * _small(image[:, :1] - image[:, 2:], size), start)
+        colour = COLOUR * _small(image[:, :1] - image[:, 2:], size)
+        gain, offset = nearest_lines(luma, colour, start, mean)
     share = _edges(start, mode)
     change = _sized(share * gain, (width, height)) * gray
     return (blur + change + _sized(share * (offset - start), (width, height))).clamp(0, 1)
@@ -60,36 +60,6 @@ def _small(values: Tensor, size: tuple[int, int]) -> Tensor:
     return values
 
 
-def _line(luma: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    mean = partial(_mean, reach=RADIUS // SHRUNK["fast"])
-    mean_luma, mean_target = mean(luma), mean(target)
-    covariance = mean(luma * target) - mean_luma * mean_target
-    variance = mean(luma * luma) - mean_luma * mean_luma
-    gain = covariance / (variance + EPSILON["fast"])
-    return mean(gain), mean(mean_target - gain * mean_luma)
-
-
-def _best(luma: Tensor, colour: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    mean = partial(_mean, reach=RADIUS // SHRUNK["best"])
-    mean_luma, mean_colour = mean(luma), mean(colour)
-    first = mean(luma * luma) - mean_luma * mean_luma + EPSILON["best"]
-    second = mean(colour * colour) - mean_colour * mean_colour + EPSILON["best"]
-    both = mean(luma * colour) - mean_luma * mean_colour
-    determinant = first * second - both * both
-    gain, offset = torch.zeros_like(target), target
-    for number in range(PASSES):
-        if number:
-            target = (SHARPER * (gain * luma + offset - 0.5) + 0.5).clamp(0, 1)
-        mean_target = mean(target)
-        with_luma = mean(luma * target) - mean_luma * mean_target
-        with_colour = mean(colour * target) - mean_colour * mean_target
-        gain = (with_luma * second - with_colour * both) / determinant
-        tint = (with_colour * first - with_luma * both) / determinant
-        offset = mean(mean_target - gain * mean_luma - tint * mean_colour)
-        offset, gain = offset + mean(tint) * colour, mean(gain)
-    return gain, offset
-
-
 def _mean(values: Tensor, reach: int) -> Tensor:
     # PyTorch cannot reflect what is smaller than the window.
     border = "reflect" if min(values.shape[-2:]) > reach else "replicate"
@@ -101,4 +71,4 @@ def _edges(values: Tensor, mode: RefineMode) -> Tensor:
     side = 2 * reach + 1
     high = F.max_pool2d(values, side, stride=1, padding=reach)
     low = -F.max_pool2d(-values, side, stride=1, padding=reach)
-    return _mean(((high - low - SPANS[0]) / (SPANS[1] - SPANS[0])).clamp(0, 1), 1)
+    return _mean(edge_share(high - low), 1)
