@@ -93,7 +93,7 @@ class FocusStage:
         check_mode(refining)
         if smoothing == "look-ahead":
             raise ValueError(
-                "a stage gives each frame its map at once: smoothing 'look-ahead' cannot be"
+                "smoothing 'look-ahead' needs the next frames, which a stage has not: choose 'adaptive'"
             )
         self._engine = Engine(EngineSettings(model, device, size, backend, precision))
         self._smoothing, self._refining = make_smoother(smoothing), refining

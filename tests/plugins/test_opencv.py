@@ -133,3 +133,8 @@ def test_examples_run_on_real_clips(shared, tmp_path, capsys, example, clip, tar
     capture = cv2.VideoCapture(str(tmp_path / target))
     ok, image = capture.read()
     assert ok and image.std() > 5
+
+
+def test_a_stage_does_not_know_the_next_frames():
+    with pytest.raises(ValueError, match="choose 'adaptive'"):
+        FocusStage(smoothing="look-ahead")
