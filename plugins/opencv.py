@@ -25,7 +25,7 @@ from br2focus.realtime.engine import BackendName, Engine, EngineSettings, Precis
 from br2focus.realtime.frame import BlurMap, FocusResult, Frame, Image, Roi, Values
 from br2focus.realtime.overlay import OverlayKind, OverlayStyle, draw
 from br2focus.realtime.refining import RefineMode, check_mode, refine
-from br2focus.realtime.smoothing import SmoothingSetting, make_smoother
+from br2focus.realtime.smoothing import SmoothingSetting, frames_ahead, make_smoother
 
 MICROSECOND = Fraction(1, 1_000_000)
 
@@ -91,9 +91,9 @@ class FocusStage:
         smoothing: SmoothingSetting = None, refining: RefineMode = "off",
     ) -> None:  # fmt: skip
         check_mode(refining)
-        if smoothing == "look-ahead":
+        if frames_ahead(smoothing):
             raise ValueError(
-                "smoothing 'look-ahead' needs the next frames, which a stage has not: choose 'adaptive'"
+                f"smoothing {smoothing!r} needs the next frames, which a stage has not: choose 'adaptive'"
             )
         self._engine = Engine(EngineSettings(model, device, size, backend, precision))
         self._smoothing, self._refining = make_smoother(smoothing), refining

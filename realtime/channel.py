@@ -44,12 +44,17 @@ class Channel(Generic[T]):
         """Items replaced before they were read."""
         return self._dropped
 
-    def put(self, item: T) -> bool:
-        """Hand over ``item``; waits while full unless the channel drops. False: nobody listens."""
+    def put(self, item: T, *, keep: bool = False) -> bool:
+        """Hand over ``item``; waits while full unless the channel drops. False: nobody listens.
+
+        Args:
+            item: what the reader gets.
+            keep: wait in a channel that drops, too: nothing newer comes.
+        """
         with self._changed:
             if self._closed:
                 raise ValueError("put after close")
-            if not self._drop:
+            if keep or not self._drop:
                 self._changed.wait_for(lambda: self._cancelled or len(self._items) < self._capacity)
             if self._cancelled:
                 return False

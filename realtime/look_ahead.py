@@ -14,9 +14,8 @@ import numpy as np
 
 from .adaptive import Adaptive, Step, between, grid, lifted, mean_around, moved
 from .frame import BlurMap, Frame, Values
-from .smoothing import Smoothed
+from .smoothing import AHEAD, Smoothed
 
-AHEAD = 5  # frames; more are calmer by little
 HELD_BYTES = 300e6  # of pictures and maps that wait: five of 4K, one of 8K
 DISAGREE = (0.1, 0.3)  # distance of the sides from each other
 UNLIKE = (0.1, 0.3)  # and of a side from the frame's own map

@@ -137,7 +137,7 @@ class Pipeline:
         try:
             try:
                 if wanted:
-                    self._give(self._last())  # before an error too: what waits is complete
+                    self._give(self._last(), last=True)  # before an error too: they are complete
             finally:
                 self._engine.detach()
         except BaseException as caught:
@@ -159,8 +159,8 @@ class Pipeline:
     def _last(self) -> list[Smoothed]:
         return [] if self._active is None else self._active.flush()
 
-    def _give(self, ready: list[Smoothed]) -> bool:
-        """Refine and pass on; False when nobody wants more."""
+    def _give(self, ready: list[Smoothed], *, last: bool = False) -> bool:
+        """Refine and pass on, the ``last`` without dropping any; False when nobody wants more."""
         delay = 0.0 if self._active is None else self._active.delay
         for frame, raw, shown in ready:
             network, smoothing = self._waiting.popleft()
@@ -169,7 +169,7 @@ class Pipeline:
             now = time.monotonic()
             timing = Timing(frame.arrived, now, network, smoothing, now - begun, delay)
             result = FocusResult(frame, fine, timing, raw=None if fine is raw else raw)
-            if not self._results.put(result):
+            if not self._results.put(result, keep=last):
                 return False
         return True
 

@@ -19,10 +19,9 @@ from .output import Output
 from .overlay import KINDS, OverlayKind, OverlayStyle
 from .refining import RefineMode, check_mode
 from .scores import WHOLE
-from .smoothing import SmoothingSetting
+from .smoothing import CHOICES, SmoothingSetting, check_smoothing
 
 MAX_BYTES = 1 << 20
-MAX_SMOOTHING = 60.0  # seconds
 _PLAIN = OverlayStyle(legend=False)  # a viewer's own text says more than the legend
 
 
@@ -33,8 +32,8 @@ class ViewSettings:
     Attributes:
         overlay: what is drawn.
         style: how it is drawn.
-        smoothing: of maps in time: "adaptive", "look-ahead" (frames come later), a time constant in seconds,
-            or None = off ("off" in a file).
+        smoothing: of maps in time: "adaptive"; "look-ahead" or "look-ahead:FRAMES" (frames come so many
+            later); a time constant in seconds; or None = off ("off" in a file).
         refine: how the map's edges are moved to those of the picture: "off", "fast", "best".
         model, device, size, backend, precision: of the engine, see `EngineSettings`.
         rois: regions with a score.
@@ -59,9 +58,7 @@ class ViewSettings:
     def __post_init__(self) -> None:
         if self.overlay not in KINDS:
             raise SettingsError(f"overlay {self.overlay!r}: choose one of {', '.join(KINDS)}")
-        fixed = isinstance(self.smoothing, int | float)
-        if fixed and not 0 < float(self.smoothing or 0) <= MAX_SMOOTHING:
-            raise SettingsError(f"smoothing is 0 to {MAX_SMOOTHING:g} s, got {self.smoothing}")
+        check_smoothing(self.smoothing)
         check_mode(self.refine)
         names = [roi.name for roi in self.rois]
         if len(set(names)) < len(names):
@@ -162,5 +159,5 @@ def _say(place: tuple[int | str, ...], kind: str, message: str) -> str:
             known = list(Roi._fields)
         return f"{name}: unknown key, the known ones are {', '.join(known)}"
     if place[:1] == ("smoothing",):
-        return 'smoothing: "adaptive", "look-ahead", a time in seconds, or "off"'
+        return f"smoothing: {CHOICES}"
     return f"{name}: {message.removeprefix('Value error, ')}"

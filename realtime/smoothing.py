@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from fractions import Fraction
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
 
+from .errors import SettingsError
 from .frame import BlurMap, Frame, Image, Values
 
 # A pause longer than this says nothing about the next picture.
@@ -23,7 +24,14 @@ THUMBNAIL = (32, 18)
 # stay below it between neighbouring frames.
 CUT_DIFFERENCE = 28.0
 
-SmoothingSetting = float | Literal["adaptive", "look-ahead"] | None
+# "adaptive", "look-ahead" or "look-ahead:FRAMES", seconds, or None for raw maps; see `check_smoothing`.
+SmoothingSetting = float | str | None
+MAX_SECONDS = 60.0
+AHEAD, MAX_AHEAD = 5, 30  # frames that look-ahead waits for; more than five are calmer by little
+CHOICES = (
+    f"choose adaptive, look-ahead, look-ahead:FRAMES (1 to {MAX_AHEAD}), "
+    f"a time in seconds (up to {MAX_SECONDS:g}), or off"
+)
 
 
 class Smoothed(NamedTuple):
@@ -72,23 +80,48 @@ class EachFrame(ABC):
         return []
 
 
-def make_smoother(setting: SmoothingSetting) -> Smoother | None:
-    """What a setting means: seconds of `Smoothing`, "adaptive", "look-ahead", or None for raw maps.
+def check_smoothing(setting: SmoothingSetting) -> None:
+    """Refuse what is no setting.
 
     Raises:
-        ValueError: seconds that are not positive.
+        SettingsError: an unknown name, or a number of frames or seconds out of its range.
     """
+    if isinstance(setting, str):
+        known = setting == "adaptive" or 1 <= frames_ahead(setting) <= MAX_AHEAD
+    else:
+        known = setting is None or 0 < setting <= MAX_SECONDS
+    if not known:
+        raise SettingsError(f"smoothing {setting!r}: {CHOICES}")
+
+
+def frames_ahead(setting: SmoothingSetting) -> int:
+    """How many frames "look-ahead" or "look-ahead:FRAMES" waits for; 0 for every other setting."""
+    if not isinstance(setting, str):
+        return 0
+    name, colon, frames = setting.partition(":")
+    if name != "look-ahead":
+        return 0
+    return int(frames) if frames.isascii() and frames.isdecimal() else 0 if colon else AHEAD
+
+
+def make_smoother(setting: SmoothingSetting) -> Smoother | None:
+    """What a setting means; None for raw maps.
+
+    Raises:
+        SettingsError: see `check_smoothing`.
+    """
+    check_smoothing(setting)
     if setting is None:
         return None
-    if setting == "look-ahead":
+    if not isinstance(setting, str):
+        return Smoothing(float(setting))
+    if ahead := frames_ahead(setting):
         from .look_ahead import LookAhead
 
-        return LookAhead()
-    if setting == "adaptive":
-        from .adaptive import Adaptive
+        return LookAhead(ahead)
+    from .adaptive import Adaptive
 
-        return Adaptive()
-    return Smoothing(float(setting))
+    return Adaptive()
 
 
 class Smoothing(EachFrame):

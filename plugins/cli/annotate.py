@@ -107,8 +107,8 @@ class Request:
     type=SmoothingType(),
     default="look-ahead",
     show_default=True,
-    help="Of maps in time: adaptive follows focus pulls, look-ahead knows the next frames, seconds are a "
-    "fixed time constant.",
+    help="Of maps in time: adaptive follows focus pulls, look-ahead knows the next frames (5), seconds are "
+    "a fixed time constant.",
 )
 @refine_option("best")
 @click.option(

@@ -67,8 +67,8 @@ class CameraModeType(click.ParamType):  # type: ignore[type-arg]
 @click.option("--roi", "rois", type=RoiType(), multiple=True, help="A region with a score.")
 @click.option("--overlay", type=click.Choice(KINDS), help="What is drawn.  [default: peaking]")
 @click.option("--smoothing", type=SmoothingType(),
-              help="Of maps in time; look-ahead shows the picture five frames later, seconds are "
-              "a fixed time constant.  [default: adaptive]")  # fmt: skip
+              help="Of maps in time; look-ahead shows the picture so many frames later (5), seconds "
+              "are a fixed time constant.  [default: adaptive]")  # fmt: skip
 @refine_option("fast")
 @click.option(
     "--preset", metavar="NAME|FILE", help="Settings that the viewer saved; options go first."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import click
@@ -10,7 +11,7 @@ import click
 from br2focus.realtime.errors import SettingsError
 from br2focus.realtime.frame import Roi
 from br2focus.realtime.refining import MODES
-from br2focus.realtime.smoothing import SmoothingSetting
+from br2focus.realtime.smoothing import CHOICES, SmoothingSetting, check_smoothing
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -90,9 +91,9 @@ class RoiType(click.ParamType):  # type: ignore[type-arg]  # generic since click
 
 
 class SmoothingType(click.ParamType):  # type: ignore[type-arg]
-    """``adaptive``, ``look-ahead``, a time constant in seconds, or ``off``."""
+    """A setting of `realtime.smoothing`, or ``off``."""
 
-    name = "adaptive|look-ahead|SECONDS|off"
+    name = "adaptive|look-ahead[:FRAMES]|SECONDS|off"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -100,18 +101,11 @@ class SmoothingType(click.ParamType):  # type: ignore[type-arg]
         """Text to a setting, None for off."""
         if value is None or str(value) == "off":
             return None
-        if value == "adaptive":
-            return "adaptive"
-        if value == "look-ahead":
-            return "look-ahead"
+        setting: SmoothingSetting = value
+        with suppress(ValueError):
+            setting = float(value)
         try:
-            seconds = float(value)
-        except ValueError:
-            seconds = -1
-        if not 0 < seconds < 60:
-            self.fail(
-                f"{value!r} is not adaptive, look-ahead, a time in seconds (0 to 60), or off",
-                param,
-                ctx,
-            )
-        return seconds
+            check_smoothing(setting)
+        except SettingsError:
+            self.fail(f"{value!r}: {CHOICES}", param, ctx)
+        return setting

@@ -20,7 +20,7 @@ THRESHOLDS = (2.0, 60.0)  # gray levels a pixel, at full and at no sensitivity
 STEP = 1.25
 OPACITY_STEP = 0.1
 SMOOTHINGS: tuple[SmoothingSetting, ...] = (
-    "adaptive", "look-ahead", 0.05, 0.1, 0.2, 0.4, None,
+    "adaptive", "look-ahead:2", "look-ahead", 0.05, 0.1, 0.2, 0.4, None,
 )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from PyQt6.QtWidgets import (
 from br2focus.realtime.overlay import GROUNDS, KINDS, MAX_LEVELS, OverlayStyle
 from br2focus.realtime.presets import ViewSettings
 from br2focus.realtime.refining import MODES
-from br2focus.realtime.smoothing import SmoothingSetting
+from br2focus.realtime.smoothing import SmoothingSetting, frames_ahead
 
 from .changes import SMOOTHINGS, THRESHOLDS, following
 from .hotkeys import key_of
@@ -160,9 +160,9 @@ class Panel(QScrollArea):
         self.smoothing = _combo(
             [smoothing_text(each) for each in SMOOTHINGS],
             f"Of maps in time ({key_of('next_smoothing')}). Adaptive lets flicker decay and follows\n"
-            "motion and focus pulls at once; look-ahead is calmer, and shows the picture five frames later;\n"
-            "a fixed time constant lags behind by so much. The delay is part of the age shown; scores and\n"
-            "graph are never smoothed."
+            "motion and focus pulls at once; look-ahead is calmer, and shows the picture later by so many\n"
+            "frames; a fixed time constant lags behind by so much. The delay is part of the age shown;\n"
+            "scores and graph are never smoothed."
         )  # fmt: skip
         self.refine = _combo(
             MODES, f"Moves the map's edges to those of the picture ({key_of('next_refine')})."
@@ -214,6 +214,8 @@ def smoothing_text(setting: SmoothingSetting) -> str:
     """How people read a setting."""
     if setting is None:
         return "off"
+    if ahead := frames_ahead(setting):
+        return f"look-ahead, {ahead} frames"
     return setting if isinstance(setting, str) else f"fixed, {1000 * setting:.0f} ms"
 
 

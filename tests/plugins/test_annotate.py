@@ -161,6 +161,7 @@ def lines(err: str) -> list[str]:
         (["--roi", "nothing"], 2, "NAME=x,y,w,h"),
         (["--size", "7"], 2, "64 to 2048"),
         (["--smoothing", "soon"], 2, "off"),
+        (["--smoothing", "look-ahead:99"], 2, "1 to 30"),
         (["--crf", "9", "--codec", "ffv1"], 2, "CRF"),
         (["--metrics", "m.xls"], 2, ".parquet"),
         (["-o", "missing/folder/out.mp4"], 5, "folder"),

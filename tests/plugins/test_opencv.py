@@ -135,6 +135,7 @@ def test_examples_run_on_real_clips(shared, tmp_path, capsys, example, clip, tar
     assert ok and image.std() > 5
 
 
-def test_a_stage_does_not_know_the_next_frames():
+@pytest.mark.parametrize("smoothing", ["look-ahead", "look-ahead:2"])
+def test_a_stage_does_not_know_the_next_frames(smoothing):
     with pytest.raises(ValueError, match="choose 'adaptive'"):
-        FocusStage(smoothing="look-ahead")
+        FocusStage(smoothing=smoothing)

@@ -228,6 +228,22 @@ def test_frames_that_wait_for_the_next_ones_all_come_out(fail_at):
     assert indices == list(range(TOTAL if fail_at is None else fail_at))
 
 
+def test_the_last_frames_of_a_live_source_are_not_dropped():
+    class Slow(FakeSource):
+        def __iter__(self):
+            for frame in super().__iter__():
+                time.sleep(0.005)  # the next one comes when this one is computed and read
+                yield frame
+
+    indices = []
+    with Pipeline(Slow(live=True, total=20), FakeEngine(), LookAhead(4)) as pipeline:
+        for result in pipeline:
+            indices.append(result.frame.index)
+            if result.frame.index >= 15:
+                time.sleep(0.03)  # all of the last four are ready by now
+    assert indices[-4:] == [16, 17, 18, 19]
+
+
 def test_another_smoother_begins_when_the_one_before_has_given_all():
     indices, source = [], FakeSource()
     with Pipeline(source, FakeEngine(), LookAhead(4)) as pipeline:

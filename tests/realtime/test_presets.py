@@ -21,6 +21,7 @@ SETTINGS = [
     ViewSettings(),
     ViewSettings(overlay="heat", smoothing=None, size=320, rois=(Roi("face", 1, 2, 30, 40),)),
     ViewSettings(smoothing=0.25),
+    ViewSettings(smoothing="look-ahead:3"),
     ViewSettings(style=OverlayStyle(colour=(1, 2, 3), levels=3, ground="alone", stripes=True)),
 ]
 
@@ -50,8 +51,9 @@ def test_an_empty_file_is_the_default(tmp_path: Path) -> None:
         ("[style]\ncolour = [1, 2]", "style.colour"),
         ("[[rois]]\nname = 'a'\nx = 1", "rois.0.y: "),
         ("[[rois]]\nname = 'a'\nx = 1\ny = 1\nwidth = 5\nheight = 5\ndepth = 5", "the known ones are name"),
-        ("smoothing = 'soon'", "smoothing: "),
-        ("smoothing = -1.0", "smoothing is 0 to 60"),
+        ("smoothing = 'soon'", "smoothing 'soon': choose adaptive"),
+        ("smoothing = -1.0", "smoothing -1.0: choose adaptive"),
+        ("smoothing = [1]", "smoothing: choose adaptive"),
         ("size = 5", "size is 64 to 2048"),
         ("overlay = ", "not a TOML file"),
         ("x = '" + "a" * (1 << 20) + "'", "too large"),

@@ -6,8 +6,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from br2focus.realtime.adaptive import Adaptive
+from br2focus.realtime.errors import SettingsError
 from br2focus.realtime.frame import BlurMap, Frame
-from br2focus.realtime.smoothing import Smoothing
+from br2focus.realtime.look_ahead import LookAhead
+from br2focus.realtime.smoothing import Smoothing, frames_ahead, make_smoother
 
 SHAPE = (18, 32)
 TICK = Fraction(1, 1000)
@@ -74,3 +77,34 @@ def test_earlier_results_are_not_written_over():
 def test_time_constant_is_positive():
     with pytest.raises(ValueError, match="positive"):
         Smoothing(0)
+
+
+@pytest.mark.parametrize(
+    ("setting", "kind", "ahead"),
+    [
+        ("adaptive", Adaptive, 0), ("look-ahead", LookAhead, 5), ("look-ahead:1", LookAhead, 1),
+        ("look-ahead:30", LookAhead, 30), (0.1, Smoothing, 0), (60, Smoothing, 0), (None, type(None), 0),
+    ],
+)  # fmt: skip
+def test_a_setting_names_a_smoother(setting, kind, ahead):
+    assert type(make_smoother(setting)) is kind and frames_ahead(setting) == ahead
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_frames_wait_as_many_as_the_setting_says(frames):
+    smoother = make_smoother(f"look-ahead:{frames}")
+    assert smoother is not None
+    ready = [len(smoother.add(frame(33 * i), blur(0.2))) for i in range(5)]
+    assert ready == [0] * frames + [1] * (5 - frames)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "soon", "", "off", "look-ahead:", "look-ahead:0", "look-ahead:31", "look-ahead:2.5", "look-ahead:-1",
+        "adaptive:3", "look-ahead:\u0663", 0, -1.0, 61, float("nan"),
+    ],
+)  # fmt: skip
+def test_another_setting_is_refused_with_the_choices(wrong):
+    with pytest.raises(SettingsError, match="choose adaptive, look-ahead, look-ahead:FRAMES"):
+        make_smoother(wrong)
