@@ -64,6 +64,7 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/live_faults.py
 	$(BIN)/python benchmarks/smoothing.py
 	$(BIN)/python benchmarks/refining.py
+	$(BIN)/python benchmarks/noise.py
 	$(BIN)/python benchmarks/tables.py
 
 ablation: $(VENV)/.installed
@@ -74,6 +75,7 @@ pictures: $(VENV)/.installed
 	$(BIN)/python benchmarks/rendered.py
 	$(BIN)/python benchmarks/maps.py --model lite
 	$(BIN)/python benchmarks/maps.py --model standard
+	$(BIN)/python benchmarks/smoothing_pictures.py
 	$(BIN)/python benchmarks/viewer_pictures.py
 
 tables: $(VENV)/.installed

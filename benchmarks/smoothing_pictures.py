@@ -1,9 +1,9 @@
-"""The pictures of docs/smoothing.md, from rendered clips and smoothing.json.
+"""The pictures of docs/smoothing.md but the plot of noise.py, from rendered clips and smoothing.json.
 
     python benchmarks/smoothing_pictures.py
 
 Writes docs/smoothing.png (how late, how right, how calm), docs/smoothing.jpg (frames of a noisy clip side by
-side) and docs/refining.jpg (edges).
+side), docs/refining.jpg (edges) and docs/noise.jpg (peaking of a noisy picture).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from smoothing import KINDS, RATE, maps_of, smoothed
 from br2focus.models.rendering.clips import RackFocusClip, evaluation_clips
 from br2focus.realtime.engine import Engine, EngineSettings
 from br2focus.realtime.frame import BlurMap
+from br2focus.realtime.overlay import OverlayStyle, peaking
 from br2focus.realtime.refining import MODES, refine
 
 HERE = Path(__file__).resolve().parent
@@ -34,6 +35,7 @@ COLOURS = {
 PULL, AROUND = "fast pull", (45, 75)
 NOISY, FRAMES = "noisy", (60, 61, 62, 63, 64)
 EDGES = (("hand-held", 20), ("slow pull", 20), ("moving subject", 50))
+NOISY_STILL, NOISE, SENSITIVE = ("moving subject", 20), 8, 4.0
 WIDTH = 300
 
 
@@ -125,12 +127,26 @@ def edges(engine: Engine) -> None:
     save("refining.jpg", rows, ["picture", *MODES], 400)
 
 
+def noisy_peaking(engine: Engine) -> None:
+    """A frame with the noise of high ISO: what contrast alone peaks, and what we do."""
+    name, index = NOISY_STILL
+    clean = RackFocusClip(replace(evaluation_clips()[name], rate=RATE)).frame(index).image
+    noise = np.random.default_rng(0).normal(0, NOISE, clean.shape)
+    image = np.rint(clean + noise).clip(0, 255).astype(np.uint8)
+    values = refine(image, engine(image), "fast").values
+    style = OverlayStyle(threshold=SENSITIVE, legend=False)
+    contrast = replace(style, noise_gate=0.0)
+    views = [image, peaking(image, np.zeros_like(values), contrast), peaking(image, values, style)]
+    save("noise.jpg", [views], [f"sensor noise, sigma {NOISE}", "contrast alone", "br2focus"], 400)
+
+
 def main() -> None:
-    """Draw all three."""
+    """Draw all four."""
     engine = Engine(EngineSettings(device="cpu"))
     plot(engine)
     frames_in_turn(engine)
     edges(engine)
+    noisy_peaking(engine)
 
 
 if __name__ == "__main__":

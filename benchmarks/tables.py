@@ -10,7 +10,8 @@ The table NAME stands between `<!-- table:NAME -->` and `<!-- /table -->`:
 * `card_MODEL` from accuracy.json: the figures of one model on every set;
 * `speed` from annotate.json, `training` from training.json:
   `{"machine": TEXT, "rows": [{COLUMN: VALUE, ...}, ...]}`;
-* `smoothing`, `flicker`, `real_smoothing` from smoothing.json, the same for each part;
+* `smoothing`, `flicker`, `real_smoothing` from smoothing.json, `noise_PART` from noise.json, the same for
+  each part;
 * `network_PART`, `stages`, `peers`, `video`, `starts` from speed.json: what `br2focus bench engine` and
   `bench video` print, PART being a key of the file;
 * `gpu` from gpu.json, which gpu.sh writes; without that file it says so;
@@ -255,6 +256,8 @@ def _source(name: str) -> tuple[str, Callable[[dict[str, Any]], str]]:
         return "accuracy.json", lambda content: card(content, name.removeprefix("card_"))
     if name.startswith("network_"):
         return "speed.json", lambda content: network(content, name.removeprefix("network_"))
+    if name.startswith("noise_"):
+        return "noise.json", lambda content: exact(content[name.removeprefix("noise_")])
     if name not in TABLES:
         raise TableError(f"unknown table {name!r}: one of {', '.join(TABLES)}")
     return TABLES[name]
