@@ -67,6 +67,7 @@ def plot(engine: Engine) -> None:
     shares = [100 * total[kind] / total["raw"] for kind in kinds]
     bars = calm.bar(kinds, shares, color=[COLOURS[kind] for kind in kinds])
     calm.bar_label(bars, fmt="%.0f %%", padding=3)
+    calm.margins(y=0.1)
     calm.set_title("flicker of stills, % of raw", fontsize=10)
     for axis in (late, right, calm):
         axis.spines[["top", "right"]].set_visible(False)

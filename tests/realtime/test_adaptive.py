@@ -56,6 +56,37 @@ def test_a_change_of_focus_is_followed_within_two_frames(step):
     assert np.mean(late[5:]) < 1.5, "frames"
 
 
+@pytest.mark.parametrize("refocused", [True, False])
+def test_a_small_change_is_taken_at_once_where_the_picture_says_so(refocused):
+    smooth, image = Adaptive(), texture()
+    for index in range(20):
+        smooth(frame(image, index), full(0.2))
+    softer = cv2.GaussianBlur(image, (0, 0), 1) if refocused else image
+    shown = float(smooth(frame(softer, 20), full(0.26)).values.mean())
+    assert shown == pytest.approx(0.26, abs=0.005) if refocused else shown < 0.22
+
+
+def test_maps_settle_after_a_pull_before_they_are_averaged():
+    smooth, image = Adaptive(), texture()
+    for index in range(20):
+        smooth(frame(image, index), full(0.2))
+    softer = cv2.GaussianBlur(image, (0, 0), 1)
+    smooth(frame(softer, 20), full(0.26))
+    for index, value in enumerate((0.28, 0.27, 0.29, 0.28), 21):
+        shown = float(smooth(frame(softer, index), full(value)).values.mean())
+        assert shown == pytest.approx(value, abs=0.005)
+
+
+def test_motion_is_no_pull():
+    """A third of the picture loses its detail: a thing that moved, not the focus."""
+    smooth, image = Adaptive(), texture()
+    for index in range(20):
+        smooth(frame(image, index), full(0.2))
+    partly = image.copy()
+    partly[:, :50] = cv2.GaussianBlur(image, (0, 0), 1)[:, :50]
+    assert float(smooth(frame(partly, 20), full(0.26)).values.mean()) < 0.23
+
+
 def test_a_first_map_a_cut_a_gap_and_another_size_begin_anew():
     smooth, image = Adaptive(), texture()
     assert smooth(frame(image, 0), full(0.9)).values.mean() == pytest.approx(0.9)
