@@ -37,6 +37,7 @@ COHERENT = 0.1  # of the width: changes of focus are at least so large
 TREMOR, STEADY = 1.5, 0.15
 # Change of the logarithm of fine structure, around a pixel (noise makes .07, motion up to .5), and its median
 # over the picture (motion makes .1); seconds for which maps wander after it.
+COARSE = 4
 REFOCUSED, EVERYWHERE, SETTLING = (0.08, 0.16), (0.1, 0.15), 0.5
 UNEXPLAINED = (12.0, 36.0)  # gray levels that the flow leaves
 CHANGING = 0.005  # share of the picture from which it counts as changing
@@ -80,7 +81,7 @@ class Adaptive(EachFrame):
         self.delay = 0.0
         self._step: Step | None = None
         self._changes: tuple[Values, Values] | None = None  # their trend, and their size
-        self._seen = np.zeros((0, 0, 2), np.float32)  # detail, and where it changed
+        self._detail = self._refocus = np.zeros((0, 0), np.float32)
         self._gray: Image | None = None
         self._thumbnail: Image | None = None
         self._motion: Values | None = None
@@ -103,7 +104,8 @@ class Adaptive(EachFrame):
             self.reset()
             own = _counts(raw)
             self._changes = np.zeros_like(raw), np.zeros_like(raw)
-            self._seen = np.dstack([_detail(gray), np.zeros_like(raw)])
+            self._detail = _detail(gray)
+            self._refocus = np.zeros_like(self._detail)
             step = Step(raw, own, raw, own)
         else:
             step = self._follow(before, gray, raw, float(elapsed))
@@ -123,7 +125,7 @@ class Adaptive(EachFrame):
         change, distance, earlier = map(mean_around, (raw - last, off, last - average))
         follows = _one_way(change, trend, size, elapsed)
         follows = np.maximum(follows, _away(distance, earlier))
-        follows = np.maximum(follows, self._refocused(gray, places, elapsed))
+        follows = np.maximum(follows, self._refocused(gray, elapsed))
         follows = np.maximum(follows, self._unexplained(gray, places))
         # Soft, for a rim between what was taken and what was averaged would be seen.
         kept = np.asarray((1 - mean_around(follows)) * np.float32(math.exp(-elapsed / CALM)))
@@ -148,19 +150,17 @@ class Adaptive(EachFrame):
         used = np.where(far[..., None], motion, self._motion)
         return np.asarray(used + grid(*gray.shape), np.float32)
 
-    def _refocused(self, gray: Image, places: Values, elapsed: float) -> Values:
+    def _refocused(self, gray: Image, elapsed: float) -> Values:
         """Where all of the picture has become finer or coarser, now or a moment ago: 0 to 1."""
         detail = _detail(gray)
-        before, known = (
-            np.asarray(each, np.float32) for each in cv2.split(moved(self._seen, places))
-        )
-        change = np.asarray(np.abs(np.log((detail + 1) / (before + 1))), np.float32)
-        everywhere = np.asarray(np.median(change[::4, ::4]), np.float32)
+        change = np.asarray(np.abs(np.log((detail + 1) / (self._detail + 1))), np.float32)
+        everywhere = np.asarray(np.median(change), np.float32)
         changed = between(change, *REFOCUSED) * between(everywhere, *EVERYWHERE)
-        settling = known * np.float32(math.exp(-elapsed / SETTLING))
-        changed = np.asarray(np.maximum(changed, settling), np.float32)
-        self._seen = np.asarray(cv2.merge([detail, changed]), np.float32)
-        return changed
+        self._detail = detail
+        self._refocus = np.maximum(
+            changed, self._refocus * np.float32(math.exp(-elapsed / SETTLING))
+        )
+        return np.asarray(cv2.resize(self._refocus, gray.shape[::-1]), np.float32)
 
     def _unexplained(self, gray: Image, places: Values) -> Values:
         """Where the flow fails (things that come into view): 0 to 1."""
@@ -171,8 +171,11 @@ class Adaptive(EachFrame):
 
 
 def _detail(gray: Image) -> Values:
-    """How much fine structure is around each pixel."""
-    return mean_around(np.abs(cv2.Laplacian(gray, cv2.CV_16S)).astype(np.float32))
+    """How much fine structure is around each pixel, in a picture `COARSE` times smaller."""
+    answer = cv2.convertScaleAbs(cv2.Laplacian(gray, cv2.CV_16S))
+    height, width = (max(1, side // COARSE) for side in gray.shape)
+    small = cv2.resize(answer, (width, height), interpolation=cv2.INTER_AREA)
+    return mean_around(small.astype(np.float32))
 
 
 def lifted(blur: BlurMap, change: Values) -> BlurMap:

@@ -9,13 +9,17 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from .errors import SettingsError
 from .frame import FocusResult, Image, Values
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 OverlayKind = Literal["peaking", "heat", "mask", "outline", "side-by-side", "none"]
 KINDS: tuple[OverlayKind, ...] = get_args(OverlayKind)
@@ -25,12 +29,14 @@ COLOUR_MAP = cv2.COLORMAP_VIRIDIS  # readable with every colour vision, and in g
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 STRIPE_PERIOD = 12
 MAX_LEVELS = 3
-# Immerkær, "Fast Noise Variance Estimation", CVIU 1996: no answer to planes, 6 sigma to noise.
-NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+NOISE_ANSWER = 6  # of `second_differences`, per standard deviation of the noise
 # Standard deviation of either component of the gradient (Sobel over 8) per standard deviation of the noise.
 GRADIENT_NOISE = math.sqrt(12) / 8
 SAMPLED = 4  # every fourth pixel each way is looked at for a share of all: a tenth of the time
+BAND = 64  # rows at a time: what stays in the cache needs no fresh memory, which costs more than arithmetic
 MIN_BLURRED = 0.02  # share of the picture that the noise can be told from
+PARTS = 16  # of a picture, one of which is flat
+Plane = TypeVar("Plane", NDArray[np.int16], "Tensor")
 
 
 @dataclass(frozen=True)
@@ -85,27 +91,43 @@ class OverlayStyle:
 
 def heat(image: Image, blur: Values, style: OverlayStyle) -> Image:
     """The map in colours over the picture: yellow in focus, violet blurred."""
-    sharp = cv2.convertScaleAbs(blur, alpha=-255, beta=255)
-    colours = cv2.applyColorMap(sharp, COLOUR_MAP)
-    ground = grounded(image, style.ground)
-    return _u8(cv2.addWeighted(colours, style.opacity, ground, 1 - style.opacity, 0))
+    table = colour_table()
+
+    def drawn(rows: slice) -> Image:
+        sharp = cv2.convertScaleAbs(blur[rows], alpha=-255, beta=255)
+        colours = cv2.applyColorMap(sharp, table)
+        ground = grounded(image[rows], style.ground)
+        return _u8(cv2.addWeighted(colours, style.opacity, ground, 1 - style.opacity, 0))
+
+    return _in_bands(image, drawn)
 
 
 def mask(image: Image, blur: Values, style: OverlayStyle) -> Image:
     """What is blurred becomes dark and gray, what is in focus stays as it is."""
-    gray = grounded(image, "gray")
-    dark = cv2.addWeighted(image, 1 - style.opacity, gray, style.opacity * 0.45, 0)
-    if style.ground == "alone":
-        dark = np.zeros_like(image)
-    return _where(blur >= 0.5, _u8(dark), gray if style.ground == "gray" else image)
+
+    def drawn(rows: slice) -> Image:
+        part, gray = image[rows], grounded(image[rows], "gray")
+        dark = _u8(cv2.addWeighted(part, 1 - style.opacity, gray, style.opacity * 0.45, 0))
+        if style.ground == "alone":
+            dark = np.zeros_like(part)
+        return _where(blur[rows] >= 0.5, dark, gray if style.ground == "gray" else part)
+
+    return _in_bands(image, drawn)
 
 
 def outline(image: Image, blur: Values, style: OverlayStyle) -> Image:
     """A line around what is in focus (the border P = .5), dark-edged so that it shows on any ground."""
-    focused = (blur < 0.5).astype(np.uint8)
-    line, edge = (cv2.dilate(focused, _square(n)) - focused for n in outline_widths(image.shape[1]))
-    dark = _where(edge > 0, np.zeros_like(image), grounded(image, style.ground))
-    return _where(line > 0, np.full_like(image, style.colour), dark)
+    widths = outline_widths(image.shape[1])
+
+    def drawn(rows: slice) -> Image:
+        around, inside = _with_halo(rows, max(widths) // 2)
+        focused = (blur[around] < 0.5).astype(np.uint8)
+        line, edge = ((cv2.dilate(focused, _square(n)) - focused)[inside] for n in widths)
+        part = image[rows]
+        dark = _where(edge > 0, np.zeros_like(part), grounded(part, style.ground))
+        return _where(line > 0, _filled(part, style.colour), dark)
+
+    return _in_bands(image, drawn)
 
 
 def outline_widths(width: int) -> tuple[int, int]:
@@ -116,47 +138,44 @@ def outline_widths(width: int) -> tuple[int, int]:
 
 def edges(image: Image) -> Values:
     """Gradient magnitude of the luma by the Sobel operator, in gray levels a pixel: float32 H x W."""
-    return _gradient(_luma(image))
-
-
-def _luma(image: Image) -> Image:
-    return _u8(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
-
-
-def _gradient(gray: Image) -> Values:
+    gray = _luma(image)
     # 1/8 is the norm of the Sobel kernel: a ramp of one level a pixel has the gradient 1.
     dx = cv2.Sobel(gray, cv2.CV_32F, 1, 0, scale=1 / 8, borderType=cv2.BORDER_REPLICATE)
     dy = cv2.Sobel(gray, cv2.CV_32F, 0, 1, scale=1 / 8, borderType=cv2.BORDER_REPLICATE)
     return np.asarray(cv2.magnitude(dx, dy), np.float32)
 
 
+def _luma(image: Image) -> Image:
+    return _u8(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
+
+
 def peaking(image: Image, blur: Values, style: OverlayStyle) -> Image:
     """Colour on the edges that are in focus: contrast gated by the map, so blurred contrast stays dark."""
-    gray, in_focus = _luma(image), blur < 0.5
-    strength = _gradient(gray)
-    threshold = _threshold(gray, strength, blur, style)
-    drawn = grounded(image, style.ground)
-    for level in range(style.levels):
-        marked = np.full_like(image, style.shade(level))
-        if style.stripes:
-            marked[stripes(image.shape[1], image.shape[0])] = 0
-        drawn = _where((strength >= threshold * 2**level) & in_focus, marked, drawn)
-    return drawn
+    threshold = peaking_threshold(image, blur, style)
+
+    def drawn(rows: slice) -> Image:
+        around, inside = _with_halo(rows, 1)
+        part, strength = image[rows], edges(image[around])[inside]
+        in_focus = blur[rows] < 0.5
+        result = grounded(part, style.ground)
+        for level in range(style.levels):
+            marked = _filled(part, style.shade(level))
+            if style.stripes:
+                marked[stripes(image.shape[1], image.shape[0])[rows]] = 0
+            result = _where((strength >= threshold * 2**level) & in_focus, marked, result)
+        return result
+
+    return _in_bands(image, drawn)
 
 
 def peaking_threshold(image: Image, blur: Values, style: OverlayStyle) -> float:
     """The gradient from which an edge is peaked: the style's, or the one that its gate or share asks for."""
-    gray = _luma(image)
-    return _threshold(gray, _gradient(gray), blur, style)
-
-
-def _threshold(gray: Image, strength: Values, blur: Values, style: OverlayStyle) -> float:
     threshold = style.threshold
     if style.noise_gate:
-        threshold = max(threshold, style.noise_gate * GRADIENT_NOISE * _noise(gray, blur))
+        threshold = max(threshold, style.noise_gate * GRADIENT_NOISE * noise(image, blur))
     if style.strongest < 1:
         seen = (slice(None, None, SAMPLED), slice(None, None, SAMPLED))
-        in_focus = strength[seen][blur[seen] < 0.5]
+        in_focus = edges(image)[seen][blur[seen] < 0.5]
         if in_focus.size:
             threshold = max(threshold, float(np.quantile(in_focus, 1 - style.strongest)))
     return threshold
@@ -165,21 +184,27 @@ def _threshold(gray: Image, strength: Values, blur: Values, style: OverlayStyle)
 def noise(image: Image, blur: Values) -> float:
     """Standard deviation of the sensor's noise in the luma, in gray levels.
 
-    By Immerkær's estimate over what is blurred, where fine detail cannot be anything else; over the flattest
-    part of a picture that is sharp everywhere.
+    By Immerkær's estimate ("Fast Noise Variance Estimation", CVIU 1996) over what is blurred, where fine
+    detail cannot be anything else; over the flattest part of a picture that is sharp everywhere.
     """
-    return _noise(_luma(image), blur)
-
-
-def _noise(gray: Image, blur: Values) -> float:
-    answer = np.abs(cv2.filter2D(gray, cv2.CV_16S, NOISE_KERNEL, borderType=cv2.BORDER_REPLICATE))
-    blurred = (blur >= 0.5).astype(np.uint8)
+    answer = np.abs(second_differences(_luma(image).astype(np.int16)))
+    if not answer.size:
+        return 0.0
+    blurred = (blur[1:-1:SAMPLED, 1:-1] >= 0.5).view(np.uint8)
     if cv2.countNonZero(blurred) >= MIN_BLURRED * blurred.size:
         mean = cv2.mean(answer, blurred)[0]
     else:
-        rows = min(answer.shape[0], 16)
-        mean = min(float(part.mean()) for part in np.array_split(answer, rows))
-    return math.sqrt(math.pi / 2) / 6 * float(mean)
+        parts = np.array_split(answer, min(len(answer), PARTS))
+        mean = min(float(part.mean()) for part in parts)
+    return math.sqrt(math.pi / 2) / NOISE_ANSWER * float(mean)
+
+
+def second_differences(gray: Plane) -> Plane:
+    """Of both directions, in every `SAMPLED`-th row of ... x H x W: no answer to planes, one to noise."""
+    above, here, below = (gray[..., n : gray.shape[-2] - 2 + n : SAMPLED, :] for n in range(3))
+    across: Any = above - 2 * here + below
+    found: Plane = across[..., :-2] - 2 * across[..., 1:-1] + across[..., 2:]
+    return found
 
 
 def grounded(image: Image, ground: Ground) -> Image:
@@ -232,6 +257,12 @@ def _put_legend(image: Image, kind: OverlayKind, model: str, colour: tuple[int, 
         image[-height - margin : -margin, margin : margin + width] = patch
 
 
+@lru_cache(maxsize=1)
+def colour_table() -> Image:
+    """The colour of each of 256 levels of focus: BGR 256 x 1 x 3; OpenCV makes one in every call."""
+    return _u8(cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], COLOUR_MAP))
+
+
 def load_font() -> None:
     """What the first text waits for, some 20 ms; from any thread."""
     cv2.getTextSize("", FONT, 0.5, 1)
@@ -262,26 +293,50 @@ def legend(kind: OverlayKind, model: str, scale: float, colour: tuple[int, int, 
 def _swatch(kind: OverlayKind, width: int, colour: tuple[int, int, int]) -> Image:
     if kind in ("heat", "side-by-side"):
         ramp = np.linspace(0, 255, width).astype(np.uint8)[None]
-        return _u8(cv2.applyColorMap(ramp, COLOUR_MAP))
+        return _u8(cv2.applyColorMap(ramp, colour_table()))
     shown = (96, 96, 96) if kind == "mask" else colour
     return np.full((1, width, 3), shown, np.uint8)
 
 
 @lru_cache(maxsize=4)
-def stripes(width: int, height: int) -> np.ndarray:
+def stripes(width: int, height: int) -> NDArray[np.bool_]:
     """Diagonal stripes: bool H x W, True where dark."""
     y, x = np.ogrid[:height, :width]
     return (x + y) % STRIPE_PERIOD < STRIPE_PERIOD // 2
+
+
+def _in_bands(image: Image, drawn: Callable[[slice], Image]) -> Image:
+    """A picture as large as ``image``, put together from what ``drawn`` gives for some rows at a time."""
+    result = np.empty_like(image)
+    for top in range(0, len(image), BAND):
+        rows = slice(top, min(top + BAND, len(image)))
+        result[rows] = drawn(rows)
+    return result
+
+
+def _with_halo(rows: slice, reach: int) -> tuple[slice, slice]:
+    """``rows`` with ``reach`` more on either side, where there are any; and where ``rows`` are in these."""
+    above = min(rows.start, reach)
+    return slice(rows.start - above, rows.stop + reach), slice(
+        above, above + rows.stop - rows.start
+    )
+
+
+def _filled(image: Image, colour: tuple[int, int, int]) -> Image:
+    """A picture of one colour, as large as ``image``; a tenth of the time of `numpy.full_like`."""
+    filled = np.empty_like(image)
+    cv2.rectangle(filled, (0, 0), (image.shape[1], image.shape[0]), colour, cv2.FILLED)
+    return filled
 
 
 def _square(side: int) -> Image:
     return np.ones((side, side), np.uint8)
 
 
-def _where(chosen: np.ndarray, yes: Image, no: Image) -> Image:
-    """``yes`` where ``chosen`` (bool H x W), else ``no``; OpenCV copies by mask faster than NumPy."""
+def _where(chosen: NDArray[np.bool_], yes: Image, no: Image) -> Image:
+    """``yes`` where ``chosen`` (H x W), else ``no``; OpenCV copies by mask faster than NumPy."""
     result = no.copy()
-    cv2.copyTo(yes, chosen.astype(np.uint8), result)
+    cv2.copyTo(yes, chosen.view(np.uint8), result)
     return result
 
 

@@ -8,28 +8,28 @@ from __future__ import annotations
 
 import math
 
-import cv2
 import kornia
-import numpy as np
 import torch
 from torch import Tensor
 
 from .overlay import (
-    COLOUR_MAP,
     GRADIENT_NOISE,
     MIN_BLURRED,
-    NOISE_KERNEL,
+    NOISE_ANSWER,
+    PARTS,
     SAMPLED,
     Ground,
     OverlayStyle,
+    colour_table,
     outline_widths,
+    second_differences,
     stripes,
 )
 
 
 def heat(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
     """The map in colours over the picture: yellow in focus, violet blurred; B x 3 x H x W."""
-    table = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[None], COLOUR_MAP)[0, :, ::-1]
+    table = colour_table()[:, 0, ::-1]
     colours = torch.from_numpy(table.copy()).to(image) / 255
     level = ((1 - blur[:, 0]) * 255).round().long().clamp(0, 255)
     ground = grounded(image, style.ground)
@@ -83,15 +83,15 @@ def peaking_threshold(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tenso
 def noise(image: Tensor, blur: Tensor) -> Tensor:
     """Standard deviation of the sensor's noise in the luma of each picture, in 1/255: B."""
     gray = kornia.color.rgb_to_grayscale(image) * 255
-    kernel = torch.from_numpy(NOISE_KERNEL).to(gray)[None, None]
-    padded = torch.nn.functional.pad(gray, (1, 1, 1, 1), mode="replicate")
-    answer = torch.nn.functional.conv2d(padded, kernel).abs()
-    blurred = (blur >= 0.5).to(gray)
+    answer = second_differences(gray).abs()
+    if not answer.numel():
+        return gray.new_zeros(len(gray))
+    blurred = (blur[..., 1:-1:SAMPLED, 1:-1] >= 0.5).to(gray)
     inside = (answer * blurred).sum((1, 2, 3)) / blurred.sum((1, 2, 3)).clamp(min=1)
-    parts = answer.tensor_split(min(answer.shape[2], 16), 2)
+    parts = answer.tensor_split(min(answer.shape[2], PARTS), 2)
     flattest = torch.stack([part.mean((1, 2, 3)) for part in parts]).amin(0)
     enough = blurred.mean((1, 2, 3)) >= MIN_BLURRED
-    return math.sqrt(math.pi / 2) / 6 * torch.where(enough, inside, flattest)
+    return math.sqrt(math.pi / 2) / NOISE_ANSWER * torch.where(enough, inside, flattest)
 
 
 def grounded(image: Tensor, ground: Ground) -> Tensor:

@@ -184,6 +184,24 @@ def test_gpu_form_equals_opencv_form(picture, blur, kind, style):
     assert (differs > 2).mean() < 0.005 * style.levels
 
 
+@pytest.mark.parametrize("style", STYLES, ids=["default", "stripes", "levels", "gray", "alone"])
+@pytest.mark.parametrize("kind", sorted(overlay.DRAW))
+def test_bands_leave_no_seam(picture, blur, kind, style, monkeypatch):
+    whole = overlay.DRAW[kind](picture, blur, style)
+    for band in (1, 7, 64):
+        monkeypatch.setattr(overlay, "BAND", band)
+        assert np.array_equal(overlay.DRAW[kind](picture, blur, style), whole)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 9), (9, 2), (3, 3)])
+def test_the_smallest_pictures_have_overlays_too(size):
+    picture = np.full((*size, 3), 128, np.uint8)
+    blur = np.full(size, 0.8, np.float32)
+    assert overlay.noise(picture, blur) == 0
+    for kind in overlay.DRAW:
+        assert len(overlay.DRAW[kind](picture, blur, OverlayStyle(strongest=0.5))) == size[0]
+
+
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.5])
 def test_at_most_the_strongest_share_is_peaked(share):
     picture = np.random.default_rng(3).integers(0, 256, (240, 320, 3), dtype=np.uint8)
