@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import threading
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 WEIGHT_LEVELS = 255  # -127 to 127: zero in the middle
 TELEMETRY = "openvino_telemetry"
+_loading = threading.Lock()
 MAX_COMPILED = 32  # entries of some 10 MB; there is one for every model and size
 
 
@@ -115,13 +117,17 @@ def library() -> Any:
     Where that package is missing it uses a stub of its own, so it is made missing for as long as the import
     takes; nothing then goes out, and no number that names this computer is kept in the user's home.
     """
-    if "openvino" not in sys.modules and TELEMETRY not in sys.modules:
-        sys.modules[TELEMETRY] = None  # type: ignore[assignment]
-    try:
-        import openvino  # noqa: TID251 - here
-    finally:
-        if sys.modules.get(TELEMETRY, True) is None:
-            del sys.modules[TELEMETRY]
+    with _loading:
+        if "openvino" not in sys.modules and TELEMETRY not in sys.modules:
+            sys.modules[TELEMETRY] = None  # type: ignore[assignment]
+        try:
+            import openvino  # noqa: TID251 - here
+        finally:
+            if sys.modules.get(TELEMETRY, True) is None:
+                del sys.modules[TELEMETRY]
+        # Its table of NumPy's types is made at the first use, which lets go of the interpreter's lock in the
+        # middle: of two threads whose first use is at the same time, both wait for ever.
+        openvino.Type.f32.to_dtype()
     return openvino
 
 
