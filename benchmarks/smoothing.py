@@ -1,11 +1,11 @@
 """Smoothing in time: raw maps and every way to smooth, on clips whose every mask is known.
 
-    python benchmarks/smoothing.py [--model NAME]
+    python benchmarks/smoothing.py [--model NAME] [--part clips flicker real]
 
 * rendered clips (`evaluation_clips`, seeds alone): mean absolute error against the true mask of every frame,
   warp error, and how late the maps are, in milliseconds more than the raw ones;
 * stills out of them, with independent sensor noise (sigma 3) and shifts of half a pixel: flicker;
-* the clips in the data folder (BR2FOCUS_SHARED), where there is one: warp error.
+* the clips in the data folder (BR2FOCUS_SHARED), where there is one: warp error, and flicker of their middle.
 
 Writes smoothing.json beside this file; tables.py puts it into docs/smoothing.md.
 """
@@ -39,6 +39,7 @@ from br2focus.realtime.smoothing import SmoothingSetting, make_smoother
 from br2focus.realtime.video_file import VideoFile
 
 HERE = Path(__file__).resolve().parent
+OUT = HERE / "smoothing.json"
 SHARED = Path(os.environ.get("BR2FOCUS_SHARED", HERE.parents[1] / "shared"))
 RATE = Fraction(30)
 KINDS: dict[str, SmoothingSetting] = {
@@ -112,16 +113,23 @@ def flicker_rows(engine: Engine) -> list[dict[str, Any]]:
     rows = []
     for name, index in STILLS:
         still = RackFocusClip(replace(evaluation_clips()[name], rate=RATE)).frame(index).image
-        images = jittered(still, REPEATS, sigma=3.0, shift=0.5)
-        raw = maps_of(engine, images)
         row: dict[str, Any] = {"still": f"{name}, frame {index}"}
-        for kind, setting in KINDS.items():
-            spread, crossing = flicker(smoothed(images, raw, setting)[SETTLED:].astype(np.float32))
-            row |= {f"{kind}": round(1e3 * spread, 3), f"over .5 {kind}": round(1e3 * crossing, 3)}
+        for kind, (spread, crossing) in _flicker(engine, still).items():
+            row |= {kind: spread, f"over .5 {kind}": crossing}
         rows.append(row)
         print(json.dumps(row), flush=True)
     total: dict[str, Any] = {"still": "all"}
     return [*rows, total | {k: round(sum(r[k] for r in rows), 3) for k in rows[0] if k != "still"}]
+
+
+def _flicker(engine: Engine, still: np.ndarray) -> dict[str, tuple[float, float]]:
+    """Spread in time and share that crosses .5, both x 1000, for every way to smooth."""
+    images = jittered(still, REPEATS, sigma=3.0, shift=0.5)
+    raw, found = maps_of(engine, images), {}
+    for kind, setting in KINDS.items():
+        spread, crossing = flicker(smoothed(images, raw, setting)[SETTLED:].astype(np.float32))
+        found[kind] = round(1e3 * spread, 3), round(1e3 * crossing, 3)
+    return found
 
 
 def real_rows(engine: Engine) -> list[dict[str, Any]]:
@@ -135,21 +143,31 @@ def real_rows(engine: Engine) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"clip": path.stem}
         shown = [smoothed(images, raw, setting, rate) for setting in KINDS.values()]
         for kind, error in zip(KINDS, warp_errors(shown, images), strict=True):
-            row[kind] = round(1e3 * error, 3)
-        rows.append(row)
+            row[f"warp {kind}"] = round(1e3 * error, 3)
+        spreads = _flicker(engine, images[len(images) // 2])
+        rows.append(row | {f"flicker {kind}": spread for kind, (spread, _) in spreads.items()})
+        row = rows[-1]
         print(json.dumps(row), flush=True)
     return rows
+
+
+PARTS = {"clips": clip_rows, "flicker": flicker_rows, "real": real_rows}
 
 
 def main() -> None:
     """Measure, and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="lite")
-    engine = Engine(EngineSettings(model=parser.parse_args().model, device="cpu"))
+    parser.add_argument(
+        "--part", choices=PARTS, nargs="*", default=list(PARTS), help="default: all"
+    )
+    options = parser.parse_args()
+    engine = Engine(EngineSettings(model=options.model, device="cpu"))
     machine = f"{engine.info.name}, {os.cpu_count()} cores, {cpu_name()}"
-    parts = {"clips": clip_rows, "flicker": flicker_rows, "real": real_rows}
-    content = {name: {"machine": machine, "rows": rows(engine)} for name, rows in parts.items()}
-    (HERE / "smoothing.json").write_text(json.dumps(content, indent=2) + "\n")
+    content = json.loads(OUT.read_text()) if OUT.exists() else {}
+    for name in options.part:
+        content[name] = {"machine": machine, "rows": PARTS[name](engine)}
+    OUT.write_text(json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":
