@@ -145,8 +145,8 @@ def real_rows(engine: Engine) -> list[dict[str, Any]]:
         for kind, error in zip(KINDS, warp_errors(shown, images), strict=True):
             row[f"warp {kind}"] = round(1e3 * error, 3)
         spreads = _flicker(engine, images[len(images) // 2])
-        rows.append(row | {f"flicker {kind}": spread for kind, (spread, _) in spreads.items()})
-        row = rows[-1]
+        row |= {f"flicker {kind}": spread for kind, (spread, _) in spreads.items()}
+        rows.append(row)
         print(json.dumps(row), flush=True)
     return rows
 

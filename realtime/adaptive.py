@@ -37,8 +37,8 @@ COHERENT = 0.1  # of the width: changes of focus are at least so large
 TREMOR, STEADY = 1.5, 0.15
 # Change of the logarithm of fine structure, around a pixel (noise makes .07, motion up to .5), and its median
 # over the picture (motion makes .1); seconds for which maps wander after it.
-COARSE = 4
 REFOCUSED, EVERYWHERE, SETTLING = (0.08, 0.16), (0.1, 0.15), 0.5
+COARSE = 4  # how much smaller the picture of fine structure is
 UNEXPLAINED = (12.0, 36.0)  # gray levels that the flow leaves
 CHANGING = 0.005  # share of the picture from which it counts as changing
 
