@@ -94,6 +94,10 @@ class Bench:
             "p95": round(float(np.percentile(spent, 95)), 4),
         }
 
+    def pixels(self, count: int) -> Tensor:
+        """Pictures of different values: a GPU computes zeros faster."""
+        return torch.randint(256, (count, SIDE, SIDE, 3), device=self.device, dtype=torch.uint8)
+
     def ceiling(self) -> dict[str, float]:
         """10^9 multiply-adds a second of a matrix product, and GB/s of a copy."""
         side = 8192 if self.cuda else 512
@@ -144,8 +148,8 @@ class Bench:
     def latency(self, net: BR2Net, info: ModelInfo) -> dict[str, Any]:
         """Batch 1 at 320 x 320 on the device, from tensor to tensor: plain, fast, and as a graph."""
         plain = net.to(self.device)
-        image = torch.zeros(1, 3, SIDE, SIDE, device=self.device)
-        pixels = torch.zeros(1, SIDE, SIDE, 3, dtype=torch.uint8, device=self.device)
+        image = torch.rand(1, 3, SIDE, SIDE, device=self.device)
+        pixels = self.pixels(1)
         with torch.inference_mode():
             found = {"plain fp32 eager": self.milliseconds(lambda: plain(image).fused)}
             net.to("cpu")
@@ -176,14 +180,13 @@ class Bench:
         from torch.utils.flop_counter import FlopCounterMode
 
         fast = InferenceNet(net, info.scale)
-        one = torch.zeros(1, SIDE, SIDE, 3, dtype=torch.uint8)
         with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-            fast(one)
+            fast(torch.zeros(1, SIDE, SIDE, 3, dtype=torch.uint8))
         macs = counter.get_total_flops() / 2e9
         fast = fast.to(self.device, self.half).to(memory_format=torch.channels_last)
         rows = []
         for count in BATCHES if self.cuda else BATCHES[:2]:
-            pixels = one.to(self.device).expand(count, -1, -1, -1).contiguous()
+            pixels = self.pixels(count)
             with torch.inference_mode():
                 ms = self.milliseconds(partial(fast, pixels), rounds=max(2, self.rounds // 4))[
                     "p50"
@@ -237,7 +240,7 @@ class Bench:
 
         fast = InferenceNet(net, info.scale).to(self.device, self.half)
         fast = fast.to(memory_format=torch.channels_last)
-        pixels = torch.zeros(1, SIDE, SIDE, 3, dtype=torch.uint8, device=self.device)
+        pixels = self.pixels(1)
         kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if self.cuda else [])]
         with torch.inference_mode():
             fast(pixels)

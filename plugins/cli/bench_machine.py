@@ -8,6 +8,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ def machine(device: str) -> dict[str, Any]:
 
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     found: dict[str, Any] = {
-        "cpu": cpu_name(), "cores": os.cpu_count(), "cpu_features": _features(),
+        "cpu": cpu_name() if find_spec("openvino") else platform.processor(),
+        "cores": os.cpu_count(), "cpu_features": _features(),
         "memory_gb": round(memory / 1e9), "load_before": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
     }  # fmt: skip

@@ -8,18 +8,19 @@ full, or when somebody asks for a map of it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from br2focus.models.fast import InferenceNet
 from br2focus.realtime.device import SLOTS
 from br2focus.realtime.frame import Image, Values
 
-from . import Pending
+from . import Pending, shrink
+from .area import AreaShrink
 
 
 @dataclass
@@ -54,18 +55,28 @@ class CudaBackend:
         dtype: float16, or float32 for the exact form.
         graph: replay a captured CUDA graph; without it every kernel is launched anew.
         batch: pictures computed at once: more throughput, and the first one waits for the last.
+        compiled: let `torch.compile` write the kernels between the convolutions; it takes some 20 s and a
+            C compiler.
     """
 
     def __init__(
         self, net: InferenceNet, frame_size: tuple[int, int], size: tuple[int, int],
         device: str = "cuda", *, dtype: torch.dtype = torch.float16, graph: bool = True,
-        batch: int = 1,
+        batch: int = 1, compiled: bool = False,
     ) -> None:  # fmt: skip
         self.name = f"torch {device} {'fp16' if dtype == torch.float16 else 'fp32'}"
         self.depth = SLOTS * batch
-        self._device, self._size, self._frame_size = torch.device(device), size, frame_size
-        self._batch = batch
-        self._net = net.to(self._device, dtype).to(memory_format=torch.channels_last)
+        self._device, self._size, self._batch = torch.device(device), size, batch
+        # One that is larger in the network comes from the CPU in its size: it is small.
+        smaller = size[0] > frame_size[0] or size[1] > frame_size[1]
+        self._input_size = size if smaller else frame_size
+        self._shrink = AreaShrink(self._input_size, size, self._device)
+        self._net: Callable[[Tensor], Tensor] = net.to(self._device, dtype).to(
+            memory_format=torch.channels_last
+        )
+        if compiled:
+            self.name += " compiled"
+            self._net = torch.compile(self._net, dynamic=False)
         with torch.cuda.device(self._device):
             self._up, self._compute, self._down = (_stream() for _ in range(3))
             self._slots = [self._make_slot() for _ in range(SLOTS)]
@@ -77,7 +88,7 @@ class CudaBackend:
         self._open: _Batch | None = None  # takes the next picture
 
     def _make_slot(self) -> _Slot:
-        frames = (self._batch, self._frame_size[1], self._frame_size[0], 3)
+        frames = (self._batch, self._input_size[1], self._input_size[0], 3)
         maps = (self._batch, self._size[1], self._size[0])
         return _Slot(
             _pinned(frames, torch.uint8), _pinned(maps, torch.float32),
@@ -89,12 +100,7 @@ class CudaBackend:
     @torch.inference_mode()
     def _run(self, slot: _Slot) -> None:
         """Resize on the GPU, then the network: reads ``slot.pictures``, writes ``slot.values``."""
-        pixels = slot.pictures.permute(0, 3, 1, 2).float()
-        height, width = self._size[1], self._size[0]
-        if pixels.shape[-2:] != (height, width):
-            # Antialiased: the same low-pass as the area average of the CPU backends, within a level.
-            pixels = F.interpolate(pixels, (height, width), mode="bilinear", antialias=True)
-        slot.values.copy_(self._net(pixels.permute(0, 2, 3, 1)))
+        slot.values.copy_(self._net(self._shrink(slot.pictures)))
 
     def _warm(self, slot: _Slot, *, graph: bool) -> None:
         """Run once so that libraries choose their kernels, then capture the graph of this slot."""
@@ -119,6 +125,8 @@ class CudaBackend:
         batch = self._open = self._open or _Batch(self._free.pop(0))
         number, slot = batch.count, batch.slot
         batch.count += 1
+        if (image.shape[1], image.shape[0]) != self._input_size:
+            image = shrink(image, self._size)
         slot.pinned_in[number].numpy()[...] = image
         with torch.cuda.stream(self._up):
             slot.pictures[number].copy_(slot.pinned_in[number], non_blocking=True)

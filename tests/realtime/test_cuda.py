@@ -16,6 +16,7 @@ from br2focus.models.fast import InferenceNet
 from br2focus.models.sizes import network_size
 from br2focus.realtime import engine as engine_module
 from br2focus.realtime.backends import cuda, shrink
+from br2focus.realtime.backends.area import AreaShrink
 from br2focus.realtime.backends.cuda import CudaBackend
 from br2focus.realtime.device import BATCH, PINNED_BYTES, SLOTS, Load, full_batch
 from br2focus.realtime.engine import Engine, EngineSettings
@@ -62,13 +63,14 @@ def reference(model: str, images: list[Image], size: tuple[int, int]) -> list[np
 
 @pytest.mark.parametrize("order", ["in order", "each at once", "last first"])
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 6])
+@pytest.mark.parametrize("frame", [(96, 64), (200, 150), (96, 60)], ids="{0[0]}x{0[1]}".format)
 def test_every_map_of_a_batch_is_that_of_its_picture(
-    pretended: None, model: str, order: str, count: int
+    pretended: None, model: str, frame: tuple[int, int], order: str, count: int
 ) -> None:
-    images = [picture(64, 96, seed) for seed in range(count)]
+    images = [picture(frame[1], frame[0], seed) for seed in range(count)]
     net, info = checkpoint.load(checkpoint.find(model)[0])
     backend = CudaBackend(
-        InferenceNet(net, info.scale), (96, 64), (96, 64), "cpu",
+        InferenceNet(net, info.scale), frame, (96, 64), "cpu",
         dtype=torch.float32, graph=False, batch=2,
     )  # fmt: skip
     assert backend.depth == 2 * SLOTS
@@ -86,6 +88,21 @@ def test_every_map_of_a_batch_is_that_of_its_picture(
         assert np.abs(values - expected).max() < 1e-5
         assert np.array_equal(values, old)
     backend.close()
+
+
+@pytest.mark.parametrize(
+    ("frame", "size"),
+    [
+        ((1280, 720), (480, 256)), ((1920, 1080), (480, 256)), ((1280, 720), (320, 192)),
+        ((640, 427), (320, 224)), ((641, 333), (96, 64)), ((97, 65), (96, 64)), ((96, 64), (96, 64)),
+    ],
+)  # fmt: skip
+def test_pictures_shrink_as_on_the_cpu(frame: tuple[int, int], size: tuple[int, int]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (2, frame[1], frame[0], 3), dtype=np.uint8)
+    found = AreaShrink(frame, size, torch.device("cpu"))(torch.from_numpy(noise)).numpy()
+    for picture, wanted in zip(found, [shrink(image, size) for image in noise], strict=True):
+        off = np.abs(picture - wanted)  # half levels, after another order of sums
+        assert off.max() <= 1 and (off > 0).mean() < 0.01
 
 
 @pytest.mark.parametrize(
