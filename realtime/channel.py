@@ -44,6 +44,12 @@ class Channel(Generic[T]):
         """Items replaced before they were read."""
         return self._dropped
 
+    @property
+    def ended(self) -> bool:
+        """Closed, and everything was read."""
+        with self._changed:
+            return self._closed and not self._items
+
     def put(self, item: T, *, keep: bool = False) -> bool:
         """Hand over ``item``; waits while full unless the channel drops. False: nobody listens.
 

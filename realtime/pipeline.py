@@ -1,11 +1,11 @@
-"""Joins a source, the engine and the smoothing with two threads; iterates results.
+"""Joins a source, the engine, the smoothing and the refining with threads; iterates results.
 
     with Pipeline(source, engine) as pipeline:
         for result in pipeline:
             ...
 
-Errors of a thread are raised where the results are read. Leaving the context stops both threads from
-any state.
+Errors of a thread are raised where the results are read. Leaving the context stops every thread from any
+state.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, NamedTuple, Self
 
 from .channel import Channel
 from .engine import Engine
@@ -27,16 +27,35 @@ from .smoothing import Smoothed, Smoother
 from .source import Source
 from .stats import Snapshot, Stats
 
-FILE_CAPACITY = 4
+FILE_CAPACITY = 2
+BETWEEN = 1  # frames that wait between the stages of a file
 FILE_DEPTH = 3  # on a CPU two computed at once and one waiting
 JOIN_SECONDS, LIVE_JOIN_SECONDS = 2.0, 0.2
 
 
-class Pipeline:
-    """Runs ``source`` through ``engine`` and ``smoothing``.
+class _Mapped(NamedTuple):
+    """A frame with its map, and the seconds that the map took."""
 
-    A live source replaces waiting frames and results by the newest; any other source waits, so that
-    every frame comes out once. The policy follows ``source.info.live``.
+    frame: Frame
+    blur: BlurMap
+    network: float
+
+
+class _Ready(NamedTuple):
+    """A frame that the smoothing gave back, and what it took until here."""
+
+    smoothed: Smoothed
+    network: float
+    smoothing: float
+    delay: float
+
+
+class Pipeline:
+    """Runs ``source`` through ``engine``, ``smoothing`` and ``refining``.
+
+    A live source replaces waiting frames and results by the newest, and one thread computes all of a frame.
+    Any other source waits, so that every frame comes out once, and each stage has a thread of its own. The
+    policy follows ``source.info.live``.
 
     Args:
         source: iterated and closed by the capture thread.
@@ -59,12 +78,18 @@ class Pipeline:
         self._results: Channel[FocusResult] = Channel(1 if live else FILE_CAPACITY, drop=live)
         self._depth = 1 if live else FILE_DEPTH
         self._stats = Stats()
-        self._active: Smoother | None = None
-        self._waiting: deque[tuple[float, float]] = deque()  # seconds of what the smoother has
         self._started: list[threading.Thread] = []
-        self._threads = [
-            threading.Thread(target=self._capture, name="capture", daemon=True),
-            threading.Thread(target=self._infer, name="infer", daemon=True),
+        self._threads = [_thread("capture", self._capture), *self._stages(live=live)]
+
+    def _stages(self, *, live: bool) -> list[threading.Thread]:
+        if live:
+            return [_thread("infer", self._infer, self._all_at_once, self._results)]
+        maps: Channel[_Mapped] = Channel(BETWEEN)
+        smoothed: Channel[_Ready] = Channel(BETWEEN)
+        return [
+            _thread("infer", self._infer, self._mapped, maps),
+            _thread("smooth", _run, self._smoothed, maps, smoothed),
+            _thread("refine", _run, self._refined, smoothed, self._results),
         ]
 
     def __enter__(self) -> Self:
@@ -122,66 +147,62 @@ class Pipeline:
             error = error or caught
         self._frames.close(error)
 
-    def _infer(self) -> None:
-        error: BaseException | None = None
-        wanted = True
+    def _infer(
+        self, work: Callable[[Channel[Frame]], Generator[Any]], target: Channel[Any]
+    ) -> None:
+        _run(work, self._frames, target, finish=self._engine.detach)
+
+    def _all_at_once(self, frames: Channel[Frame]) -> Generator[FocusResult]:
+        return self._refined(self._smoothed(self._mapped(frames)))
+
+    def _mapped(self, frames: Iterable[Frame]) -> Generator[_Mapped]:
+        for frame, blur in self._engine.stream(frames, self._depth, self._source.info.size):
+            yield _Mapped(frame, blur, self._engine.seconds)
+
+    def _smoothed(self, maps: Iterable[_Mapped]) -> Generator[_Ready]:
+        """What is ready after each map; another smoother begins when the one before has given all."""
+        active: Smoother | None = None
+        waiting: deque[tuple[float, float]] = deque()  # seconds of what the smoother has
+
+        def ready(smoothed: list[Smoothed]) -> Iterator[_Ready]:
+            delay = 0.0 if active is None else active.delay
+            for each in smoothed:
+                yield _Ready(each, *waiting.popleft(), delay)
+
         try:
-            size = self._source.info.size
-            for frame, blur in self._engine.stream(self._frames, self._depth, size):
-                wanted = self._give(self._smoothed(frame, blur))
-                if not wanted:
-                    break
-        except BaseException as caught:
-            error = caught
-        self._frames.cancel()
-        try:
-            try:
-                if wanted:
-                    self._give(self._last(), last=True)  # before an error too: they are complete
-            finally:
-                self._engine.detach()
-        except BaseException as caught:
-            error = error or caught
-        self._results.close(error)
+            for frame, blur, network in maps:
+                if active is not None and active is not self.smoothing:
+                    yield from ready(active.flush())
+                active = self.smoothing
+                begun = time.monotonic()
+                given = [Smoothed(frame, blur, blur)] if active is None else active.add(frame, blur)
+                waiting.append((network, time.monotonic() - begun))
+                yield from ready(given)
+        except Exception as error:
+            try:  # the frames before it are complete
+                yield from ready([] if active is None else active.flush())
+            except Exception:
+                raise error from None
+            raise
+        yield from ready([] if active is None else active.flush())
 
-    def _smoothed(self, frame: Frame, blur: BlurMap) -> list[Smoothed]:
-        """What is ready after the next map; another smoother begins when the one before has given all."""
-        ready = [] if self.smoothing is self._active else self._last()
-        self._active = self.smoothing
-        begun = time.monotonic()
-        if self._active is None:
-            ready.append(Smoothed(frame, blur, blur))
-        else:
-            ready += self._active.add(frame, blur)
-        self._waiting.append((self._engine.seconds, time.monotonic() - begun))
-        return ready
-
-    def _last(self) -> list[Smoothed]:
-        return [] if self._active is None else self._active.flush()
-
-    def _give(self, ready: list[Smoothed], *, last: bool = False) -> bool:
-        """Refine and pass on, the ``last`` without dropping any; False when nobody wants more."""
-        delay = 0.0 if self._active is None else self._active.delay
-        for frame, raw, shown in ready:
-            network, smoothing = self._waiting.popleft()
+    def _refined(self, smoothed: Iterable[_Ready]) -> Generator[FocusResult]:
+        for (frame, raw, shown), network, smoothing, delay in smoothed:
             begun = time.monotonic()
             fine = refine(frame.image, shown, self.refining)
             now = time.monotonic()
             timing = Timing(frame.arrived, now, network, smoothing, now - begun, delay)
-            result = FocusResult(frame, fine, timing, raw=None if fine is raw else raw)
-            if not self._results.put(result, keep=last):
-                return False
-        return True
+            yield FocusResult(frame, fine, timing, raw=None if fine is raw else raw)
 
     def _stop(self, *, patient: bool) -> bool:
-        """Cancel both channels and join; False if the source stays in a driver's call.
+        """Cancel the channels at both ends and join; False if the source stays in a driver's call.
 
-        The work of the inference thread always ends, since nobody listens and nothing comes; whoever is not
+        The work of the stages always ends, since nobody listens and nothing comes; whoever is not
         ``patient`` does not wait for a model that is being converted.
         """
         self._results.cancel()
         self._frames.cancel()
-        capture, infer = self._threads
+        capture, *stages = self._threads
         if capture in self._started:
             # The next frame of a live source may be long in coming.
             capture.join(LIVE_JOIN_SECONDS if self._source.info.live else JOIN_SECONDS)
@@ -189,6 +210,35 @@ class Pipeline:
                 with suppress(Exception):
                     self._source.close()  # from outside: may release a read that blocks
                 capture.join(JOIN_SECONDS)
-        if infer in self._started:
-            infer.join(None if patient else LIVE_JOIN_SECONDS)
+        for stage in stages:
+            if stage in self._started:
+                stage.join(None if patient else LIVE_JOIN_SECONDS)
         return not capture.is_alive()
+
+
+def _thread(name: str, job: Callable[..., None], *given: object) -> threading.Thread:
+    return threading.Thread(target=job, name=name, args=given, daemon=True)
+
+
+def _run(
+    work: Callable[[Channel[Any]], Generator[Any]], source: Channel[Any], target: Channel[Any],
+    finish: Callable[[], None] = lambda: None,
+) -> None:  # fmt: skip
+    """A stage: what ``work`` makes of ``source`` goes to ``target``, then the error, if there is one."""
+    error: BaseException | None = None
+    made = work(source)
+    try:
+        for item in made:
+            if not target.put(item, keep=source.ended):
+                break
+    except BaseException as caught:
+        error = caught
+    source.cancel()
+    try:
+        try:
+            made.close()
+        finally:
+            finish()
+    except BaseException as caught:
+        error = error or caught
+    target.close(error)

@@ -64,7 +64,7 @@ class FakeEngine:
 
 
 def threads():
-    return [t for t in threading.enumerate() if t.name in ("capture", "infer")]
+    return [t for t in threading.enumerate() if t.name in ("capture", "infer", "smooth", "refine")]
 
 
 @pytest.mark.parametrize("at", [0, 1, 3, 50, 199])
