@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,6 +12,7 @@ import cv2
 
 from .engine import Engine
 from .errors import SourceError
+from .frame import FocusResult, Image
 from .pipeline import Pipeline
 from .refining import RefineMode
 from .sink import Sink
@@ -47,9 +48,12 @@ class Summary:
 
 def annotate(
     source: Source, engine: Engine, sinks: Sequence[Sink], *, smoothing: Smoother | None = None,
-    refining: RefineMode = "off", progress: Progress = lambda done, expected: False,
+    refining: RefineMode = "off", draw: Callable[[FocusResult], Image] | None = None,
+    progress: Progress = lambda done, expected: False,
 ) -> Summary:  # fmt: skip
     """Write every frame of ``source`` with its map to every one of ``sinks``, then close them.
+
+    What ``draw`` makes of a result is its ``drawn``, which a sink may write; see `Pipeline` for the others.
 
     On an error every sink is aborted: nothing appears under a final name. OpenCV has fewer threads meanwhile.
 
@@ -60,7 +64,7 @@ def annotate(
     with _few_threads(), ExitStack() as stack:
         for sink in sinks:
             stack.push(sink.__exit__)
-        with Pipeline(source, engine, smoothing, refining=refining) as pipeline:
+        with Pipeline(source, engine, smoothing, refining=refining, draw=draw) as pipeline:
             for result in pipeline:
                 for sink in sinks:
                     sink.write(result)

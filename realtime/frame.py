@@ -135,6 +135,7 @@ class FocusResult:
         blur: the map to show, smoothed in time and refined in space where that is asked for.
         timing: where the time went.
         raw: the map of this frame alone where ``blur`` is another one, else None.
+        drawn: the picture to write, uint8 BGR, where the pipeline was asked to draw it, else None.
 
     Raises:
         ValueError: frame and map differ in size.
@@ -144,6 +145,7 @@ class FocusResult:
     blur: BlurMap
     timing: Timing = field(default_factory=lambda: Timing(0.0, 0.0))
     raw: BlurMap | None = None
+    drawn: Image | None = None
 
     @property
     def measured(self) -> BlurMap:

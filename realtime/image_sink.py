@@ -18,6 +18,17 @@ Render = Callable[[FocusResult], Image]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 
 
+def already_drawn(result: FocusResult) -> Image:
+    """What the pipeline drew of it, for `annotate` with ``draw``.
+
+    Raises:
+        ValueError: it was not asked to.
+    """
+    if result.drawn is None:
+        raise ValueError("nothing was drawn: give annotate or the pipeline a `draw`")
+    return result.drawn
+
+
 def by_index(result: FocusResult) -> str:
     """The index of the frame in six digits, e.g. "000123"."""
     return f"{result.frame.index:06d}"

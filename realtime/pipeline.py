@@ -15,13 +15,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
+from functools import reduce
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from .channel import Channel
 from .engine import Engine
 from .errors import SourceError
-from .frame import BlurMap, FocusResult, Frame, Timing
+from .frame import BlurMap, FocusResult, Frame, Image, Timing
 from .refining import RefineMode, refine
 from .smoothing import Smoothed, Smoother
 from .source import Source
@@ -62,6 +64,7 @@ class Pipeline:
         engine: used by the inference thread alone, which detaches it at the end.
         smoothing: None for raw maps.
         refining: see `refining.refine`.
+        draw: makes the picture ``drawn`` of each result; None for none.
 
     Attributes:
         smoothing, refining: may be replaced while it runs; the next frame uses them.
@@ -69,9 +72,9 @@ class Pipeline:
 
     def __init__(
         self, source: Source, engine: Engine, smoothing: Smoother | None = None,
-        *, refining: RefineMode = "off",
+        *, refining: RefineMode = "off", draw: Callable[[FocusResult], Image] | None = None,
     ) -> None:  # fmt: skip
-        self._source, self._engine = source, engine
+        self._source, self._engine, self._draw = source, engine, draw
         self.smoothing, self.refining = smoothing, refining
         live = source.info.live
         self._frames: Channel[Frame] = Channel(1 if live else FILE_CAPACITY, drop=live)
@@ -82,14 +85,21 @@ class Pipeline:
         self._threads = [_thread("capture", self._capture), *self._stages(live=live)]
 
     def _stages(self, *, live: bool) -> list[threading.Thread]:
+        """A thread for each stage, or one for all, with channels from `_frames` to `_results`."""
+        works: list[tuple[str, Callable[[Any], Generator[Any]]]] = [
+            ("infer", self._mapped), ("smooth", self._smoothed), ("refine", self._refined),
+            ("draw", self._drawn),
+        ]  # fmt: skip
+        if self._draw is None:
+            works.pop()
         if live:
-            return [_thread("infer", self._infer, self._all_at_once, self._results)]
-        maps: Channel[_Mapped] = Channel(BETWEEN)
-        smoothed: Channel[_Ready] = Channel(BETWEEN)
+            works = [("infer", _one_after_the_other([work for _, work in works]))]
+        between: list[Channel[Any]] = [Channel(BETWEEN) for _ in works[1:]]
         return [
-            _thread("infer", self._infer, self._mapped, maps),
-            _thread("smooth", _run, self._smoothed, maps, smoothed),
-            _thread("refine", _run, self._refined, smoothed, self._results),
+            _thread(name, self._run, work, source, target)
+            for (name, work), source, target in zip(
+                works, [self._frames, *between], [*between, self._results], strict=True
+            )
         ]
 
     def __enter__(self) -> Self:
@@ -147,13 +157,29 @@ class Pipeline:
             error = error or caught
         self._frames.close(error)
 
-    def _infer(
-        self, work: Callable[[Channel[Frame]], Generator[Any]], target: Channel[Any]
-    ) -> None:
-        _run(work, self._frames, target, finish=self._engine.detach)
-
-    def _all_at_once(self, frames: Channel[Frame]) -> Generator[FocusResult]:
-        return self._refined(self._smoothed(self._mapped(frames)))
+    def _run(
+        self, work: Callable[[Channel[Any]], Generator[Any]], source: Channel[Any],
+        target: Channel[Any],
+    ) -> None:  # fmt: skip
+        """A stage: what ``work`` makes of ``source`` goes to ``target``, then the error, if there is one."""
+        error: BaseException | None = None
+        made = work(source)
+        try:
+            for item in made:
+                if not target.put(item, keep=source.ended):
+                    break
+        except BaseException as caught:
+            error = caught
+        source.cancel()
+        try:
+            try:
+                made.close()
+            finally:
+                if source is self._frames:
+                    self._engine.detach()  # from the thread that used it
+        except BaseException as caught:
+            error = error or caught
+        target.close(error)
 
     def _mapped(self, frames: Iterable[Frame]) -> Generator[_Mapped]:
         for frame, blur in self._engine.stream(frames, self._depth, self._source.info.size):
@@ -194,6 +220,11 @@ class Pipeline:
             timing = Timing(frame.arrived, now, network, smoothing, now - begun, delay)
             yield FocusResult(frame, fine, timing, raw=None if fine is raw else raw)
 
+    def _drawn(self, results: Iterable[FocusResult]) -> Generator[FocusResult]:
+        assert self._draw is not None
+        for result in results:
+            yield replace(result, drawn=self._draw(result))
+
     def _stop(self, *, patient: bool) -> bool:
         """Cancel the channels at both ends and join; False if the source stays in a driver's call.
 
@@ -220,25 +251,7 @@ def _thread(name: str, job: Callable[..., None], *given: object) -> threading.Th
     return threading.Thread(target=job, name=name, args=given, daemon=True)
 
 
-def _run(
-    work: Callable[[Channel[Any]], Generator[Any]], source: Channel[Any], target: Channel[Any],
-    finish: Callable[[], None] = lambda: None,
-) -> None:  # fmt: skip
-    """A stage: what ``work`` makes of ``source`` goes to ``target``, then the error, if there is one."""
-    error: BaseException | None = None
-    made = work(source)
-    try:
-        for item in made:
-            if not target.put(item, keep=source.ended):
-                break
-    except BaseException as caught:
-        error = caught
-    source.cancel()
-    try:
-        try:
-            made.close()
-        finally:
-            finish()
-    except BaseException as caught:
-        error = error or caught
-    target.close(error)
+def _one_after_the_other(
+    works: list[Callable[[Any], Generator[Any]]],
+) -> Callable[[Any], Generator[Any]]:
+    return lambda items: reduce(lambda given, work: work(given), works, items)

@@ -18,7 +18,7 @@ from br2focus.realtime.engine import BackendName, Engine, EngineSettings, Precis
 from br2focus.realtime.errors import SettingsError, SinkError
 from br2focus.realtime.frame import FocusResult, Image, Roi
 from br2focus.realtime.image_files import Images
-from br2focus.realtime.image_sink import ImageFile
+from br2focus.realtime.image_sink import ImageFile, already_drawn
 from br2focus.realtime.maps import Maps
 from br2focus.realtime.metrics_file import Metrics
 from br2focus.realtime.overlay import KINDS, OverlayKind, OverlayStyle, draw, load_font
@@ -191,10 +191,13 @@ def _run(job: Job, engine: Engine, request: Request, stop: Callable[[], bool]) -
         if isinstance(source.info, VideoInfo) and job.output and job.suffix_open:
             name = job.output.name + suggest_suffix(source.info)
             job = replace(job, output=job.output.with_name(name))
-        sinks = _sinks(job, source, engine.info.name, request)
+        sinks = _sinks(job, source, request)
         smoothing = make_smoother(request.smoothing)
         already = len(engine.notices)
         with Progress(job.source.name) as progress:
+
+            def render(result: FocusResult) -> Image:
+                return draw(result, request.overlay, request.style, engine.info.name)
 
             def show(done: int, expected: int | None) -> bool:
                 progress(done, expected)
@@ -203,7 +206,7 @@ def _run(job: Job, engine: Engine, request: Request, stop: Callable[[], bool]) -
             try:
                 summary = annotate(
                     source, engine, sinks, smoothing=smoothing, refining=request.refine,
-                    progress=show,
+                    draw=render if job.output else None, progress=show,
                 )  # fmt: skip
             except BaseException:
                 for kept in (sink.kept for sink in sinks if isinstance(sink, VideoWriter)):
@@ -229,12 +232,8 @@ def _open(job: Job, request: Request, gpu: int | None) -> Images | VideoFile:
     )  # fmt: skip
 
 
-def _sinks(job: Job, source: Images | VideoFile, model: str, request: Request) -> list[Sink]:
+def _sinks(job: Job, source: Images | VideoFile, request: Request) -> list[Sink]:
     """The outputs of one job; what was opened is given up when a later one cannot be."""
-
-    def render(result: FocusResult) -> Image:
-        return draw(result, request.overlay, request.style, model)
-
     opened: list[Sink] = []
     try:
         if job.metrics is not None:
@@ -243,7 +242,7 @@ def _sinks(job: Job, source: Images | VideoFile, model: str, request: Request) -
         if job.maps is not None:
             opened.append(Maps(job.maps, source.info, overwrite=request.force))
         if job.output is not None:
-            opened.append(_picture_sink(job, job.output, source.info, render, request))
+            opened.append(_picture_sink(job, job.output, source.info, request))
     except BaseException:
         for sink in opened:
             sink.abort()
@@ -251,13 +250,12 @@ def _sinks(job: Job, source: Images | VideoFile, model: str, request: Request) -
     return opened
 
 
-def _picture_sink(
-    job: Job, path: Path, info: SourceInfo, render: Callable[[FocusResult], Image], request: Request
-) -> Sink:
+def _picture_sink(job: Job, path: Path, info: SourceInfo, request: Request) -> Sink:
+    force = request.force
     if job.is_image:
-        return ImageFile(path, render=render, overwrite=request.force, source=job.source)
+        return ImageFile(path, render=already_drawn, overwrite=force, source=job.source)
     settings = VideoSettings(request.codec, request.crf)
-    return VideoWriter(path, info, render=render, settings=settings, overwrite=request.force)
+    return VideoWriter(path, info, render=already_drawn, settings=settings, overwrite=force)
 
 
 def _require_inside(rois: tuple[Roi, ...], size: tuple[int, int] | None) -> None:

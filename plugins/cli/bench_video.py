@@ -19,6 +19,7 @@ from br2focus.realtime.backends import shrink
 from br2focus.realtime.engine import Engine, EngineSettings
 from br2focus.realtime.focus_pull import FocusPull
 from br2focus.realtime.frame import FocusResult, Image
+from br2focus.realtime.image_sink import already_drawn
 from br2focus.realtime.overlay import draw
 from br2focus.realtime.refining import RefineMode
 from br2focus.realtime.smoothing import SmoothingSetting, make_smoother
@@ -138,5 +139,7 @@ def _annotate(
         return draw(result, "heat", model=engine.info.name)
 
     source = VideoFile(path)
-    sink = VideoWriter(folder / "annotated.mp4", source.info, render=render, overwrite=True)
-    annotate(source, engine, [sink], smoothing=make_smoother(smoothing), refining=refining)
+    sink = VideoWriter(folder / "annotated.mp4", source.info, render=already_drawn, overwrite=True)
+    annotate(
+        source, engine, [sink], smoothing=make_smoother(smoothing), refining=refining, draw=render
+    )

@@ -92,4 +92,6 @@ def test_stopping_closes_what_is_there(engine):
     sink = Collecting()
     summary = annotate(Frames(images(50)), engine, [sink], progress=lambda done, _: done == 3)
     assert summary.stopped and sink.seen == [0, 1, 2] and sink.ended == ["closed"]
-    assert not [t for t in threading.enumerate() if t.name in ("capture", "infer", "smooth", "refine")]
+    assert not [
+        t for t in threading.enumerate() if t.name in ("capture", "infer", "smooth", "refine")
+    ]
