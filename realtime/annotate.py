@@ -61,7 +61,7 @@ def annotate(
         FocusError: of the source, the engine or a sink, whichever failed first.
     """
     begun, done, stopped = time.monotonic(), 0, False
-    with _few_threads(), ExitStack() as stack:
+    with few_threads(), ExitStack() as stack:
         for sink in sinks:
             stack.push(sink.__exit__)
         with Pipeline(source, engine, smoothing, refining=refining, draw=draw) as pipeline:
@@ -78,8 +78,8 @@ def annotate(
 
 
 @contextmanager
-def _few_threads() -> Iterator[None]:
-    """OpenCV on a quarter of the cores: decoder, network, drawing and encoder run beside one another."""
+def few_threads() -> Iterator[None]:
+    """OpenCV on a quarter of the cores meanwhile: the stages of a file run beside one another."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(max(1, before // 4))
     try:

@@ -35,7 +35,7 @@ class ViewSettings:
         smoothing: of maps in time: "adaptive"; "look-ahead" or "look-ahead:FRAMES" (frames come so many
             later); a time constant in seconds; or None = off ("off" in a file).
         refine: how the map's edges are moved to those of the picture: "off", "fast", "best".
-        model, device, size, backend, precision: of the engine, see `EngineSettings`.
+        model, device, size, backend, precision, compiled: of the engine, see `EngineSettings`.
         rois: regions with a score.
 
     Raises:
@@ -53,6 +53,7 @@ class ViewSettings:
     size: int | None = None
     backend: BackendName = "auto"
     precision: PrecisionName = "auto"
+    compiled: bool = False
     rois: tuple[Roi, ...] = ()
 
     def __post_init__(self) -> None:
@@ -71,7 +72,7 @@ class ViewSettings:
         """What the engine is made from."""
         return EngineSettings(
             model=self.model, device=self.device, size=self.size,
-            backend=self.backend, precision=self.precision,
+            backend=self.backend, precision=self.precision, compiled=self.compiled,
         )  # fmt: skip
 
 

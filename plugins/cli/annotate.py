@@ -136,14 +136,15 @@ class Request:
 def command(
     inputs: tuple[Path, ...], out: Path | None, maps: Path | None, metrics: Path | None,
     overlay: OverlayKind, stripes: bool, legend: bool, model: str, device: str, size: int | None,
-    backend: BackendName, precision: PrecisionName, as_json: bool, debug: bool, **options: Any,
+    backend: BackendName, precision: PrecisionName, compiled: bool, as_json: bool, debug: bool,
+    **options: Any,
 ) -> int:  # fmt: skip
     """Annotate videos, images or folders with what is in focus.
 
     Every frame comes out once, with its time; sound is copied bit for bit. A file gets its final name
     only when it is complete.
     """
-    settings = EngineSettings(model, device, size, backend, precision)
+    settings = EngineSettings(model, device, size, backend, precision, compiled)
     style = OverlayStyle(stripes=stripes, legend=legend)
     request = Request(engine=settings, overlay=overlay, style=style, **options)
     drawn = overlay != "none" or out is not None or not (maps or metrics)

@@ -49,36 +49,38 @@ def live(
 @click.option("--picture", default="1280x720", show_default=True, metavar="WxH")
 @click.option("--seconds", type=click.FloatRange(0), default=5, show_default=True,
               help="For each of the three tables.")  # fmt: skip
-@click.option("--compile", "compiled", is_flag=True, help="torch.compile too; it takes a minute.")
 @engine_options
 @report_options
-def engine(
-    picture: str, seconds: float, compiled: bool, as_json: bool, debug: bool, **settings: Any
-) -> None:
+def engine(picture: str, seconds: float, as_json: bool, debug: bool, **settings: Any) -> None:
     """The network in every library and arithmetic that runs here, the stages of a frame, other measures.
 
     Beside the same network run plainly, and beside what this machine can do at most, in the same run.
     """
     from .bench_engine import measure
 
-    report = measure(EngineSettings(**settings), size_of(picture), seconds, compiled=compiled)
+    report = measure(EngineSettings(**settings), size_of(picture), seconds)
     click.echo(json.dumps(report) if as_json else engine_text(report))
 
 
 @command.command("video", epilog="Example: br2focus bench video clip.mp4")
 @click.argument("clip", type=click.Path(path_type=Path), required=False)
+@click.option("--picture", default="1280x720", show_default=True, metavar="WxH",
+              help="Of the clip that is rendered.")  # fmt: skip
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True,
               help="Of which the medians are taken.")  # fmt: skip
 @engine_options
 @report_options
-def video(clip: Path | None, rounds: int, as_json: bool, debug: bool, **settings: Any) -> None:
+def video(
+    clip: Path | None, picture: str, rounds: int, as_json: bool, debug: bool, **settings: Any
+) -> None:
     """Annotating CLIP (or a rendered one) against what decoding, the network and encoding cost alone.
 
-    The most that is possible is the number of cores over the CPU seconds of the three parts.
+    The most that is possible is the number of cores over the CPU seconds of the three parts, and never more
+    than the slowest stage does alone.
     """
     from .bench_video import measure
 
-    report = measure(EngineSettings(**settings), clip, rounds)
+    report = measure(EngineSettings(**settings), clip, rounds, size_of(picture))
     click.echo(json.dumps(report) if as_json else video_text(report))
 
 
@@ -90,7 +92,10 @@ def video_text(report: dict[str, Any]) -> str:
         f"{row['share_of_most']:10.0%}"
         for row in report["rows"]
     ]
-    most = f"most that is possible: {report['most_frames_per_s']:.1f} frames/s"
+    most = (
+        f"most that is possible: {report['most_frames_per_s']:.1f} frames/s; "
+        f"annotate has {report['share_of_slowest_stage']:.0%} of its slowest stage's"
+    )
     return "\n".join(
         [f"{report['clip']}, {report['model']} on {report['device']}", head, *rows, most]
     )

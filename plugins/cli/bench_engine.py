@@ -43,15 +43,12 @@ ALIKE = {
 }  # ceiling of an arithmetic; there is none for int8
 
 
-def measure(
-    settings: EngineSettings, picture: tuple[int, int], seconds: float, *, compiled: bool = False
-) -> dict[str, Any]:
-    """The report: see ``docs/speed.md``.
+def measure(settings: EngineSettings, picture: tuple[int, int], seconds: float) -> dict[str, Any]:
+    """The report: see ``docs/speed.md``. With ``settings.compiled`` what is compiled is measured too.
 
     Args:
         picture: width and height of the frame.
         seconds: spent on each of the three tables.
-        compiled: measure `torch.compile` too, which takes a minute and a C++ compiler.
 
     Raises:
         FocusError: the model or the device cannot be used.
@@ -66,7 +63,7 @@ def measure(
         "device": device, "picture": f"{picture[0]}x{picture[1]}", "map": f"{size[0]}x{size[1]}",
         "gmac": multiply_adds(net, info, size),
     }  # fmt: skip
-    report["network"] = _network(engine, net, info, image, size, seconds, report, compiled=compiled)
+    report["network"] = _network(engine, net, info, image, size, seconds, report)
     report["stages_ms"], report["stage"] = _stages(engine, image, seconds)
     report["peers_ms"] = _peers(image, seconds)
     report["chosen"] = engine.device
@@ -129,16 +126,24 @@ def _cuda_backends(engine: Engine, size: tuple[int, int], device: str) -> dict[s
 
     from br2focus.realtime.backends.cuda import CudaBackend
 
+    made = [
+        partial(CudaBackend, engine.net(), size, size, device, dtype=dtype, graph=graph)
+        for dtype, graph in ((torch.float16, True), (torch.float16, False), (torch.float32, True))
+    ]
+    if engine.settings.compiled:
+        made.append(partial(CudaBackend, engine.net(), size, size, device, compiled=True))
     found: dict[str, Backend] = {}
-    for dtype, graph in ((torch.float16, True), (torch.float16, False), (torch.float32, True)):
-        backend = CudaBackend(engine.net(), size, size, device, dtype=dtype, graph=graph)
-        found[f"{backend.name} {'graph' if graph else 'eager'}"] = backend
+    for make in made:
+        backend = make()
+        found[f"{backend.name} {'graph' if make.keywords.get('graph', True) else 'eager'}"] = (
+            backend
+        )
     return found
 
 
 def _network(
     engine: Engine, net: BR2Net, info: ModelInfo, image: Image, size: tuple[int, int],
-    seconds: float, report: dict[str, Any], *, compiled: bool,
+    seconds: float, report: dict[str, Any],
 ) -> list[dict[str, Any]]:  # fmt: skip
     device = engine.device
     small = shrink(image, size)
@@ -146,7 +151,7 @@ def _network(
     backends = _backends(engine, size, device)
     runs: dict[str, Callable[[], Values]] = {PLAIN: partial(plainly, small)}
     runs |= {name: partial(_once, backend, small) for name, backend in backends.items()}
-    if compiled:
+    if engine.settings.compiled and device == "cpu":
         runs |= _compiled(engine, small)
     exact = runs[PLAIN]()
     differences = {name: np.abs(run() - exact) for name, run in runs.items()}

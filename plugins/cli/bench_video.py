@@ -7,6 +7,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,15 @@ import av
 import numpy as np
 
 from br2focus.models.sizes import network_size
-from br2focus.realtime.annotate import annotate
+from br2focus.realtime.annotate import annotate, few_threads
 from br2focus.realtime.backends import shrink
 from br2focus.realtime.engine import Engine, EngineSettings
 from br2focus.realtime.focus_pull import FocusPull
 from br2focus.realtime.frame import FocusResult, Image
 from br2focus.realtime.image_sink import already_drawn
 from br2focus.realtime.overlay import draw
-from br2focus.realtime.refining import RefineMode
+from br2focus.realtime.pipeline import Pipeline
+from br2focus.realtime.refining import RefineMode, refine
 from br2focus.realtime.smoothing import SmoothingSetting, make_smoother
 from br2focus.realtime.source import Frames
 from br2focus.realtime.video_file import VideoFile
@@ -30,20 +32,26 @@ from br2focus.realtime.video_writer import VideoSettings, VideoWriter
 from .bench_machine import machine
 
 IN_FLIGHT = 3
+STAGE = "stage: "
+SMOOTHING: SmoothingSetting = "look-ahead"  # as `br2focus annotate` has them
+REFINING: RefineMode = "best"
 
 
-def measure(settings: EngineSettings, clip: Path | None, rounds: int) -> dict[str, Any]:
+def measure(
+    settings: EngineSettings, clip: Path | None, rounds: int, picture: tuple[int, int] = (1280, 720)
+) -> dict[str, Any]:
     """The report: seconds of wall and of CPU a frame for every part alone and for the whole.
 
     Args:
-        clip: a video; None renders four seconds of 1280 x 720.
+        clip: a video; None renders four seconds.
+        picture: width and height of what is rendered.
 
     Raises:
         FocusError: the clip, the model or the device cannot be used.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        path = clip or _rendered(folder / "pull.mp4")
+        path = clip or _rendered(folder / "pull.mp4", picture)
         with VideoFile(path) as source:
             images = [frame.image for frame in source]
         engine = Engine(settings)
@@ -52,10 +60,45 @@ def measure(settings: EngineSettings, clip: Path | None, rounds: int) -> dict[st
             "bare network": lambda: _infer(engine, images),
             "bare encode": lambda: _encode(images, folder / "bare.mp4"),
             "annotate, maps alone": lambda: _annotate(path, folder, engine, None, "off"),
-            "annotate": lambda: _annotate(path, folder, engine, "look-ahead", "best"),
+            "annotate": lambda: _annotate(path, folder, engine, SMOOTHING, REFINING),
         }
-        spent = _in_turns(jobs, rounds)
-        return _report(spent, len(images), images[0], engine)
+        jobs |= _stages(path, folder, engine, images)
+        return _report(_in_turns(jobs, rounds), len(images), images[0], engine)
+
+
+def _stages(
+    path: Path, folder: Path, engine: Engine, images: list[Image]
+) -> dict[str, Callable[[], object]]:
+    """Every stage of `annotate` alone, as it has it: what of them is the slowest bounds the whole."""
+    with few_threads(), VideoFile(path) as source:
+        pipeline = Pipeline(
+            source, engine, make_smoother(SMOOTHING), refining=REFINING, draw=partial(_heat, engine)
+        )
+        with pipeline:
+            results = list(pipeline)
+    smoother = make_smoother(SMOOTHING)
+    assert smoother is not None
+
+    def encode() -> None:
+        info = VideoFile(path).info
+        with VideoWriter(folder / "alone.mp4", info, render=already_drawn, overwrite=True) as sink:
+            for result in results:
+                sink.write(result)
+
+    jobs: dict[str, Callable[[], object]] = {
+        "source": lambda: [None for _ in VideoFile(path, gpu=engine.gpu)],
+        "maps": lambda: [None for _ in engine.stream(Frames(images), IN_FLIGHT)],
+        "smoothing": lambda: [smoother.add(r.frame, r.measured) for r in results],
+        "refining": lambda: [refine(r.frame.image, r.measured, REFINING) for r in results],
+        "drawing": lambda: [_heat(engine, result) for result in results],
+        "writing": encode,
+    }  # fmt: skip
+    return {f"{STAGE}{name}": partial(_with_few_threads, job) for name, job in jobs.items()}
+
+
+def _with_few_threads(job: Callable[[], object]) -> None:
+    with few_threads():
+        job()
 
 
 def _in_turns(
@@ -88,15 +131,18 @@ def _report(
         }
         for name, (wall, cpu) in per_frame.items()
     ]  # fmt: skip
+    stages = [wall for name, (wall, _) in per_frame.items() if name.startswith(STAGE)]
+    slowest = max(stages) / per_frame["annotate"][0]
     return {
         "machine": machine("cpu"), "model": engine.info.name, "device": engine.device,
         "clip": f"{frames} frames of {first.shape[1]}x{first.shape[0]}",
-        "most_frames_per_s": round(most, 1), "rows": rows,
+        "most_frames_per_s": round(most, 1), "share_of_slowest_stage": round(slowest, 3),
+        "rows": rows,
     }  # fmt: skip
 
 
-def _rendered(path: Path) -> Path:
-    pull = FocusPull(1280, 720)
+def _rendered(path: Path, picture: tuple[int, int]) -> Path:
+    pull = FocusPull(*picture)
     _encode([pull.truth(index).image for index in range(len(pull.clip))], path)
     return path
 
@@ -135,11 +181,13 @@ def _encode(images: list[Image], path: Path) -> None:
 def _annotate(
     path: Path, folder: Path, engine: Engine, smoothing: SmoothingSetting, refining: RefineMode
 ) -> None:
-    def render(result: FocusResult) -> Image:
-        return draw(result, "heat", model=engine.info.name)
-
-    source = VideoFile(path)
+    source = VideoFile(path, gpu=engine.gpu)
     sink = VideoWriter(folder / "annotated.mp4", source.info, render=already_drawn, overwrite=True)
     annotate(
-        source, engine, [sink], smoothing=make_smoother(smoothing), refining=refining, draw=render
-    )
+        source, engine, [sink], smoothing=make_smoother(smoothing), refining=refining,
+        draw=partial(_heat, engine),
+    )  # fmt: skip
+
+
+def _heat(engine: Engine, result: FocusResult) -> Image:
+    return draw(result, "heat", model=engine.info.name)

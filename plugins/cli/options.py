@@ -17,8 +17,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def engine_options(command: F) -> F:
-    """``--model``, ``--device``, ``--backend``, ``--precision``, ``--size``: what computes the maps."""
+    """``--model``, ``--device``, ``--backend``, ``--precision``, ``--size``, ``--compile``: what computes."""
     for option in (
+        click.option(
+            "--compile", "compiled", is_flag=True,
+            help="On a GPU: torch.compile; faster, after half a minute for each size.",
+        ),
         click.option(
             "--size", type=int, metavar="PIXELS", help="Long side of the map; default: the model's."
         ),

@@ -128,7 +128,11 @@ class Small:
         self.batch, self.side, self.late = batch, side, late
         self.asked: list[tuple[int, int]] = []
 
-    def backend(self, net: object, frame: object, size: Any, device: str, *, batch: int) -> Any:
+    def backend(
+        self, net: object, frame: object, size: Any, device: str, *, batch: int, compiled: bool
+    ) -> Any:
+        if compiled:
+            raise RuntimeError("no C compiler")
         self.asked.append((batch, max(size)))
         full = batch > self.batch or max(size) > self.side
         if full and not self.late:
@@ -155,10 +159,12 @@ class _OnGpu:
     def close(self) -> None: ...
 
 
-def on_gpu(model: str, monkeypatch: pytest.MonkeyPatch, gpu: Small) -> Engine:
+def on_gpu(
+    model: str, monkeypatch: pytest.MonkeyPatch, gpu: Small, *, compiled: bool = False
+) -> Engine:
     monkeypatch.setattr(engine_module, "resolved", lambda device: "cuda")
     monkeypatch.setattr(cuda, "CudaBackend", gpu.backend)
-    return Engine(EngineSettings(model, size=256, backend="torch"))
+    return Engine(EngineSettings(model, size=256, backend="torch", compiled=compiled))
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["at the start", "while it runs"])
@@ -199,6 +205,20 @@ def test_a_gpu_without_any_memory_leaves_the_work_to_the_cpu(
     assert engine.notices[-1].endswith("now the CPU") and engine.size == 256
 
 
+def test_what_cannot_be_compiled_runs_as_it_is(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = on_gpu(model, monkeypatch, Small(8, 256, late=False), compiled=True)
+    image = picture()
+    assert np.allclose(engine(image).values, image[0, 0, 0] / 255)
+    [notice] = engine.notices
+    assert notice == "torch cuda failed (no C compiler): now without torch.compile"
+
+
+def test_on_a_cpu_nothing_is_compiled(model: str) -> None:
+    engine = Engine(EngineSettings(model, "cpu", backend="torch", compiled=True))
+    assert engine(picture()).values.shape == (90, 120)
+    assert engine.notices == ["torch.compile is for a GPU: left out"]
+
+
 def test_live_pictures_are_never_kept_for_a_batch(
     model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,18 +237,17 @@ def _watched(frames: Frames, seen: list[int]) -> Any:
 
 
 @pytest.mark.needs_cuda
-@pytest.mark.parametrize("graph", [True, False], ids=["graph", "eager"])
+@pytest.mark.parametrize("way", ["graph", "eager", "compiled"])
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("size", [(720, 1280), (161, 121)])
-def test_cuda_equals_the_reference(
-    model: str, graph: bool, batch: int, size: tuple[int, int]
-) -> None:
+def test_cuda_equals_the_reference(model: str, way: str, batch: int, size: tuple[int, int]) -> None:
     net, info = checkpoint.load(checkpoint.find(model)[0])
     frame_size = (size[1], size[0])
     small = network_size(frame_size, info.size)
     backend = CudaBackend(
-        InferenceNet(net, info.scale), frame_size, small, graph=graph, batch=batch
-    )
+        InferenceNet(net, info.scale), frame_size, small, batch=batch,
+        graph=way != "eager", compiled=way == "compiled",
+    )  # fmt: skip
     images = [picture(*size, seed) for seed in range(3)]
     pending = [backend.start(image) for image in images]
     for finish, wanted in zip(pending, reference(model, images, small), strict=True):
