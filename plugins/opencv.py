@@ -117,7 +117,7 @@ class FocusStage:
         pts = int((arrived if seconds is None else seconds) / MICROSECOND)
         frame = Frame(bgr, self._index, pts, MICROSECOND, arrived)
         self._index += 1
-        blur: BlurMap = self._engine(bgr)
+        blur: BlurMap = self._engine.start(bgr)()
         if self._smoothing is not None:
             [(_, _, blur)] = self._smoothing.add(frame, blur)
         blur = refine(bgr, blur, self._refining)

@@ -1,4 +1,4 @@
-"""Picture to blur map: chooses the backend, survives its faults, brings the map to the frame's size.
+"""Picture to blur map: chooses the backend, and survives its faults.
 
 >>> engine = Engine(EngineSettings("lite", device="cpu"))  # doctest: +SKIP
 >>> engine(frame_bgr).values.shape  # doctest: +SKIP
@@ -28,7 +28,7 @@ from .backends import Backend, Pending
 from .choice import EXACT, Choice, Way, choose, ways
 from .device import BATCH, Load, full_batch, resolved
 from .errors import ComputeError, SettingsError
-from .fitting import at_frame_size, fit
+from .fitting import fit, without_padding
 from .frame import BlurMap, Frame, Image, Values
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class Engine:
         return backend
 
     def start(self, image: Image) -> Callable[[], BlurMap]:
-        """Begin one frame (uint8 BGR H x W x 3); calling the result waits for its map at H x W.
+        """Begin one frame (uint8 BGR H x W x 3); calling the result waits for its map, at its own size.
 
         Frames in flight have one size, and are at most the backend's ``depth``. A backend that fails is
         replaced, and the frame begun anew.
@@ -174,7 +174,7 @@ class Engine:
                     self._give_up_on(backend, error, fitted.picture)
                     backend, pending = self._begin(fitted.picture)
             values = self._finite(values, fitted.picture)
-            blur = at_frame_size(values, fitted, (image.shape[1], image.shape[0]))
+            blur = without_padding(values, fitted)
             self.seconds = spent + time.monotonic() - begun
             return blur
 
@@ -182,12 +182,12 @@ class Engine:
 
     def __call__(self, image: Image) -> BlurMap:
         """The blur map of one frame (uint8 BGR H x W x 3), at its size."""
-        return self.start(image)()
+        return self.start(image)().at(_size(image))
 
     def stream(
         self, frames: Iterable[Frame], depth: int, size: tuple[int, int] | None = None
     ) -> Iterator[tuple[Frame, BlurMap]]:
-        """Every frame with its map, in order; see `expect` for ``depth``.
+        """Every frame with its map at its own size, in order; see `expect` for ``depth``.
 
         A backend for ``size`` (width, height; None: not known) is made while the first frame is on its way.
         An error of ``frames`` is raised after the maps of the frames before it.

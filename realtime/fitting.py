@@ -1,4 +1,4 @@
-"""A frame to what a backend takes, and a map back to the frame."""
+"""A frame to what a backend takes, and its map without what was added."""
 
 from __future__ import annotations
 
@@ -33,17 +33,10 @@ def fit(image: Image, long_side: int) -> Fitted:
     return Fitted(np.asarray(padded, np.uint8), used)
 
 
-def at_frame_size(values: Values, fitted: Fitted, size: tuple[int, int]) -> BlurMap:
-    """A map at the network's size -> at the fitted picture's -> without padding -> at ``size``."""
+def without_padding(values: Values, fitted: Fitted) -> BlurMap:
+    """The map of what is not padding: the values themselves where there is none."""
     height, width = fitted.picture.shape[:2]
-    values = _resized(values, (width, height))[: fitted.used[1], : fitted.used[0]]
-    values = np.ascontiguousarray(_resized(values, size))
-    # Interpolation of ones may exceed one by a rounding error.
-    cv2.threshold(values, 1, 1, cv2.THRESH_TRUNC, dst=values)
-    return BlurMap(values)
-
-
-def _resized(values: Values, size: tuple[int, int]) -> Values:
-    if (values.shape[1], values.shape[0]) == size:
-        return values
-    return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_LINEAR), np.float32)
+    if fitted.used == (width, height):
+        return BlurMap(values)
+    padded = BlurMap(values).at((width, height)).values
+    return BlurMap(np.array(padded[: fitted.used[1], : fitted.used[0]]))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -60,7 +62,7 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class BlurMap:
-    """P(blurred) for every pixel of a frame.
+    """P(blurred) for every pixel of a frame, or of a smaller form of it, as it comes from the network.
 
     Attributes:
         values: float32 H x W in [0, 1], 1 = blurred; owns its memory; made read-only.
@@ -75,6 +77,15 @@ class BlurMap:
         if not (values.min() >= 0 and values.max() <= 1):  # false for NaN too
             raise ValueError("a blur map lies in [0, 1]")
         values.flags.writeable = False
+
+    def at(self, size: tuple[int, int]) -> BlurMap:
+        """The map at ``size`` (width, height), bilinear; itself where that is its size."""
+        if (self.values.shape[1], self.values.shape[0]) == size:
+            return self
+        values = np.asarray(cv2.resize(self.values, size, interpolation=cv2.INTER_LINEAR))
+        # Interpolation of ones may exceed one by a rounding error.
+        cv2.threshold(values, 1, 1, cv2.THRESH_TRUNC, dst=values)
+        return BlurMap(np.asarray(values, np.float32))
 
     def in_focus_share(self) -> float:
         """Share of the pixels that are in focus (P < .5), 0 to 1."""
@@ -134,7 +145,7 @@ class FocusResult:
         frame: the picture.
         blur: the map to show, smoothed in time and refined in space where that is asked for.
         timing: where the time went.
-        raw: the map of this frame alone where ``blur`` is another one, else None.
+        raw: the map of this frame alone where ``blur`` is another one, else None; of any size.
         drawn: the picture to write, uint8 BGR, where the pipeline was asked to draw it, else None.
 
     Raises:
@@ -147,10 +158,10 @@ class FocusResult:
     raw: BlurMap | None = None
     drawn: Image | None = None
 
-    @property
+    @cached_property
     def measured(self) -> BlurMap:
         """The map that figures are taken from: of this frame alone, so that no figure is late."""
-        return self.raw or self.blur
+        return self.blur if self.raw is None else self.raw.at(self.frame.size)
 
     def __post_init__(self) -> None:
         if self.frame.image.shape[:2] != self.blur.values.shape:

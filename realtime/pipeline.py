@@ -215,10 +215,13 @@ class Pipeline:
     def _refined(self, smoothed: Iterable[_Ready]) -> Generator[FocusResult]:
         for (frame, raw, shown), network, smoothing, delay in smoothed:
             begun = time.monotonic()
-            fine = refine(frame.image, shown, self.refining)
+            mode = self.refining
+            fine = refine(frame.image, shown, mode)
             now = time.monotonic()
             timing = Timing(frame.arrived, now, network, smoothing, now - begun, delay)
-            yield FocusResult(frame, fine, timing, raw=None if fine is raw else raw)
+            yield FocusResult(
+                frame, fine, timing, raw=None if shown is raw and mode == "off" else raw
+            )
 
     def _drawn(self, results: Iterable[FocusResult]) -> Generator[FocusResult]:
         assert self._draw is not None

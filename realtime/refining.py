@@ -49,20 +49,21 @@ def check_mode(mode: str) -> None:
 
 
 def refine(image: Image, blur: BlurMap, mode: RefineMode) -> BlurMap:
-    """``blur`` with its edges moved to those of ``image``.
+    """``blur`` at the size of ``image``, with its edges moved to those of the picture.
 
     Args:
         image: uint8 BGR H x W x 3.
-        blur: its map.
-        mode: "off" gives ``blur`` itself; "fast" is guided by the luma, "best" by colour too, in `PASSES`.
+        blur: its map, of any size.
+        mode: "off" only brings the map to H x W; "fast" is guided by the luma, "best" by colour too, in
+            `PASSES`.
     """
+    height, width = image.shape[:2]
     if mode == "off":
-        return blur
-    values, (height, width) = blur.values, blur.values.shape
+        return blur.at((width, height))
     size = small_size(width, height, mode)
     gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
     luma = _small(gray, size) * np.float32(1 / 255)
-    start = _small(values, size)
+    start = _small(blur.values, size)
     mean = _mean(mode)
     if mode == "fast":
         gain, offset = nearest_line(luma, start, mean)
@@ -77,7 +78,7 @@ def refine(image: Image, blur: BlurMap, mode: RefineMode) -> BlurMap:
     )
     cv2.multiply(change, gray, change, scale=1 / 255, dtype=cv2.CV_32F)
     change += base
-    change += values
+    change += blur.at((width, height)).values
     return BlurMap(np.clip(change, 0, 1, out=change))
 
 

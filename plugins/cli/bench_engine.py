@@ -25,9 +25,8 @@ from br2focus.realtime.adaptive import Adaptive
 from br2focus.realtime.backends import Backend, shrink
 from br2focus.realtime.choice import Way, ways
 from br2focus.realtime.engine import Engine, EngineSettings
-from br2focus.realtime.fitting import at_frame_size, fit
 from br2focus.realtime.focus_pull import FocusPull
-from br2focus.realtime.frame import FocusResult, Frame, Image, Timing, Values
+from br2focus.realtime.frame import BlurMap, FocusResult, Frame, Image, Timing, Values
 from br2focus.realtime.look_ahead import LookAhead
 from br2focus.realtime.overlay import OverlayStyle, draw
 from br2focus.realtime.refining import refine
@@ -235,8 +234,8 @@ def _stages(
     size = network_size((width, height), engine.size)
     frame = Frame(image, 0, 0, Fraction(1, 30), 0.0)
     values = backend.start(image)()
-    blur = at_frame_size(values, fit(image, engine.size), (width, height))
-    result = FocusResult(frame, blur, Timing(0, 0, 0, 0, 0, 0))
+    blur = BlurMap(values)
+    result = FocusResult(frame, blur.at((width, height)), Timing(0, 0, 0, 0, 0, 0))
     adaptive, look_ahead = Adaptive(), LookAhead()
     count = iter(range(1, sys.maxsize))
     style = OverlayStyle()
@@ -249,7 +248,7 @@ def _stages(
         "network": partial(
             _once, backend, shrink(image, size) if engine.device.startswith("cpu") else image
         ),
-        "to frame size": lambda: at_frame_size(values, fit(image, engine.size), (width, height)),
+        "to frame size": lambda: blur.at((width, height)),
         "smoothing": lambda: adaptive.add(at(next(count)), blur),
         "look-ahead": lambda: look_ahead.add(at(next(count)), blur),
         "refine fast": lambda: refine(image, blur, "fast"),
@@ -262,9 +261,7 @@ def _stages(
         asked.model, device=asked.device, size=asked.size, backend=asked.backend,
         precision=asked.precision,
     ) as stage:  # fmt: skip
-        jobs["bare call"] = lambda: at_frame_size(
-            _once(backend, image), fit(image, engine.size), (width, height)
-        )
+        jobs["bare call"] = lambda: BlurMap(_once(backend, image)).at((width, height))
         jobs["FocusStage"] = lambda: stage(image)
         times: Times = in_turns(jobs, seconds)
     bare, whole = (statistics.median(times.pop(name)) for name in ("bare call", "FocusStage"))

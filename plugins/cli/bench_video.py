@@ -88,8 +88,8 @@ def _stages(
     jobs: dict[str, Callable[[], object]] = {
         "source": lambda: [None for _ in VideoFile(path, gpu=engine.gpu)],
         "maps": lambda: [None for _ in engine.stream(Frames(images), IN_FLIGHT)],
-        "smoothing": lambda: [smoother.add(r.frame, r.measured) for r in results],
-        "refining": lambda: [refine(r.frame.image, r.measured, REFINING) for r in results],
+        "smoothing": lambda: [smoother.add(r.frame, r.raw or r.blur) for r in results],
+        "refining": lambda: [refine(r.frame.image, r.raw or r.blur, REFINING) for r in results],
         "drawing": lambda: [_heat(engine, result) for result in results],
         "writing": encode,
     }  # fmt: skip

@@ -53,7 +53,7 @@ def test_stream_keeps_order_over_changing_sizes(model):
     results = list(engine.stream(Frames(images), depth=2))
     assert [frame.index for frame, _ in results] == [0, 1, 2, 3]
     for (frame, blur), image in zip(results, images, strict=True):
-        assert blur.values.shape == image.shape[:2]
+        assert blur.values.shape == image.shape[:2]  # that of the network is the same
         assert np.array_equal(blur.values, engine(image).values), frame.index
 
 
@@ -99,7 +99,8 @@ def test_a_failing_backend_falls_back_without_losing_a_frame(model, monkeypatch,
     results = list(engine.stream(Frames([picture(seed=s) for s in range(6)]), depth=2))
     assert [frame.index for frame, _ in results] == list(range(6))
     reference = Engine(EngineSettings(model, "cpu", backend="torch"))
-    assert np.array_equal(results[-1][1].values, reference(picture(seed=5)).values)
+    last = results[-1][1].at((120, 90))
+    assert np.array_equal(last.values, reference(picture(seed=5)).values)
     assert len(engine.notices) == 1 and "device lost" in engine.notices[0]
     assert "\n" not in engine.notices[0]
 
