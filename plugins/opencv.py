@@ -22,9 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from br2focus.realtime.engine import BackendName, Engine, EngineSettings, PrecisionName
+from br2focus.realtime.finishing import refiner
 from br2focus.realtime.frame import BlurMap, FocusResult, Frame, Image, Roi, Values
 from br2focus.realtime.overlay import OverlayKind, OverlayStyle, draw
-from br2focus.realtime.refining import RefineMode, check_mode, refine
+from br2focus.realtime.refining import RefineMode, check_mode
 from br2focus.realtime.smoothing import SmoothingSetting, frames_ahead, make_smoother
 
 MICROSECOND = Fraction(1, 1_000_000)
@@ -98,6 +99,7 @@ class FocusStage:
                 f"smoothing {smoothing!r} needs the next frames, which a stage has not: choose 'adaptive'"
             )
         self._engine = Engine(EngineSettings(model, device, size, backend, precision, compiled))
+        self._refine = refiner(self._engine)
         self._smoothing, self._refining = make_smoother(smoothing), refining
         self._index = 0
 
@@ -120,7 +122,7 @@ class FocusStage:
         blur: BlurMap = self._engine.start(bgr)()
         if self._smoothing is not None:
             [(_, _, blur)] = self._smoothing.add(frame, blur)
-        blur = refine(bgr, blur, self._refining)
+        blur = self._refine(bgr, blur, self._refining)
         return StageResult(FocusResult(frame, blur), self._engine.info.name)
 
     def reset(self) -> None:

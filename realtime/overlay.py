@@ -230,10 +230,22 @@ DRAW: dict[str, Callable[[Image, Values, OverlayStyle], Image]] = {
 }
 
 
+Paint = Callable[[OverlayKind, Image, Values, OverlayStyle], Image]
+
+
+def paint(kind: OverlayKind, image: Image, values: Values, style: OverlayStyle) -> Image:
+    """The overlay ``kind``, which is in `DRAW`, without a legend."""
+    return DRAW[kind](image, values, style)
+
+
 def draw(
-    result: FocusResult, kind: OverlayKind, style: OverlayStyle | None = None, model: str = ""
-) -> Image:
+    result: FocusResult, kind: OverlayKind, style: OverlayStyle | None = None, model: str = "",
+    *, paint: Paint = paint,
+) -> Image:  # fmt: skip
     """``result``'s picture with the overlay ``kind`` and its legend; the picture itself for "none".
+
+    Args:
+        paint: makes the overlay, here or on a GPU.
 
     Raises:
         ValueError: ``kind`` is not one of `KINDS`.
@@ -243,7 +255,7 @@ def draw(
     if kind not in DRAW:
         raise ValueError(f"overlay {kind!r} is not one of {', '.join(KINDS)}")
     style = style or OverlayStyle()
-    drawn = DRAW[kind](result.frame.image, result.blur.values, style)
+    drawn = paint(kind, result.frame.image, result.blur.values, style)
     if style.legend:
         _put_legend(drawn, kind, model, style.colour)
     return drawn

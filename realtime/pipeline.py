@@ -23,8 +23,9 @@ from typing import Any, NamedTuple, Self
 from .channel import Channel
 from .engine import Engine
 from .errors import SourceError
+from .finishing import refiner
 from .frame import BlurMap, FocusResult, Frame, Image, Timing
-from .refining import RefineMode, refine
+from .refining import RefineMode
 from .smoothing import Smoothed, Smoother
 from .source import Source
 from .stats import Snapshot, Stats
@@ -213,10 +214,11 @@ class Pipeline:
         yield from ready([] if active is None else active.flush())
 
     def _refined(self, smoothed: Iterable[_Ready]) -> Generator[FocusResult]:
+        refined = refiner(self._engine)
         for (frame, raw, shown), network, smoothing, delay in smoothed:
             begun = time.monotonic()
             mode = self.refining
-            fine = refine(frame.image, shown, mode)
+            fine = refined(frame.image, shown, mode)
             now = time.monotonic()
             timing = Timing(frame.arrived, now, network, smoothing, now - begun, delay)
             yield FocusResult(

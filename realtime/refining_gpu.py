@@ -26,16 +26,17 @@ from .resizing import halvings
 
 
 def refine(image: Tensor, blur: Tensor, mode: RefineMode) -> Tensor:
-    """``blur`` with its edges moved to those of ``image``; B x 1 x H x W.
+    """``blur`` at the size of ``image``, with its edges moved to those of the picture; B x 1 x H x W.
 
     Args:
         image: float B x 3 x H x W RGB in [0, 1].
-        blur: float B x 1 x H x W in [0, 1].
+        blur: float B x 1 x h x w in [0, 1], of any size.
         mode: as in `refining.refine`.
     """
+    height, width = image.shape[-2:]
+    whole = _sized(blur, (width, height))
     if mode == "off":
-        return blur
-    height, width = blur.shape[-2:]
+        return whole.clamp(max=1)
     size = small_size(width, height, mode)
     gray: Tensor = (255 * kornia.color.rgb_to_grayscale(image)).round() / 255  # as OpenCV has it
     luma, start = _small(gray, size), _small(blur, size)
@@ -47,7 +48,7 @@ def refine(image: Tensor, blur: Tensor, mode: RefineMode) -> Tensor:
         gain, offset = nearest_lines(luma, colour, start, mean)
     share = _edges(start, mode)
     change = _sized(share * gain, (width, height)) * gray
-    return (blur + change + _sized(share * (offset - start), (width, height))).clamp(0, 1)
+    return (whole + change + _sized(share * (offset - start), (width, height))).clamp(0, 1)
 
 
 def _sized(values: Tensor, size: tuple[int, int]) -> Tensor:

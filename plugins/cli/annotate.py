@@ -16,6 +16,7 @@ from br2focus.realtime.annotate import Summary, annotate
 from br2focus.realtime.audio_copy import suggest_suffix
 from br2focus.realtime.engine import BackendName, Engine, EngineSettings, PrecisionName
 from br2focus.realtime.errors import SettingsError, SinkError
+from br2focus.realtime.finishing import painter
 from br2focus.realtime.frame import FocusResult, Image, Roi
 from br2focus.realtime.image_files import Images
 from br2focus.realtime.image_sink import ImageFile, already_drawn
@@ -196,9 +197,10 @@ def _run(job: Job, engine: Engine, request: Request, stop: Callable[[], bool]) -
         smoothing = make_smoother(request.smoothing)
         already = len(engine.notices)
         with Progress(job.source.name) as progress:
+            paint, model = painter(engine), engine.info.name
 
             def render(result: FocusResult) -> Image:
-                return draw(result, request.overlay, request.style, engine.info.name)
+                return draw(result, request.overlay, request.style, model, paint=paint)
 
             def show(done: int, expected: int | None) -> bool:
                 progress(done, expected)

@@ -18,12 +18,13 @@ from br2focus.models.sizes import network_size
 from br2focus.realtime.annotate import annotate, few_threads
 from br2focus.realtime.backends import shrink
 from br2focus.realtime.engine import Engine, EngineSettings
+from br2focus.realtime.finishing import painter, refiner
 from br2focus.realtime.focus_pull import FocusPull
 from br2focus.realtime.frame import FocusResult, Image
 from br2focus.realtime.image_sink import already_drawn
-from br2focus.realtime.overlay import draw
+from br2focus.realtime.overlay import Paint, draw
 from br2focus.realtime.pipeline import Pipeline
-from br2focus.realtime.refining import RefineMode, refine
+from br2focus.realtime.refining import RefineMode
 from br2focus.realtime.smoothing import SmoothingSetting, make_smoother
 from br2focus.realtime.source import Frames
 from br2focus.realtime.video_file import VideoFile
@@ -72,10 +73,15 @@ def _stages(
     """Every stage of `annotate` alone, as it has it: what of them is the slowest bounds the whole."""
     with few_threads(), VideoFile(path) as source:
         pipeline = Pipeline(
-            source, engine, make_smoother(SMOOTHING), refining=REFINING, draw=partial(_heat, engine)
+            source,
+            engine,
+            make_smoother(SMOOTHING),
+            refining=REFINING,
+            draw=partial(_heat, painter(engine)),
         )
         with pipeline:
             results = list(pipeline)
+    refine, paint = refiner(engine), painter(engine)
     smoother = make_smoother(SMOOTHING)
     assert smoother is not None
 
@@ -90,7 +96,7 @@ def _stages(
         "maps": lambda: [None for _ in engine.stream(Frames(images), IN_FLIGHT)],
         "smoothing": lambda: [smoother.add(r.frame, r.raw or r.blur) for r in results],
         "refining": lambda: [refine(r.frame.image, r.raw or r.blur, REFINING) for r in results],
-        "drawing": lambda: [_heat(engine, result) for result in results],
+        "drawing": lambda: [_heat(paint, result) for result in results],
         "writing": encode,
     }  # fmt: skip
     return {f"{STAGE}{name}": partial(_with_few_threads, job) for name, job in jobs.items()}
@@ -185,9 +191,9 @@ def _annotate(
     sink = VideoWriter(folder / "annotated.mp4", source.info, render=already_drawn, overwrite=True)
     annotate(
         source, engine, [sink], smoothing=make_smoother(smoothing), refining=refining,
-        draw=partial(_heat, engine),
+        draw=partial(_heat, painter(engine)),
     )  # fmt: skip
 
 
-def _heat(engine: Engine, result: FocusResult) -> Image:
-    return draw(result, "heat", model=engine.info.name)
+def _heat(paint: Paint, result: FocusResult) -> Image:
+    return draw(result, "heat", paint=paint)

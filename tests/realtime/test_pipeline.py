@@ -47,7 +47,7 @@ class FakeSource:
 class FakeEngine:
     """Maps of zeros; may fail at one frame. Stands for `Engine` in the two calls a pipeline makes."""
 
-    seconds = 0.0
+    seconds, gpu = 0.0, None
 
     def __init__(self, *, fail_at=None):
         self.fail_at = fail_at
