@@ -1,32 +1,42 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, on a bare machine without internet, in under eight minutes:
 #
-#   benchmarks/gpu.sh OUT           writes OUT/gpu.json, profile.txt, trace.json.gz, video.json, tests.txt
+#   benchmarks/gpu.sh OUT           writes OUT/gpu.json, video.json, tests.txt, trace.json.gz
 #   DEVICE=cpu benchmarks/gpu.sh OUT   a dry run: the same code, a few rounds, on the CPU
+#   CLIP=clip.mp4 benchmarks/gpu.sh OUT   end to end on this clip; without it one of 1080p is rendered
 #
-# It needs Python, torch >= 2.11, torchvision, numpy and OpenCV. What else the command needs comes from wheels/, if
-# there is one; make it where there is internet, for the Python of that machine:
+# It needs Python, torch >= 2.11, torchvision, numpy, OpenCV, safetensors, click, tqdm, matplotlib, pytest, hypothesis
+# and a C compiler. What else the command needs comes from wheels/, if there is one; make it where there is internet,
+# for the Python of that machine:
 #
-#   pip download -d wheels --no-deps --only-binary=:all: --python-version 3.12 \
-#       safetensors platformdirs av click tqdm kornia kornia_rs pydantic pydantic_core annotated-types typing-inspection \
-#       pytest pluggy iniconfig packaging pygments
+#   pip download -d wheels --no-deps --only-binary=:all: --python-version 3.12 --platform manylinux_2_28_x86_64 \
+#       --platform manylinux2014_x86_64 av kornia kornia_rs platformdirs pydantic pydantic_core annotated-types \
+#       typing-inspection tomli-w cv2-enumerate-cameras
 #
-# Copy OUT/gpu.json to benchmarks/gpu.json and run `make tables`.
+# Copy OUT/gpu.json and OUT/video.json to benchmarks/gpu.json and benchmarks/gpu_video.json, and run `make tables`.
 set -eu
 cd "$(dirname "$0")/.."
 out=${1:?where to write: benchmarks/gpu.sh OUT}
 device=${DEVICE:-cuda}
 python=${PYTHON:-python3}
 mkdir -p "$out"
+site=
 if [ -d wheels ]; then
-    "$python" -m pip install --quiet --no-index --find-links wheels --no-deps wheels/*.whl
+    site=$(mktemp -d)
+    "$python" -m pip install --quiet --no-index --no-deps --no-compile --target "$site" wheels/*.whl
 fi
-export PYTHONPATH="$PWD/.ns${PYTHONPATH:+:$PYTHONPATH}"
+export PYTHONPATH="$PWD/.ns${site:+:$site}${PYTHONPATH:+:$PYTHONPATH}"
+if [ "$device" != cpu ]; then # nothing is timed here
+    for name in paper standard lite; do
+        "$python" benchmarks/gpu.py --device "$device" --compile "$name" > "$out/compile.txt" 2>&1 &
+    done
+    "$python" -m pytest -q --tb=short --show-capture=no -m needs_cuda -p no:cacheprovider \
+        $(grep -rl needs_cuda tests --include='test_*.py') > "$out/tests.txt" 2>&1 || true
+    tail -n 5 "$out/tests.txt"
+    wait
+fi
+if [ "$device" != cpu ]; then
+    "$python" -m br2focus.plugins.cli bench video ${CLIP:---picture 1920x1080} --model standard --device "$device" \
+        --rounds 2 --json > "$out/video.json" || echo "end to end failed"
+fi
 "$python" benchmarks/gpu.py --device "$device" --out "$out"
-if [ "$device" != cpu ] && "$python" -c 'import av, click' 2>/dev/null; then
-    "$python" -m br2focus.plugins.cli bench video --device "$device" --json > "$out/video.json" || true
-fi
-if [ "$device" != cpu ] && "$python" -c 'import pytest, av' 2>/dev/null; then
-    "$python" -m pytest -q -m needs_cuda -p no:cacheprovider $(grep -rl needs_cuda tests --include='test_*.py') > "$out/tests.txt" 2>&1 || true
-    tail -3 "$out/tests.txt"
-fi

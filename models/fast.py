@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from itertools import pairwise
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ from torch.nn.utils import fuse_conv_bn_eval
 from .br2net import BR2Net
 from .config import InputScale
 from .phases import phase_kernel, phases
-from .rlrm import Rlrm, resize
+from .rlrm import PointwiseRlrm, Rlrm, resize
 from .sizes import GRID
 
 # Channels whose convolution at the larger size costs as much as resizing and adding nine taps there
@@ -85,6 +86,14 @@ class InferenceNet(nn.Module):
         fold_batchnorm(self.net)
         self.register_buffer("mean", fold_input(self.net, scale))
         self._look_at_strides()
+
+    def pointwise(self) -> Self:
+        """Prepare for `torch.compile`, in place; see `PointwiseRlrm`."""
+        for units in (self.net.l2h, self.net.h2l):
+            for number, unit in enumerate(units):
+                assert isinstance(unit, Rlrm)
+                units[number] = PointwiseRlrm(unit)
+        return self
 
     @torch.inference_mode()
     def _look_at_strides(self) -> None:

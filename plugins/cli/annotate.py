@@ -52,6 +52,7 @@ class Request:
     start: float | None
     duration: float | None
     stream: int | None
+    gpu_decode: bool
     strict: bool
     allow_special: bool
     force: bool
@@ -129,6 +130,10 @@ class Request:
 @click.option(
     "--stream", type=click.IntRange(0), help="Which video stream; default: the container's best."
 )
+@click.option(
+    "--gpu-decode", is_flag=True,
+    help="Decode on the GPU that computes: spares the CPU, and is slower where that has cores to spare.",
+)  # fmt: skip
 @click.option("--strict", is_flag=True, help="A damaged input is an error (exit 3).")
 @click.option("--allow-special", is_flag=True, help="Allow pipes and devices as input.")
 @click.option("--force", is_flag=True, help="Replace existing outputs.")
@@ -188,7 +193,7 @@ def _run_all(
 
 def _run(job: Job, engine: Engine, request: Request, stop: Callable[[], bool]) -> dict[str, Any]:
     """One job; returns its entry of the JSON summary."""
-    source = _open(job, request, engine.gpu)
+    source = _open(job, request, engine.gpu if request.gpu_decode else None)
     with source:
         if isinstance(source.info, VideoInfo) and job.output and job.suffix_open:
             name = job.output.name + suggest_suffix(source.info)

@@ -7,6 +7,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -71,16 +72,12 @@ def _stages(
     path: Path, folder: Path, engine: Engine, images: list[Image]
 ) -> dict[str, Callable[[], object]]:
     """Every stage of `annotate` alone, as it has it: what of them is the slowest bounds the whole."""
-    with few_threads(), VideoFile(path) as source:
-        pipeline = Pipeline(
-            source,
-            engine,
-            make_smoother(SMOOTHING),
-            refining=REFINING,
-            draw=partial(_heat, painter(engine)),
-        )
-        with pipeline:
-            results = list(pipeline)
+    with (
+        few_threads(),
+        VideoFile(path) as source,
+        Pipeline(source, engine, make_smoother(SMOOTHING), refining=REFINING) as pipeline,
+    ):
+        results = [replace(result, drawn=result.frame.image) for result in pipeline]
     refine, paint = refiner(engine), painter(engine)
     smoother = make_smoother(SMOOTHING)
     assert smoother is not None
@@ -92,14 +89,24 @@ def _stages(
                 sink.write(result)
 
     jobs: dict[str, Callable[[], object]] = {
-        "source": lambda: [None for _ in VideoFile(path, gpu=engine.gpu)],
+        "source": partial(_read, path),
         "maps": lambda: [None for _ in engine.stream(Frames(images), IN_FLIGHT)],
         "smoothing": lambda: [smoother.add(r.frame, r.raw or r.blur) for r in results],
         "refining": lambda: [refine(r.frame.image, r.raw or r.blur, REFINING) for r in results],
         "drawing": lambda: [_heat(paint, result) for result in results],
         "writing": encode,
     }  # fmt: skip
-    return {f"{STAGE}{name}": partial(_with_few_threads, job) for name, job in jobs.items()}
+    stages: dict[str, Callable[[], object]] = {
+        f"{STAGE}{name}": partial(_with_few_threads, job) for name, job in jobs.items()
+    }
+    if engine.gpu is not None:
+        stages["source, decoded by the GPU"] = partial(_read, path, engine.gpu)
+    return stages
+
+
+def _read(path: Path, gpu: int | None = None) -> None:
+    for _ in VideoFile(path, gpu=gpu):
+        pass
 
 
 def _with_few_threads(job: Callable[[], object]) -> None:
@@ -187,7 +194,7 @@ def _encode(images: list[Image], path: Path) -> None:
 def _annotate(
     path: Path, folder: Path, engine: Engine, smoothing: SmoothingSetting, refining: RefineMode
 ) -> None:
-    source = VideoFile(path, gpu=engine.gpu)
+    source = VideoFile(path)
     sink = VideoWriter(folder / "annotated.mp4", source.info, render=already_drawn, overwrite=True)
     annotate(
         source, engine, [sink], smoothing=make_smoother(smoothing), refining=refining,

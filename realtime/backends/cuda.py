@@ -71,12 +71,12 @@ class CudaBackend:
         smaller = size[0] > frame_size[0] or size[1] > frame_size[1]
         self._input_size = size if smaller else frame_size
         self._shrink = AreaShrink(self._input_size, size, self._device)
-        self._net: Callable[[Tensor], Tensor] = net.to(self._device, dtype).to(
-            memory_format=torch.channels_last
-        )
+        net = net.pointwise() if compiled else net
+        net = net.to(self._device, dtype).to(memory_format=torch.channels_last)
+        self._net: Callable[[Tensor], Tensor] = net
         if compiled:
             self.name += " compiled"
-            self._net = torch.compile(self._net, dynamic=False)
+            self._net = torch.compile(net, dynamic=False)
         with torch.cuda.device(self._device):
             self._up, self._compute, self._down = (_stream() for _ in range(3))
             self._slots = [self._make_slot() for _ in range(SLOTS)]

@@ -73,6 +73,9 @@ def test_every_variant_is_the_network_itself(variant: str) -> None:
         assert plain.std() > 1e-4, "a constant map: nothing is compared"
         with torch.inference_mode():
             assert (fast(pictures) - plain).abs().max() <= 1e-4, (height, width)
+    fast.pointwise()
+    with torch.inference_mode():
+        assert (fast(pictures) - plain).abs().max() <= 1e-4, "as it is compiled"
 
 
 @pytest.mark.parametrize(
