@@ -141,9 +141,9 @@ class Bench:
     ) -> Backend:
         """As the engine makes it."""
         if self.cuda:
-            from br2focus.realtime.backends.cuda import CudaBackend
+            from br2focus.realtime.backends.cuda import CudaBackend, CudaNet
 
-            return CudaBackend(net, frame, size, str(self.device), graph=graph)
+            return CudaBackend(CudaNet(net, str(self.device)), frame, size, graph=graph)
         from br2focus.realtime.backends.torch_cpu import TorchBackend
 
         return TorchBackend(net, size, "bf16")
@@ -154,7 +154,7 @@ class Bench:
         return fast.to(memory_format=torch.channels_last)
 
     def compiled(self, net: BR2Net, info: ModelInfo) -> Callable[[Tensor], Tensor]:
-        """As `CudaBackend` compiles it; one for all parts of a network."""
+        """As `CudaNet` compiles it; one for all parts of a network."""
         if info.name not in self._compiled:
             torch._dynamo.reset()  # it counts what one class is compiled for, and stops at eight
             made = torch.compile(self.fast(net, info).pointwise(), dynamic=False)

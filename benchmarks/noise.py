@@ -105,7 +105,7 @@ def rows(engine: Engine, stills: Iterable[Masked]) -> list[dict[str, Any]]:
 
 def _marked(engine: Engine, image: np.ndarray) -> Iterator[np.ndarray]:
     """What is peaked: for each style ours, ours without the gate, and by contrast alone."""
-    values = refine(image, engine(image), "fast").values
+    values = refine(image, engine.start(image)(), "fast").values
     strength = edges(image)
     for style in STYLES.values():
         yield (strength >= peaking_threshold(image, values, style)) & (values < 0.5)

@@ -68,22 +68,22 @@ def smoothed(
     images: Iterable[np.ndarray], maps: Iterable[np.ndarray], setting: SmoothingSetting,
     rate: Fraction = RATE,
 ) -> np.ndarray:  # fmt: skip
-    """The maps as they would be shown: T x H x W."""
-    smoother, shown = make_smoother(setting), []
+    """The maps as they would be shown, without refining: T x H x W."""
+    smoother, shown, size = make_smoother(setting), [], (0, 0)
     for index, (image, values) in enumerate(zip(images, maps, strict=True)):
-        blur = BlurMap(np.array(values))
+        blur, size = BlurMap(np.array(values)), (image.shape[1], image.shape[0])
         if smoother is None:
             shown.append(blur)
         else:
             ready = smoother.add(Frame(image, index, index, 1 / rate, 0.0), blur)
             shown += [each.shown for each in ready]
     shown += [each.shown for each in smoother.flush()] if smoother is not None else []
-    return np.array([blur.values.astype(np.float16) for blur in shown])
+    return np.array([blur.at(size).values.astype(np.float16) for blur in shown])
 
 
 def maps_of(engine: Engine, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The raw map of every picture."""
-    return [engine(np.ascontiguousarray(image)).values for image in images]
+    """The raw map of every picture, at its own size, as the pipeline smooths it."""
+    return [engine.start(np.ascontiguousarray(image))().values for image in images]
 
 
 def clip_rows(engine: Engine) -> list[dict[str, Any]]:

@@ -121,7 +121,7 @@ def edges(engine: Engine) -> None:
     rows = []
     for name, index in EDGES:
         image = RackFocusClip(replace(evaluation_clips()[name], rate=RATE)).frame(index).image
-        blur: BlurMap = engine(np.ascontiguousarray(image))
+        blur: BlurMap = engine.start(np.ascontiguousarray(image))()
         views = [image, *(gray(refine(image, blur, mode).values) for mode in MODES)]
         height, width = image.shape[:2]
         rows.append([view[height // 6 : -height // 6, width // 6 : -width // 6] for view in views])
@@ -134,7 +134,7 @@ def noisy_peaking(engine: Engine) -> None:
     clean = RackFocusClip(replace(evaluation_clips()[name], rate=RATE)).frame(index).image
     noise = np.random.default_rng(0).normal(0, NOISE, clean.shape)
     image = np.rint(clean + noise).clip(0, 255).astype(np.uint8)
-    values = refine(image, engine(image), "fast").values
+    values = refine(image, engine.start(image)(), "fast").values
     style = OverlayStyle(threshold=SENSITIVE, legend=False)
     contrast = replace(style, noise_gate=0.0)
     views = [image, peaking(image, np.zeros_like(values), contrast), peaking(image, values, style)]

@@ -14,7 +14,7 @@ The table NAME stands between `<!-- table:NAME -->` and `<!-- /table -->`:
   each part;
 * `network_PART`, `stages`, `peers`, `video`, `starts` from speed.json: what `br2focus bench engine` and
   `bench video` print, PART being a key of the file;
-* `gpu` from gpu.json, which gpu.sh writes; without that file it says so;
+* `gpu`, `gpu_frame`, `gpu_kernels` from gpu.json, `gpu_video` from gpu_video.json, which gpu.sh writes;
 * `live` from live.json, `refining` from refining.json, the same;
 * `live_faults` from live_faults.json: the same, its rows are
   `{"what": TEXT, KEY OF FAULT_FIGURES: {"median": X, "worst": X}, ..., "must": TEXT, "held": BOOL}`.
@@ -48,7 +48,6 @@ FAULT_FIGURES = {
     "objects": "{} objects",
     "mb": "{} MB",
 }
-NEEDS_GPU = "gpu.json"
 BLOCK = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 
 
@@ -188,16 +187,18 @@ def times(content: dict[str, Any], key: str) -> str:
     )
 
 
-def video(content: dict[str, Any]) -> str:
-    """`annotate` against its parts."""
-    report = content["video"]
+def video(report: dict[str, Any]) -> str:
+    """`annotate` against its parts and its stages."""
     rows = [
         [row["what"], number(row["wall_ms"], 1), number(row["cpu_ms"], 1),
          number(row["frames_per_s"], 1), f"{row['share_of_most']:.0%}"]
         for row in report["rows"]
     ]  # fmt: skip
     head = ["", "ms a frame", "CPU ms a frame", "frames/s", "of the most"]
-    most = f"The most: {report['most_frames_per_s']} frames/s = cores / CPU time of the bare parts."
+    most = (
+        f"The most: {report['most_frames_per_s']} frames/s = cores / CPU time of the bare parts. "
+        f"`annotate` has {report['share_of_slowest_stage']:.0%} of its slowest stage's."
+    )
     return f"{markdown(head, rows)}\n\n{report['clip']}, {report['device']}. {most}"
 
 
@@ -209,26 +210,47 @@ def starts(content: dict[str, Any]) -> str:
 
 
 def gpu(content: dict[str, Any]) -> str:
-    """One row a network."""
-    head = ["network", "tensor to tensor, ms", "x plain", "1080p host to host p95, ms",
-            "most maps/s", "of the ceiling", "dP max"]  # fmt: skip
+    """One row a network: what of it was not measured is a dash."""
+    runs = ["plain fp32 eager", "plain fp32 graph", "fast fp16 graph", "compiled fp16 graph"]
+    head = ["network", *(f"{run}, ms" for run in runs), "x plain", "1080p host to host p95, ms",
+            "most maps/s", "of the ceiling", "dP max (mean)"]  # fmt: skip
     rows = []
     for name, parts in content["networks"].items():
-        latency, batches = parts["latency_ms"], parts["batches"]
-        best = max(batches, key=lambda row: row["maps_per_s"])
-        largest = max(row["largest"] for row in parts["equality"])
+        latency, best = parts["latency_ms"], max(parts["batches"], key=lambda r: r["maps_per_s"])
+        worst = max(parts["equality"], key=lambda row: row["largest"], default=None)
         rows.append([
-            name, number(latency["fast half graph"]["p50"], 2), number(latency["times_plain"], 1),
-            number(parts["hd_host_to_host_ms"]["p95"], 2), number(best["maps_per_s"], 0),
-            f"{best['share_of_ceiling']:.0%}", f"{largest:.2g}",
+            f"`{name}`", *(number(latency[r]["p50"], 2) if r in latency else "-" for r in runs),
+            number(latency["times_plain"], 1), number(parts["hd_host_to_host_ms"]["p95"], 2),
+            f"{number(best['maps_per_s'], 0)} ({best['way']})", f"{best['share_of_ceiling']:.0%}",
+            f"{worst['largest']:.2g} ({worst['mean']:.2g})" if worst else "-",
         ])  # fmt: skip
-    frame = ", ".join(
-        f"{what} {times['p50']:.1f} ms" for what, times in content["hd_frame_ms"].items()
-    )
+    measured = "; ".join(f"`{n}` {parts['measured']}" for n, parts in content["networks"].items())
     return (
-        f"{markdown(head, rows)}\n\nRefining and overlay of a 1080p frame: {frame}. "
-        f"Measured on {content['device']}, torch {content['torch']}."
+        f"{markdown(head, rows)}\n\nOne map of 320x320 from tensor to tensor, medians; the most is at a "
+        f"batch of 64. {content['device']}, torch {content['torch']}. Measured: {measured}."
     )
+
+
+def gpu_frame(content: dict[str, Any]) -> str:
+    """Refining and overlays of a 1080p frame, on the CPU and on the GPU."""
+    times = content["hd_frame_ms"]
+    rows = [
+        [name.removesuffix(", CPU"), number(spent["p50"], 1),
+         number(times[name.replace("CPU", "device")]["p50"], 1)]
+        for name, spent in times.items() if name.endswith("CPU")
+    ]  # fmt: skip
+    return markdown(["1920x1080, from host to host", "CPU, ms", "GPU, ms"], rows)
+
+
+def gpu_kernels(content: dict[str, Any]) -> str:
+    """Where the time of one compiled map goes."""
+    profile = content["networks"]["paper"]["profile"]
+    rows = [
+        [f"`{row['kernel'][:70]}`", number(row["times"], 0), number(row["us"], 0)]
+        for row in profile["rows"]
+    ]
+    total = f"All {profile['kernels']} kernels: {number(profile['us'], 0)} us."
+    return f"{markdown(['kernel', 'times', 'us'], rows)}\n\n{total}"
 
 
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
@@ -241,9 +263,12 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "refining": ("refining.json", exact),
     "stages": ("speed.json", lambda content: times(content, "stages_ms")),
     "peers": ("speed.json", lambda content: times(content, "peers_ms")),
-    "video": ("speed.json", video),
+    "video": ("speed.json", lambda content: video(content["video"])),
     "starts": ("speed.json", starts),
     "gpu": ("gpu.json", gpu),
+    "gpu_frame": ("gpu.json", gpu_frame),
+    "gpu_kernels": ("gpu.json", gpu_kernels),
+    "gpu_video": ("gpu_video.json", video),
     "smoothing": ("smoothing.json", lambda content: exact(content["clips"])),
     "flicker": ("smoothing.json", lambda content: exact(content["flicker"])),
     "real_smoothing": ("smoothing.json", lambda content: exact(content["real"])),
@@ -273,8 +298,6 @@ def filled(text: str, folder: Path) -> str:
     def fill(match: re.Match[str]) -> str:
         name = match[2]
         file, make = _source(name)
-        if file == NEEDS_GPU and not (folder / file).exists():
-            return f"{match[1]}Not measured: nobody ran `benchmarks/gpu.sh` yet.\n{match[3]}"
         try:
             table = make(json.loads((folder / file).read_text()))
         except OSError as error:

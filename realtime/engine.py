@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from br2focus.models.checkpoint import ModelInfo
     from br2focus.models.fast import InferenceNet
 
+    from .backends.cuda import CudaNet
+
 BackendName = Literal["auto", "openvino", "onnxruntime", "torch"]
 PrecisionName = Literal["auto", "fp32", "bf16", "int8"]
 MIN_SIZE, MAX_SIZE = 64, 2048
@@ -115,6 +117,7 @@ class Engine:
         self._ran_on = ""
         self._in_flight = 1
         self._backends: dict[tuple[int, int], Backend] = {}  # by `_key`, oldest first
+        self._on_gpu: CudaNet | None = None  # what its backends share
 
     @property
     def size(self) -> int:
@@ -227,7 +230,7 @@ class Engine:
         One is for live pictures. For more, a GPU takes as many as fill its batches.
         """
         if depth != self._in_flight:
-            self.close()
+            self._close_backends()
             self._in_flight, self._load = depth, Load(BATCH if depth > 1 else 1)
 
     @property
@@ -238,10 +241,14 @@ class Engine:
     def detach(self) -> None:
         """Release what belongs to the calling thread (CUDA streams, graphs); the rest serves the next."""
         if self._device != "cpu":
-            self.close()
+            self._close_backends()
 
     def close(self) -> None:
-        """Release the backends; the engine may be used again."""
+        """Release the backends, and the network on a GPU; the engine may be used again."""
+        self._close_backends()
+        self._on_gpu = None
+
+    def _close_backends(self) -> None:
         backends, self._backends = self._backends, {}
         for backend in backends.values():
             with suppress(RuntimeError):  # a lost device cannot even be waited for
@@ -279,12 +286,12 @@ class Engine:
         """
         short = "out of memory" in str(error).lower()
         if self._compiled and not short:
-            self._compiled = False
+            self._compiled, self._on_gpu = False, None
             self.notices.append(f"{name} failed ({_line(error)}): now without torch.compile")
             return
         less = self._load.less(self._asked, full_batch(frame_size)) if short else None
         if less is None:
-            self._device, instead = "cpu", "the CPU"
+            self._device, self._on_gpu, instead = "cpu", None, "the CPU"
         else:
             instead = less.smaller_than(self._load, self._asked)
         self._load = less or Load()
@@ -372,13 +379,12 @@ class Engine:
         return TorchBackend(self.net(), size, precision)
 
     def _make_cuda(self, frame_size: tuple[int, int]) -> Backend:
-        from .backends.cuda import CudaBackend
+        from .backends.cuda import CudaBackend, CudaNet
 
+        if self._on_gpu is None:
+            self._on_gpu = CudaNet(self.net(), self._device, compiled=self._compiled)
         size, batch = network_size(frame_size, self.size), full_batch(frame_size)
-        batch = min(batch, self._load.batch)
-        return CudaBackend(
-            self.net(), frame_size, size, self._device, batch=batch, compiled=self._compiled
-        )
+        return CudaBackend(self._on_gpu, frame_size, size, batch=min(batch, self._load.batch))
 
     def _make_exact(self, frame_size: tuple[int, int], size: tuple[int, int]) -> Backend:
         """The float32 form on the same device."""
@@ -386,11 +392,10 @@ class Engine:
             return self.make_cpu(EXACT, size, depth=1)
         import torch
 
-        from .backends.cuda import CudaBackend
+        from .backends.cuda import CudaBackend, CudaNet
 
-        return CudaBackend(
-            self.net(), frame_size, size, self._device, dtype=torch.float32, graph=False
-        )
+        net = CudaNet(self.net(), self._device, dtype=torch.float32)
+        return CudaBackend(net, frame_size, size, graph=False)
 
     def _finite(self, values: Values, picture: Image) -> Values:
         """``values``, or the frame redone in float32 where they are not finite."""

@@ -123,20 +123,13 @@ def _backends(
 def _cuda_backends(engine: Engine, size: tuple[int, int], device: str) -> dict[str, Backend]:
     import torch
 
-    from br2focus.realtime.backends.cuda import CudaBackend
+    from br2focus.realtime.backends.cuda import CudaBackend, CudaNet
 
-    made = [
-        partial(CudaBackend, engine.net(), size, size, device, dtype=dtype, graph=graph)
-        for dtype, graph in ((torch.float16, True), (torch.float16, False), (torch.float32, True))
-    ]
+    nets = [CudaNet(engine.net(), device), CudaNet(engine.net(), device, dtype=torch.float32)]
     if engine.settings.compiled:
-        made.append(partial(CudaBackend, engine.net(), size, size, device, compiled=True))
-    found: dict[str, Backend] = {}
-    for make in made:
-        backend = make()
-        found[f"{backend.name} {'graph' if make.keywords.get('graph', True) else 'eager'}"] = (
-            backend
-        )
+        nets.append(CudaNet(engine.net(), device, compiled=True))
+    found: dict[str, Backend] = {f"{n.name} graph": CudaBackend(n, size, size) for n in nets}
+    found[f"{nets[0].name} eager"] = CudaBackend(nets[0], size, size, graph=False)
     return found
 
 

@@ -112,7 +112,11 @@ def _predictor(
         return CLASSICAL[method], model, lambda: "cpu"
     engine = Engine(settings)
     name = engine.info.name if mode == "off" else f"{engine.info.name} + {mode} refining"
-    return lambda image: refined(image, engine(image), mode).values, name, lambda: engine.device
+    return (
+        lambda image: refined(image, engine.start(image)(), mode).values,
+        name,
+        lambda: engine.device,
+    )
 
 
 def _plot(name: str, result: Evaluation, folder: Path) -> None:

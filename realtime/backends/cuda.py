@@ -45,38 +45,52 @@ class _Batch:
     maps: Values | None = None  # B x h x w
 
 
+class CudaNet:
+    """A network on a GPU: it serves backends of every size, one after the other, in any thread.
+
+    Args:
+        net: the network; it is moved to ``device`` in ``dtype``.
+        device: such as "cuda" or "cuda:1".
+        dtype: float16, or float32 for the exact form.
+        compiled: let `torch.compile` write the kernels between the convolutions; at the first call of each
+            size it takes some 20 s and a C compiler.
+    """
+
+    def __init__(
+        self, net: InferenceNet, device: str = "cuda", *, dtype: torch.dtype = torch.float16,
+        compiled: bool = False,
+    ) -> None:  # fmt: skip
+        self.name = f"torch {device} {'fp16' if dtype == torch.float16 else 'fp32'}"
+        self.device = torch.device(device)
+        net = net.pointwise() if compiled else net
+        net = net.to(self.device, dtype).to(memory_format=torch.channels_last)
+        self.run: Callable[[Tensor], Tensor] = net
+        if compiled:
+            self.name += " compiled"
+            self.run = torch.compile(net, dynamic=False)
+
+
 class CudaBackend:
     """Runs ``net`` for frames of ``frame_size``; see `Backend`.
 
     Args:
-        net: the network; it is moved to ``device`` in ``dtype``.
+        net: the network.
         frame_size, size: width and height of the frames and of the map.
-        device: such as "cuda" or "cuda:1".
-        dtype: float16, or float32 for the exact form.
         graph: replay a captured CUDA graph; without it every kernel is launched anew.
         batch: pictures computed at once: more throughput, and the first one waits for the last.
-        compiled: let `torch.compile` write the kernels between the convolutions; it takes some 20 s and a
-            C compiler.
     """
 
     def __init__(
-        self, net: InferenceNet, frame_size: tuple[int, int], size: tuple[int, int],
-        device: str = "cuda", *, dtype: torch.dtype = torch.float16, graph: bool = True,
-        batch: int = 1, compiled: bool = False,
+        self, net: CudaNet, frame_size: tuple[int, int], size: tuple[int, int],
+        *, graph: bool = True, batch: int = 1,
     ) -> None:  # fmt: skip
-        self.name = f"torch {device} {'fp16' if dtype == torch.float16 else 'fp32'}"
+        self.name, self._net, self._device = net.name, net, net.device
         self.depth = SLOTS * batch
-        self._device, self._size, self._batch = torch.device(device), size, batch
+        self._size, self._batch = size, batch
         # One that is larger in the network comes from the CPU in its size: it is small.
         smaller = size[0] > frame_size[0] or size[1] > frame_size[1]
         self._input_size = size if smaller else frame_size
         self._shrink = AreaShrink(self._input_size, size, self._device)
-        net = net.pointwise() if compiled else net
-        net = net.to(self._device, dtype).to(memory_format=torch.channels_last)
-        self._net: Callable[[Tensor], Tensor] = net
-        if compiled:
-            self.name += " compiled"
-            self._net = torch.compile(net, dynamic=False)
         with torch.cuda.device(self._device):
             self._up, self._compute, self._down = (_stream() for _ in range(3))
             self._slots = [self._make_slot() for _ in range(SLOTS)]
@@ -100,7 +114,7 @@ class CudaBackend:
     @torch.inference_mode()
     def _run(self, slot: _Slot) -> None:
         """Resize on the GPU, then the network: reads ``slot.pictures``, writes ``slot.values``."""
-        slot.values.copy_(self._net(self._shrink(slot.pictures)))
+        slot.values.copy_(self._net.run(self._shrink(slot.pictures)))
 
     def _warm(self, slot: _Slot, *, graph: bool) -> None:
         """Run once so that libraries choose their kernels, then capture the graph of this slot."""

@@ -17,7 +17,7 @@ from br2focus.models.sizes import network_size
 from br2focus.realtime import engine as engine_module
 from br2focus.realtime.backends import cuda, shrink
 from br2focus.realtime.backends.area import AreaShrink
-from br2focus.realtime.backends.cuda import CudaBackend
+from br2focus.realtime.backends.cuda import CudaBackend, CudaNet
 from br2focus.realtime.device import BATCH, PINNED_BYTES, SLOTS, Load, full_batch
 from br2focus.realtime.engine import Engine, EngineSettings
 from br2focus.realtime.frame import Image
@@ -69,10 +69,8 @@ def test_every_map_of_a_batch_is_that_of_its_picture(
 ) -> None:
     images = [picture(frame[1], frame[0], seed) for seed in range(count)]
     net, info = checkpoint.load(checkpoint.find(model)[0])
-    backend = CudaBackend(
-        InferenceNet(net, info.scale), frame, (96, 64), "cpu",
-        dtype=torch.float32, graph=False, batch=2,
-    )  # fmt: skip
+    exact = CudaNet(InferenceNet(net, info.scale), "cpu", dtype=torch.float32)
+    backend = CudaBackend(exact, frame, (96, 64), graph=False, batch=2)
     assert backend.depth == 2 * SLOTS
     if order == "each at once":
         found = [backend.start(image)() for image in images]
@@ -127,10 +125,13 @@ class Small:
     def __init__(self, batch: int, side: int, *, late: bool) -> None:
         self.batch, self.side, self.late = batch, side, late
         self.asked: list[tuple[int, int]] = []
+        self.nets: list[bool] = []
 
-    def backend(
-        self, net: object, frame: object, size: Any, device: str, *, batch: int, compiled: bool
-    ) -> Any:
+    def net(self, net: object, device: str, *, compiled: bool) -> bool:
+        self.nets.append(compiled)
+        return compiled
+
+    def backend(self, compiled: bool, frame: object, size: Any, *, batch: int) -> Any:
         if compiled:
             raise RuntimeError("no C compiler")
         self.asked.append((batch, max(size)))
@@ -163,6 +164,7 @@ def on_gpu(
     model: str, monkeypatch: pytest.MonkeyPatch, gpu: Small, *, compiled: bool = False
 ) -> Engine:
     monkeypatch.setattr(engine_module, "resolved", lambda device: "cuda")
+    monkeypatch.setattr(cuda, "CudaNet", gpu.net)
     monkeypatch.setattr(cuda, "CudaBackend", gpu.backend)
     return Engine(EngineSettings(model, size=256, backend="torch", compiled=compiled))
 
@@ -207,11 +209,25 @@ def test_a_gpu_without_any_memory_leaves_the_work_to_the_cpu(
 
 
 def test_what_cannot_be_compiled_runs_as_it_is(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = on_gpu(model, monkeypatch, Small(8, 256, late=False), compiled=True)
+    gpu = Small(8, 256, late=False)
+    engine = on_gpu(model, monkeypatch, gpu, compiled=True)
     image = picture()
     assert np.allclose(engine(image).values, image[0, 0, 0] / 255)
     [notice] = engine.notices
     assert notice == "torch cuda failed (no C compiler): now without torch.compile"
+    assert gpu.nets == [True, False]
+
+
+def test_one_network_on_a_gpu_serves_all_files(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = Small(8, 256, late=False)
+    engine = on_gpu(model, monkeypatch, gpu)
+    for size in ((90, 120), (64, 96), (90, 120)):
+        list(engine.stream(Frames([picture(*size)]), depth=3))
+        engine.detach()
+    assert len(gpu.nets) == 1 and len(gpu.asked) == 3
+    engine.close()
+    engine(picture())
+    assert len(gpu.nets) == 2
 
 
 def test_on_a_cpu_nothing_is_compiled(model: str) -> None:
@@ -249,10 +265,8 @@ def test_cuda_equals_the_reference(name: str, way: str, batch: int, size: tuple[
     net, info = checkpoint.load(checkpoint.find(name)[0])
     frame_size = (size[1], size[0])
     small = network_size(frame_size, info.size)
-    backend = CudaBackend(
-        InferenceNet(net, info.scale), frame_size, small, batch=batch,
-        graph=way != "eager", compiled=way == "compiled",
-    )  # fmt: skip
+    on_gpu = CudaNet(InferenceNet(net, info.scale), compiled=way == "compiled")
+    backend = CudaBackend(on_gpu, frame_size, small, batch=batch, graph=way != "eager")
     images = [picture(*size, seed) for seed in range(3)]
     pending = [backend.start(image) for image in images]
     for finish, wanted in zip(pending, reference(name, images, small), strict=True):
