@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from functools import reduce
+from itertools import pairwise
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -53,12 +53,15 @@ class _Ready(NamedTuple):
     delay: float
 
 
+_Work = Callable[[Any], Generator[Any]]
+
+
 class Pipeline:
     """Runs ``source`` through ``engine``, ``smoothing`` and ``refining``.
 
     A live source replaces waiting frames and results by the newest, and one thread computes all of a frame.
-    Any other source waits, so that every frame comes out once, and each stage has a thread of its own. The
-    policy follows ``source.info.live``.
+    Any other source waits, so that every frame comes out once, and each stage that has much to do has a
+    thread of its own. The policy follows ``source.info.live``.
 
     Args:
         source: iterated and closed by the capture thread.
@@ -86,20 +89,23 @@ class Pipeline:
         self._threads = [_thread("capture", self._capture), *self._stages(live=live)]
 
     def _stages(self, *, live: bool) -> list[threading.Thread]:
-        """A thread for each stage, or one for all, with channels from `_frames` to `_results`."""
-        works: list[tuple[str, Callable[[Any], Generator[Any]]]] = [
-            ("infer", self._mapped), ("smooth", self._smoothed), ("refine", self._refined),
-            ("draw", self._drawn),
-        ]  # fmt: skip
-        if self._draw is None:
-            works.pop()
+        """The threads between capture and reader, with channels from `_frames` to `_results`."""
+        maps, smooth, fine = self._mapped, self._smoothed, self._refined
+        drawn: list[_Work] = [] if self._draw is None else [self._drawn]
+        stages: list[tuple[str, list[_Work]]]
         if live:
-            works = [("infer", _one_after_the_other([work for _, work in works]))]
-        between: list[Channel[Any]] = [Channel(BETWEEN) for _ in works[1:]]
+            stages = [("infer", [maps, smooth, fine, *drawn])]
+        elif self.smoothing is None and self.refining == "off":
+            stages = [("infer", [maps, smooth, fine]), ("draw", drawn)]
+        else:
+            stages = [("infer", [maps]), ("smooth", [smooth]), ("refine", [fine]), ("draw", drawn)]
+        stages = [(name, works) for name, works in stages if works]
+        between: list[Channel[Any]] = [Channel(BETWEEN) for _ in stages[1:]]
+        self._channels = [self._frames, *between, self._results]
         return [
-            _thread(name, self._run, work, source, target)
-            for (name, work), source, target in zip(
-                works, [self._frames, *between], [*between, self._results], strict=True
+            _thread(name, self._run, works, source, target)
+            for (name, works), (source, target) in zip(
+                stages, pairwise(self._channels), strict=True
             )
         ]
 
@@ -158,13 +164,12 @@ class Pipeline:
             error = error or caught
         self._frames.close(error)
 
-    def _run(
-        self, work: Callable[[Channel[Any]], Generator[Any]], source: Channel[Any],
-        target: Channel[Any],
-    ) -> None:  # fmt: skip
-        """A stage: what ``work`` makes of ``source`` goes to ``target``, then the error, if there is one."""
+    def _run(self, works: list[_Work], source: Channel[Any], target: Channel[Any]) -> None:
+        """A stage: what ``works`` make of ``source`` goes to ``target``, then the error, if there is one."""
         error: BaseException | None = None
-        made = work(source)
+        made = works[0](source)
+        for work in works[1:]:
+            made = work(made)
         try:
             for item in made:
                 if not target.put(item, keep=source.ended):
@@ -231,13 +236,13 @@ class Pipeline:
             yield replace(result, drawn=self._draw(result))
 
     def _stop(self, *, patient: bool) -> bool:
-        """Cancel the channels at both ends and join; False if the source stays in a driver's call.
+        """Cancel the channels and join; False if the source stays in a driver's call.
 
         The work of the stages always ends, since nobody listens and nothing comes; whoever is not
         ``patient`` does not wait for a model that is being converted.
         """
-        self._results.cancel()
-        self._frames.cancel()
+        for channel in self._channels:
+            channel.cancel()
         capture, *stages = self._threads
         if capture in self._started:
             # The next frame of a live source may be long in coming.
@@ -254,9 +259,3 @@ class Pipeline:
 
 def _thread(name: str, job: Callable[..., None], *given: object) -> threading.Thread:
     return threading.Thread(target=job, name=name, args=given, daemon=True)
-
-
-def _one_after_the_other(
-    works: list[Callable[[Any], Generator[Any]]],
-) -> Callable[[Any], Generator[Any]]:
-    return lambda items: reduce(lambda given, work: work(given), works, items)

@@ -174,6 +174,8 @@ def _run_all(
 ) -> tuple[list[dict[str, Any]], int]:
     """All jobs in order; one that fails is reported and the next one begins."""
     engine = Engine(request.engine)
+    for notice in engine.notices:
+        print(f"br2focus: {notice}", file=sys.stderr)
     # While the model is loaded; no daemon, which would be killed inside OpenCV if all ends at once.
     Thread(target=load_font).start()
     for folder in {job.output.parent for job in jobs if job.output and job.in_folder}:

@@ -25,6 +25,16 @@ def test_error_comes_after_the_items_before_it():
             next(channel)
 
 
+def test_it_has_ended_when_it_is_closed_and_read():
+    channel = Channel(2)
+    channel.put("a")
+    assert not channel.ended
+    channel.close(OSError())
+    assert not channel.ended
+    next(channel)
+    assert channel.ended
+
+
 def test_first_close_counts():
     channel: Channel[int] = Channel(1)
     channel.close(OSError("first"))

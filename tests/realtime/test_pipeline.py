@@ -194,17 +194,18 @@ def test_an_error_on_close_arrives():
         list(pipeline)
 
 
-def test_a_failed_start_leaves_no_thread(monkeypatch):
+@pytest.mark.parametrize("name", ["capture", "infer", "smooth", "refine"])
+def test_a_failed_start_leaves_no_thread(monkeypatch, name):
     start = threading.Thread.start
 
     def refuse(thread):
-        if thread.name == "infer":
+        if thread.name == name:
             raise RuntimeError("can't start new thread")
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     with pytest.raises(RuntimeError, match="new thread"):
-        Pipeline(FakeSource(), FakeEngine(), None).__enter__()
+        Pipeline(FakeSource(), FakeEngine(), Smoothing(0.2)).__enter__()
     assert not threads()
 
 
@@ -242,6 +243,34 @@ def test_the_last_frames_of_a_live_source_are_not_dropped():
             if result.frame.index >= 15:
                 time.sleep(0.03)  # all of the last four are ready by now
     assert indices[-4:] == [16, 17, 18, 19]
+
+
+def test_a_file_is_drawn_and_measured_at_the_size_of_its_frames():
+    class Small(FakeEngine):
+        def stream(self, frames, depth, size=None):
+            for frame in frames:
+                yield frame, BlurMap(np.full((2, 3), frame.index / TOTAL, np.float32))
+
+    source = FakeSource(total=5)
+    with Pipeline(source, Small(), LookAhead(2), draw=lambda r: r.frame.image + 1) as pipeline:
+        results = list(pipeline)
+    for index, result in enumerate(results):
+        assert np.array_equal(result.drawn, PICTURE + 1)
+        assert result.blur.values.shape == result.measured.values.shape == PICTURE.shape[:2]
+        assert np.allclose(result.measured.values, index / TOTAL)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_an_error_of_drawing_is_raised_where_results_are_read(live):
+    def fail(result):
+        raise Boom("draw")
+
+    with (
+        pytest.raises(Boom, match="draw"),
+        Pipeline(FakeSource(live=live), FakeEngine(), draw=fail) as pipeline,
+    ):
+        list(pipeline)
+    assert not threads()
 
 
 def test_another_smoother_begins_when_the_one_before_has_given_all():

@@ -89,6 +89,16 @@ def test_the_form_for_a_gpu_gives_the_same(mode, size):
     assert difference.max() < 0.03 and difference.mean() < 1e-3
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_map_of_the_networks_size_gives_what_its_enlargement_gives(mode):
+    image, _, blur = scene()
+    small = blur.at((96, 64))
+    size = (image.shape[1], image.shape[0])
+    found, wanted = refine(image, small, mode), refine(image, small.at(size), mode)
+    assert found.values.shape == image.shape[:2]
+    assert np.abs(found.values - wanted.values).mean() < 5e-3
+
+
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (5, 700), (1921, 31)])
 def test_every_size(size):
     rng = np.random.default_rng(1)
