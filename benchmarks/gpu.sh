@@ -28,7 +28,7 @@ fi
 export PYTHONPATH="$PWD/.ns${site:+:$site}${PYTHONPATH:+:$PYTHONPATH}"
 if [ "$device" != cpu ]; then # nothing is timed here
     for name in paper standard lite; do
-        "$python" benchmarks/gpu.py --device "$device" --compile "$name" > "$out/compile.txt" 2>&1 &
+        "$python" benchmarks/gpu.py --device "$device" --compile "$name" > "$out/compile-$name.txt" 2>&1 &
     done
     "$python" -m pytest -q --tb=short --show-capture=no -m needs_cuda -p no:cacheprovider \
         $(grep -rl needs_cuda tests --include='test_*.py') > "$out/tests.txt" 2>&1 || true

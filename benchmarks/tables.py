@@ -224,7 +224,10 @@ def gpu(content: dict[str, Any]) -> str:
             f"{number(best['maps_per_s'], 0)} ({best['way']})", f"{best['share_of_ceiling']:.0%}",
             f"{worst['largest']:.2g} ({worst['mean']:.2g})" if worst else "-",
         ])  # fmt: skip
-    measured = "; ".join(f"`{n}` {parts['measured']}" for n, parts in content["networks"].items())
+    measured = "; ".join(
+        f"`{name}` {parts.get('measured', 'in one run')}"
+        for name, parts in content["networks"].items()
+    )
     return (
         f"{markdown(head, rows)}\n\nOne map of 320x320 from tensor to tensor, medians; the most is at a "
         f"batch of 64. {content['device']}, torch {content['torch']}. Measured: {measured}."

@@ -89,7 +89,7 @@ class Adaptive(EachFrame):
         self._size = (0, 0)
 
     def __call__(self, frame: Frame, blur: BlurMap) -> BlurMap:
-        """The smoothed map of ``frame``: float32 H x W in [0, 1]."""
+        """The smoothed map of ``frame``, of the size of ``blur``: float32 in [0, 1]."""
         step = self.step(frame, blur)
         return blur if step.kept is None else lifted(blur, step.average - step.raw)
 

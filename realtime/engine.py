@@ -59,7 +59,7 @@ class EngineSettings:
         backend: library on the CPU; "auto" is the fastest one, measured once (see `choice`).
         precision: arithmetic on the CPU; "auto" in the same way. "int8" needs a checkpoint with ranges.
         compiled: on a GPU, let `torch.compile` write what lies between the convolutions: a third less time a
-            map, and half a minute at the first frame of each size. It needs a C compiler.
+            map, and some 20 seconds at the first frame of each size. It needs a C compiler.
     """
 
     model: str = "lite"
@@ -285,7 +285,7 @@ class Engine:
         What is compiled is first tried as it is.
         """
         short = "out of memory" in str(error).lower()
-        if self._compiled and not short:
+        if self._compiled and not short and not name.endswith("fp32"):
             self._compiled, self._on_gpu = False, None
             self.notices.append(f"{name} failed ({_line(error)}): now without torch.compile")
             return

@@ -16,7 +16,7 @@ from .adaptive import Adaptive, Step, between, grid, lifted, mean_around, moved
 from .frame import BlurMap, Frame, Values
 from .smoothing import AHEAD, Smoothed
 
-HELD_BYTES = 300e6  # of pictures and maps that wait: five of 4K, one of 8K
+HELD_BYTES = 300e6  # of pictures and maps that wait: eleven of 4K, three of 8K
 DISAGREE = (0.1, 0.3)  # distance of the sides from each other
 UNLIKE = (0.1, 0.3)  # and of a side from the frame's own map
 LEAST = 1e-3  # what a side counts at least

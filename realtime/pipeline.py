@@ -65,7 +65,7 @@ class Pipeline:
 
     Args:
         source: iterated and closed by the capture thread.
-        engine: used by the inference thread alone, which detaches it at the end.
+        engine: computes in the inference thread alone, which detaches it at the end.
         smoothing: None for raw maps.
         refining: see `refining.refine`.
         draw: makes the picture ``drawn`` of each result; None for none.
@@ -167,11 +167,11 @@ class Pipeline:
     def _run(self, works: list[_Work], source: Channel[Any], target: Channel[Any]) -> None:
         """A stage: what ``works`` make of ``source`` goes to ``target``, then the error, if there is one."""
         error: BaseException | None = None
-        made = works[0](source)
+        chain = [works[0](source)]
         for work in works[1:]:
-            made = work(made)
+            chain.append(work(chain[-1]))
         try:
-            for item in made:
+            for item in chain[-1]:
                 if not target.put(item, keep=source.ended):
                     break
         except BaseException as caught:
@@ -179,7 +179,8 @@ class Pipeline:
         source.cancel()
         try:
             try:
-                made.close()
+                for made in reversed(chain):  # an error may keep one alive that another one left
+                    made.close()
             finally:
                 if source is self._frames:
                     self._engine.detach()  # from the thread that used it
@@ -203,9 +204,10 @@ class Pipeline:
 
         try:
             for frame, blur, network in maps:
-                if active is not None and active is not self.smoothing:
+                wanted = self.smoothing
+                if active is not None and active is not wanted:
                     yield from ready(active.flush())
-                active = self.smoothing
+                active = wanted
                 begun = time.monotonic()
                 given = [Smoothed(frame, blur, blur)] if active is None else active.add(frame, blur)
                 waiting.append((network, time.monotonic() - begun))

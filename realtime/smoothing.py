@@ -68,7 +68,7 @@ class EachFrame(ABC):
 
     @abstractmethod
     def __call__(self, frame: Frame, blur: BlurMap) -> BlurMap:
-        """The map to show for ``frame``: float32 H x W in [0, 1]."""
+        """The map to show for ``frame``, of the size of ``blur``: float32 in [0, 1]."""
 
     def add(self, frame: Frame, blur: BlurMap) -> list[Smoothed]:
         """The frame itself."""
@@ -149,18 +149,19 @@ class Smoothing(EachFrame):
         """Forget the past; the next map passes unchanged."""
         self._average: Values | None = None
         self._thumbnail: Image | None = None
-        self._time = Fraction(0)
+        self._time, self._size = Fraction(0), (0, 0)
 
     def __call__(self, frame: Frame, blur: BlurMap) -> BlurMap:
-        """The smoothed map of ``frame``: float32 H x W in [0, 1]."""
+        """The smoothed map of ``frame``, of the size of ``blur``: float32 in [0, 1]."""
         small = thumbnail(np.asarray(cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY), np.uint8))
         elapsed = frame.seconds - self._time
-        if self._average is None or self._starts_anew(blur, small, elapsed):
+        new = frame.size != self._size
+        if self._average is None or new or self._starts_anew(blur, small, elapsed):
             self._average = np.array(blur.values)
         else:
             weight = 1 - math.exp(-float(elapsed) / self.seconds)
             cv2.accumulateWeighted(blur.values, self._average, weight)
-        self._thumbnail, self._time = small, frame.seconds
+        self._thumbnail, self._time, self._size = small, frame.seconds, frame.size
         return BlurMap(np.clip(self._average, 0, 1))
 
     def _starts_anew(self, blur: BlurMap, small: Image, elapsed: Fraction) -> bool:

@@ -174,7 +174,10 @@ def _run_all(
 ) -> tuple[list[dict[str, Any]], int]:
     """All jobs in order; one that fails is reported and the next one begins."""
     engine = Engine(request.engine)
-    for notice in engine.notices:
+    notices = list(engine.notices)
+    if request.gpu_decode and engine.gpu is None:
+        notices.append("--gpu-decode is for a GPU: left out")
+    for notice in notices:
         print(f"br2focus: {notice}", file=sys.stderr)
     # While the model is loaded; no daemon, which would be killed inside OpenCV if all ends at once.
     Thread(target=load_font).start()

@@ -75,8 +75,8 @@ def video(
 ) -> None:
     """Annotating CLIP (or a rendered one) against what decoding, the network and encoding cost alone.
 
-    The most that is possible is the number of cores over the CPU seconds of the three parts, and never more
-    than the slowest stage does alone.
+    The most that is possible is the number of cores over the CPU seconds of the three parts; where there are
+    cores for every stage, what the slowest stage does alone.
     """
     from .bench_video import measure
 

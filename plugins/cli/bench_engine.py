@@ -252,7 +252,7 @@ def _stages(
     asked = engine.settings
     with FocusStage(
         asked.model, device=asked.device, size=asked.size, backend=asked.backend,
-        precision=asked.precision,
+        precision=asked.precision, compiled=asked.compiled,
     ) as stage:  # fmt: skip
         jobs["bare call"] = lambda: BlurMap(_once(backend, image)).at((width, height))
         jobs["FocusStage"] = lambda: stage(image)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from .bench_machine import machine
 
 IN_FLIGHT = 3
 STAGE = "stage: "
+MOST_SECONDS = 10  # of a clip: its frames and maps are kept
 SMOOTHING: SmoothingSetting = "look-ahead"  # as `br2focus annotate` has them
 REFINING: RefineMode = "best"
 
@@ -45,7 +47,7 @@ def measure(
     """The report: seconds of wall and of CPU a frame for every part alone and for the whole.
 
     Args:
-        clip: a video; None renders four seconds.
+        clip: a video, of which ten seconds are used; None renders four.
         picture: width and height of what is rendered.
 
     Raises:
@@ -54,11 +56,11 @@ def measure(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path = clip or _rendered(folder / "pull.mp4", picture)
-        with VideoFile(path) as source:
+        with VideoFile(path, duration=MOST_SECONDS) as source:
             images = [frame.image for frame in source]
         engine = Engine(settings)
         jobs: dict[str, Callable[[], object]] = {
-            "bare decode": lambda: _decode(path),
+            "bare decode": lambda: _decode(path, len(images)),
             "bare network": lambda: _infer(engine, images),
             "bare encode": lambda: _encode(images, folder / "bare.mp4"),
             "annotate, maps alone": lambda: _annotate(path, folder, engine, None, "off"),
@@ -72,13 +74,13 @@ def _stages(
     path: Path, folder: Path, engine: Engine, images: list[Image]
 ) -> dict[str, Callable[[], object]]:
     """Every stage of `annotate` alone, as it has it: what of them is the slowest bounds the whole."""
+    refine, paint = refiner(engine), painter(engine)
     with (
         few_threads(),
-        VideoFile(path) as source,
+        VideoFile(path, duration=MOST_SECONDS) as source,
         Pipeline(source, engine, make_smoother(SMOOTHING), refining=REFINING) as pipeline,
     ):
-        results = [replace(result, drawn=result.frame.image) for result in pipeline]
-    refine, paint = refiner(engine), painter(engine)
+        results = [replace(result, drawn=_heat(paint, result)) for result in pipeline]
     smoother = make_smoother(SMOOTHING)
     assert smoother is not None
 
@@ -90,7 +92,7 @@ def _stages(
 
     jobs: dict[str, Callable[[], object]] = {
         "source": partial(_read, path),
-        "maps": lambda: [None for _ in engine.stream(Frames(images), IN_FLIGHT)],
+        "maps": lambda: _maps(engine, images),
         "smoothing": lambda: [smoother.add(r.frame, r.raw or r.blur) for r in results],
         "refining": lambda: [refine(r.frame.image, r.raw or r.blur, REFINING) for r in results],
         "drawing": lambda: [_heat(paint, result) for result in results],
@@ -105,7 +107,7 @@ def _stages(
 
 
 def _read(path: Path, gpu: int | None = None) -> None:
-    for _ in VideoFile(path, gpu=gpu):
+    for _ in VideoFile(path, duration=MOST_SECONDS, gpu=gpu):
         pass
 
 
@@ -147,7 +149,8 @@ def _report(
     stages = [wall for name, (wall, _) in per_frame.items() if name.startswith(STAGE)]
     slowest = max(stages) / per_frame["annotate"][0]
     return {
-        "machine": machine("cpu"), "model": engine.info.name, "device": engine.device,
+        "machine": machine("cpu" if engine.gpu is None else f"cuda:{engine.gpu}"),
+        "model": engine.info.name, "device": engine.device,
         "clip": f"{frames} frames of {first.shape[1]}x{first.shape[0]}",
         "most_frames_per_s": round(most, 1), "share_of_slowest_stage": round(slowest, 3),
         "rows": rows,
@@ -160,11 +163,11 @@ def _rendered(path: Path, picture: tuple[int, int]) -> Path:
     return path
 
 
-def _decode(path: Path) -> None:
+def _decode(path: Path, frames: int) -> None:
     with av.open(path) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
-        for frame in container.decode(stream):
+        for frame in islice(container.decode(stream), frames):
             frame.to_ndarray(format="bgr24")
 
 
@@ -173,8 +176,14 @@ def _infer(engine: Engine, images: list[Image]) -> None:
     height, width = images[0].shape[:2]
     size = network_size((width, height), engine.size)
     small = [shrink(image, size) for image in images[:: max(1, len(images) // 8)]]
-    for _ in engine.stream(Frames([small[i % len(small)] for i in range(len(images))]), IN_FLIGHT):
+    _maps(engine, [small[i % len(small)] for i in range(len(images))])
+
+
+def _maps(engine: Engine, images: list[Image]) -> None:
+    """Files in a row: each gives back what belongs to its thread."""
+    for _ in engine.stream(Frames(images), IN_FLIGHT):
         pass
+    engine.detach()
 
 
 def _encode(images: list[Image], path: Path) -> None:
@@ -194,7 +203,7 @@ def _encode(images: list[Image], path: Path) -> None:
 def _annotate(
     path: Path, folder: Path, engine: Engine, smoothing: SmoothingSetting, refining: RefineMode
 ) -> None:
-    source = VideoFile(path)
+    source = VideoFile(path, duration=MOST_SECONDS)
     sink = VideoWriter(folder / "annotated.mp4", source.info, render=already_drawn, overwrite=True)
     annotate(
         source, engine, [sink], smoothing=make_smoother(smoothing), refining=refining,

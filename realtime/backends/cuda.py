@@ -22,6 +22,8 @@ from br2focus.realtime.frame import Image, Values
 from . import Pending, shrink
 from .area import AreaShrink
 
+MAX_COMPILED = 256  # sizes and batches
+
 
 @dataclass
 class _Slot:
@@ -67,6 +69,8 @@ class CudaNet:
         self.run: Callable[[Tensor], Tensor] = net
         if compiled:
             self.name += " compiled"
+            # For more sizes than the limit, nothing would be compiled any more, without a word.
+            torch._dynamo.config.recompile_limit = MAX_COMPILED
             self.run = torch.compile(net, dynamic=False)
 
 
@@ -154,8 +158,7 @@ class CudaBackend:
                 slot.downloaded.synchronize()
                 batch.maps = np.array(slot.pinned_out.numpy())
                 self._free.append(slot)
-            values: Values = batch.maps[number]
-            return values
+            return np.array(batch.maps[number])
 
         return finish
 

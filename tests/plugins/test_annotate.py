@@ -273,4 +273,5 @@ def test_what_is_for_a_gpu_is_left_out_on_a_cpu(annotate, make_clip, tmp_path):
     clip = make_clip(tmp_path / "clip.mp4", frames=3)
     code, [entry], said = annotate(clip, "--compile", "--gpu-decode")
     assert code == 0 and entry["frames"] == 3
-    assert "br2focus: torch.compile is for a GPU: left out\n" in said
+    for what in ("torch.compile", "--gpu-decode"):
+        assert f"br2focus: {what} is for a GPU: left out\n" in said
