@@ -29,7 +29,7 @@ class StubEngine:
 
     def __init__(self, settings: object) -> None:
         self.info = type("Info", (), {"name": "stub"})
-        self.device, self.seconds, self.notices = "stub", 0.0, []
+        self.device, self.gpu, self.seconds, self.notices = "stub", None, 0.0, []
 
     def stream(
         self, frames: Iterator[Frame], depth: int, size: tuple[int, int] | None = None
