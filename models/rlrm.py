@@ -67,9 +67,7 @@ class Rlrm(nn.Module):
 
     def _taps(self) -> Tensor:
         """The feature's weights as 9*O x C x 1 x 1, rows ordered (dy, dx, o)."""
-        weight = self.enter.weight[
-            :, 1:
-        ]  # O x C x 3 x 3, without the map's channel, which is the first
+        weight = self.enter.weight[:, 1:]  # O x C x 3 x 3: the map's channel is the first
         return weight.permute(2, 3, 0, 1).flatten(0, 2)[:, :, None, None]
 
     def _enter_map(self, p: Tensor) -> Tensor:
@@ -91,9 +89,8 @@ class PointwiseRlrm(Rlrm):
         self.taps = nn.Parameter(unit._taps().contiguous(), requires_grad=False)
         weight = unit.enter.weight
         self.of_feature = nn.Parameter(weight[:, 1:].contiguous(), requires_grad=False)
-        self.of_map = nn.Parameter(
-            weight[:, 0].flatten(1).T.contiguous(), requires_grad=False
-        )  # 9 x O
+        of_map = weight[:, 0].flatten(1).T[:, :, None, None].contiguous()  # 9 x O x 1 x 1
+        self.of_map = nn.Parameter(of_map, requires_grad=False)
 
     def forward(self, p: Tensor, feature: Tensor) -> Tensor:
         """See `Rlrm.forward`."""
@@ -110,7 +107,5 @@ class PointwiseRlrm(Rlrm):
         entered: Tensor = self.enter.bias.view(1, -1, 1, 1)
         for tap, weight in enumerate(self.of_map):
             dy, dx = divmod(tap, 3)
-            entered = entered + around[..., dy : dy + height, dx : dx + width] * weight.view(
-                1, -1, 1, 1
-            )
+            entered = entered + around[..., dy : dy + height, dx : dx + width] * weight
         return entered

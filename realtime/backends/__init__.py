@@ -33,14 +33,20 @@ class Backend(Protocol):
         """Release what the backend holds."""
 
 
+def block_side(frame_size: tuple[int, int], size: tuple[int, int]) -> int:
+    """Side of the blocks of pixels that a reduction to ``size`` (width, height) starts with; 1 for none."""
+    (width, height), block = frame_size, min(frame_size[0] // size[0], frame_size[1] // size[1])
+    return block if block > 1 and width % block == 0 and height % block == 0 else 1
+
+
 def shrink(image: Image, size: tuple[int, int]) -> Image:
     """``image`` at ``size`` (width, height), area-averaged: the same input for every CPU backend.
 
     A large reduction starts with whole blocks of pixels, where OpenCV is several times faster.
     """
     width, height = image.shape[1], image.shape[0]
-    block = min(width // size[0], height // size[1])
-    if block > 1 and width % block == 0 and height % block == 0:
+    block = block_side((width, height), size)
+    if block > 1:
         whole = (width // block, height // block)
         image = np.asarray(cv2.resize(image, whole, interpolation=cv2.INTER_AREA), np.uint8)
     if (image.shape[1], image.shape[0]) == size:

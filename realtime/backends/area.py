@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from . import block_side
+
 
 class AreaShrink:
     """Pictures of ``frame_size`` (width, height) to ``size``, no side of which is larger.
@@ -18,12 +20,9 @@ class AreaShrink:
         self, frame_size: tuple[int, int], size: tuple[int, int], device: torch.device
     ) -> None:
         (width, height), (self._width, self._height) = frame_size, size
-        block = min(width // size[0], height // size[1])
-        self._block = block if width % block == 0 and height % block == 0 else 1
-        across = _shares(width // self._block, size[0])
-        self._across, self._down = (
-            across.T.to(device), _shares(height // self._block, size[1]).to(device)
-        )  # fmt: skip
+        self._block = block_side(frame_size, size)
+        self._across = _shares(width // self._block, size[0]).T.to(device)
+        self._down = _shares(height // self._block, size[1]).to(device)
 
     def __call__(self, pictures: Tensor) -> Tensor:
         """Shrink (see the class)."""
