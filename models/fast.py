@@ -8,8 +8,8 @@ refining units of deep features run their taps before the upsampling, the last e
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from itertools import pairwise
-from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,7 @@ from torch.nn.utils import fuse_conv_bn_eval
 from .br2net import BR2Net
 from .config import InputScale
 from .phases import phase_kernel, phases
-from .rlrm import PointwiseRlrm, Rlrm, resize
+from .rlrm import Rlrm, Size, resize
 from .sizes import GRID
 
 # Channels whose convolution at the larger size costs as much as resizing and adding nine taps there
@@ -87,14 +87,6 @@ class InferenceNet(nn.Module):
         self.register_buffer("mean", fold_input(self.net, scale))
         self._look_at_strides()
 
-    def pointwise(self) -> Self:
-        """Prepare for `torch.compile`, in place; see `PointwiseRlrm`."""
-        for units in (self.net.l2h, self.net.h2l):
-            for number, unit in enumerate(units):
-                assert isinstance(unit, Rlrm)
-                units[number] = PointwiseRlrm(unit)
-        return self
-
     @torch.inference_mode()
     def _look_at_strides(self) -> None:
         """What depends on the taps' strides alone, so that one exported graph serves every size."""
@@ -103,31 +95,61 @@ class InferenceNet(nn.Module):
         at = a[0].shape[-1]
         self.by_taps = [f.shape[1] * (1 - (f.shape[-1] / at) ** 2) > TAPS_COST for f in a[1:]]
         self.stride = side // at
-        stride_v = side // self.net.size_h2l(a)[1]
+        self.strides = [side // feature.shape[-1] for feature in a]
+        self.stride_v = stride_v = side // self.net.size_h2l(a)[1]
         self.ratio = stride_v // self.stride
+        self.phases: Callable[[Tensor, Tensor], Tensor] = phases
         self.register_buffer("kernel_u", phase_kernel(self.stride))
         self.register_buffer("kernel_v", phase_kernel(stride_v, self.stride))
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Run the network (see the class); the dtype inside is that of the weights."""
-        x = (pictures.to(self.mean.dtype) - self.mean).permute(0, 3, 1, 2)
-        a = self.net.attended(x)
-        u, v = self._last_l2h(a), self._last_h2l(a)
-        height, width = x.shape[-2:]
-        if height % GRID or width % GRID:
-            size = (height, width)
-            return torch.sigmoid(self.net.fusion(resize(u, size), resize(v, size)))[:, 0]
-        v = F.pixel_shuffle(phases(v, self.kernel_v), self.ratio)
-        fused = self.net.fusion(phases(u, self.kernel_u), v)
-        return F.pixel_shuffle(torch.sigmoid(fused), self.stride)[:, 0]
+        taps = [self.first(pictures)]
+        for number in range(1, 5):
+            taps.append(self.deeper(number, taps[-1]))
+        a = [self.attended(number, tap) for number, tap in enumerate(taps)]
+        u = None
+        for number, feature in enumerate(a):
+            u = self.l2h(number, u, feature)
+        assert u is not None
+        return self.joined(u, self._last_h2l(a), (pictures.shape[1], pictures.shape[2]))
 
-    def _last_l2h(self, a: list[Tensor]) -> Tensor:
-        p: Tensor = self.net.l2h_start(a[0])
-        size = self.net.size_l2h(a)
-        for unit, feature, by_taps in zip(self.net.l2h, a[1:], self.by_taps, strict=True):
-            assert isinstance(unit, Rlrm)
-            p = unit.by_taps(p, feature) if by_taps else unit(p, resize(feature, size))
-        return p
+    # The steps of `forward`, for backends that order them in another way.
+
+    def first(self, pictures: Tensor) -> Tensor:
+        """Pictures -> the first tap of the backbone."""
+        x = (pictures.to(self.mean.dtype) - self.mean).permute(0, 3, 1, 2)
+        tap: Tensor = self.net.backbone.stages[0](x)
+        return tap
+
+    def deeper(self, number: int, tap: Tensor) -> Tensor:
+        """Tap ``number`` (1 to 4) out of the one before."""
+        found: Tensor = self.net.backbone.stages[number](tap)
+        return found
+
+    def attended(self, number: int, tap: Tensor) -> Tensor:
+        """Tap ``number`` after attention and reduction: the feature of both pathways."""
+        feature: Tensor = self.net.reduce[number](self.net.cam[number](tap))
+        return feature
+
+    def l2h(self, number: int, u: Tensor | None, feature: Tensor) -> Tensor:
+        """The map of the pathway from shallow to deep after ``feature``; ``u`` is the one before it."""
+        if u is None:
+            start: Tensor = self.net.l2h_start(feature)
+            return start
+        unit, size = self.net.l2h[number - 1], (u.shape[-2], u.shape[-1])
+        assert isinstance(unit, Rlrm)
+        return (
+            unit.by_taps(u, feature) if self.by_taps[number - 1] else unit(u, resize(feature, size))
+        )
+
+    def joined(self, u: Tensor, v: Tensor, size: Size) -> Tensor:
+        """P(blurred) at ``size`` (H, W) out of the last maps of the pathways; B x H x W."""
+        if size[0] % GRID or size[1] % GRID:
+            return torch.sigmoid(self.net.fusion(resize(u, size), resize(v, size)))[:, 0]
+        v = F.pixel_shuffle(self.phases(v, self.kernel_v), self.ratio)
+        fused = self.net.fusion(self.phases(u, self.kernel_u), v)
+        return F.pixel_shuffle(torch.sigmoid(fused), self.stride)[:, 0]
 
     def _last_h2l(self, a: list[Tensor]) -> Tensor:
         size = self.net.size_h2l(a)

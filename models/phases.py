@@ -38,6 +38,18 @@ def phase_kernel(factor: int, inner: int | None = None) -> Tensor:
     return ordered.reshape(factor * factor, 1, 3, 3).float()
 
 
+def shifted_phases(p: Tensor, kernel: Tensor) -> Tensor:
+    """`phases` as shifted multiply-adds, for a compiler that fuses them with what follows."""
+    height, width = p.shape[-2:]
+    around = F.pad(p, (1, 1, 1, 1), mode="replicate")
+    parts = (
+        around[..., dy : dy + height, dx : dx + width] * kernel[None, :, :, dy, dx, None]
+        for dy in range(3)
+        for dx in range(3)
+    )
+    return sum(parts, next(parts))
+
+
 def phases(p: Tensor, kernel: Tensor) -> Tensor:
     """All phases of ``p`` (B x 1 x H x W): B x factor^2 x H x W. The border repeats, as in a resize."""
     return F.conv2d(F.pad(p, (1, 1, 1, 1), mode="replicate"), kernel)

@@ -2,7 +2,7 @@
 
 Both refine a map ``p`` of logits with a feature ``A``:  p + Phi([p ; up(A)]).
 `Rlrm.forward` is the formula. `Rlrm.by_taps` reaches the same result with the 3x3 convolution moved
-in front of the upsampling, where a deep feature is up to 64 times smaller. `PointwiseRlrm` is for compilers.
+in front of the upsampling, where a deep feature is up to 64 times smaller.
 """
 
 from __future__ import annotations
@@ -40,72 +40,52 @@ class Rlrm(nn.Module):
             nn.Conv2d(width, 1, 1),
         )
 
-    def _leave(self, p: Tensor, entered: Tensor) -> Tensor:
+    def leave(self, p: Tensor, entered: Tensor) -> Tensor:
+        """What follows the first convolution: ``entered`` (B x width x H x W) refines ``p``."""
         change: Tensor = self.body(entered)
         return p + change if self.residual else change
 
     def forward(self, p: Tensor, feature: Tensor) -> Tensor:
         """Refine ``p`` (B x 1 x H x W logits) by ``feature`` (B x C x H x W)."""
-        return self._leave(p, self.enter(torch.cat([p, feature], 1)))
+        return self.leave(p, self.enter(torch.cat([p, feature], 1)))
 
     def by_taps(self, p: Tensor, feature: Tensor) -> Tensor:
-        """Refine ``p`` (B x 1 x H x W) by ``feature`` (B x C x h x w, any size): the same result, faster.
+        """Refine ``p`` (B x 1 x H x W) by ``feature`` (B x C x h x w, any size): the same result, faster."""
+        size = (p.shape[-2], p.shape[-1])
+        return self.leave(p, self.enter_map(p) + self.enter_by_taps(feature, size))
 
-        A 3x3 convolution is nine 1x1 convolutions (taps), each shifted, and 1x1 convolutions commute with
-        bilinear resizing: run the taps at the feature's own size, resize, shift, add.
-        """
-        height, width = p.shape[-2:]
-        lifted = resize(F.conv2d(feature, self._taps()), (height, width))
-        # Zero padding of the convolution is zero padding of the shifted taps.
-        # Parts of the one tensor: a fifth dimension for the taps makes OpenVINO reorder all of it.
-        shifted = F.pad(lifted, (1, 1, 1, 1)).chunk(9, 1)
-        entered = self._enter_map(p)
-        for tap, part in enumerate(shifted):
-            dy, dx = divmod(tap, 3)
-            entered = entered + part[..., dy : dy + height, dx : dx + width]
-        return self._leave(p, entered)
-
-    def _taps(self) -> Tensor:
-        """The feature's weights as 9*O x C x 1 x 1, rows ordered (dy, dx, o)."""
-        weight = self.enter.weight[:, 1:]  # O x C x 3 x 3: the map's channel is the first
-        return weight.permute(2, 3, 0, 1).flatten(0, 2)[:, :, None, None]
-
-    def _enter_map(self, p: Tensor) -> Tensor:
-        """The part of the first convolution that sees the map, with the bias."""
+    def enter_map(self, p: Tensor) -> Tensor:
+        """The part of the first convolution that sees the map, with the bias; B x width x H x W."""
         return F.conv2d(p, self.enter.weight[:, :1], self.enter.bias, padding=1)
 
+    def enter_feature(self, feature: Tensor) -> Tensor:
+        """The part that sees the feature (B x C x H x W); the sum of both is the convolution."""
+        return F.conv2d(feature, self.enter.weight[:, 1:], padding=1)
 
-class PointwiseRlrm(Rlrm):
-    """A unit for compilers that fuse what is done element by element: the same result in fewer kernels.
+    def enter_by_taps(self, feature: Tensor, size: Size) -> Tensor:
+        """The same part for a feature that is still to be enlarged to ``size`` (H, W); B x width x H x W.
 
-    The map's one channel enters by nine multiply-adds, which the compiler makes part of what follows. A
-    convolution of C + 1 channels is padded to the next eight by cuDNN, which costs as much again. Weights are
-    cut and ordered once, not in every call.
-    """
-
-    def __init__(self, unit: Rlrm) -> None:
-        nn.Module.__init__(self)
-        self.residual, self.body, self.enter = unit.residual, unit.body, unit.enter
-        self.taps = nn.Parameter(unit._taps().contiguous(), requires_grad=False)
-        weight = unit.enter.weight
-        self.of_feature = nn.Parameter(weight[:, 1:].contiguous(), requires_grad=False)
-        of_map = weight[:, 0].flatten(1).T[:, :, None, None].contiguous()  # 9 x O x 1 x 1
-        self.of_map = nn.Parameter(of_map, requires_grad=False)
-
-    def forward(self, p: Tensor, feature: Tensor) -> Tensor:
-        """See `Rlrm.forward`."""
-        entered = F.conv2d(feature, self.of_feature, padding=1) + self._enter_map(p)
-        return self._leave(p, entered)
+        A 3x3 convolution is nine 1x1 convolutions (taps), each shifted, and 1x1 convolutions commute with
+        bilinear resizing: run the taps at the feature's own size, then resize, shift and add, first along
+        the rows, where nine become three, then along the columns.
+        """
+        return self._down(self._across(F.conv2d(feature, self._taps()), size[1]), size[0])
 
     def _taps(self) -> Tensor:
-        return self.taps
+        """The feature's weights as 9*O x C x 1 x 1, rows ordered (dx, dy, o)."""
+        weight = self.enter.weight[:, 1:]  # O x C x 3 x 3: the map's channel is the first
+        return weight.permute(3, 2, 0, 1).flatten(0, 2)[:, :, None, None]
 
-    def _enter_map(self, p: Tensor) -> Tensor:
-        height, width = p.shape[-2:]
-        around = F.pad(p, (1, 1, 1, 1))
-        assert self.enter.bias is not None
-        entered: Tensor = self.enter.bias.view(1, -1, 1, 1)
-        for tap, weight in enumerate(self.of_map):
-            dy, dx = divmod(tap, 3)
-            entered = entered + around[..., dy : dy + height, dx : dx + width] * weight
-        return entered
+    def _across(self, taps: Tensor, width: int) -> Tensor:
+        """The taps (B x 9*O x h x w) enlarged to ``width``, shifted and added in rows; B x 3*O x h x W."""
+        # Zero padding of the convolution is zero padding of the shifted taps.
+        # Parts of the one tensor: a fifth dimension for the taps makes OpenVINO reorder all of it.
+        shifted = F.pad(resize(taps, (taps.shape[-2], width)), (1, 1)).chunk(3, 1)
+        first, *others = (part[..., dx : dx + width] for dx, part in enumerate(shifted))
+        return sum(others, first)
+
+    def _down(self, rows: Tensor, height: int) -> Tensor:
+        """The same along the columns: B x 3*O x h x W -> B x O x H x W."""
+        shifted = F.pad(resize(rows, (height, rows.shape[-1])), (0, 0, 1, 1)).chunk(3, 1)
+        first, *others = (part[..., dy : dy + height, :] for dy, part in enumerate(shifted))
+        return sum(others, first)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from br2focus.models.br2net import BR2Net
 from br2focus.models.config import BR2NetConfig, InputScale
 from br2focus.models.fast import InferenceNet, exported
+from br2focus.models.gpu_forms import use_gpu_forms
 from br2focus.models.phases import phase_kernel, phases
 
 TINY = BR2NetConfig(backbone="mobilenet_v2", width=8, reduce=8, fusion="mean", h2l_tap=2)
@@ -73,9 +74,11 @@ def test_every_variant_is_the_network_itself(variant: str) -> None:
         assert plain.std() > 1e-4, "a constant map: nothing is compared"
         with torch.inference_mode():
             assert (fast(pictures) - plain).abs().max() <= 1e-4, (height, width)
-    fast.pointwise()
-    with torch.inference_mode():
-        assert (fast(pictures) - plain).abs().max() <= 1e-4, "as it is compiled"
+    for compiled in (False, True):
+        ours = InferenceNet(net, scale)
+        use_gpu_forms(ours, compiled=compiled)
+        with torch.inference_mode():
+            assert (ours(pictures) - plain).abs().max() <= 1e-4, "for a GPU"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from br2focus.models.rlrm import PointwiseRlrm, Rlrm, Size, resize
+from br2focus.models.rlrm import Rlrm, Size, resize
 
 
 def random_unit(channels: int, width: int, *, residual: bool = True) -> Rlrm:
@@ -80,19 +80,3 @@ def test_resize_leaves_a_map_of_the_right_size_alone() -> None:
     x = torch.randn(1, 2, 5, 7)
     assert resize(x, (5, 7)) is x
     assert resize(x, (10, 3)).shape == (1, 2, 10, 3)
-
-
-@pytest.mark.parametrize("residual", [True, False])
-@pytest.mark.parametrize(
-    ("small", "large"), [((5, 5), (40, 40)), ((6, 4), (41, 31)), ((3, 2), (3, 2))]
-)
-def test_the_form_for_compilers_gives_the_same_map(
-    small: Size, large: Size, residual: bool
-) -> None:
-    unit = random_unit(32, 16, residual=residual)
-    pointwise = PointwiseRlrm(unit).eval()
-    p, feature = torch.randn(2, 1, *large), torch.randn(2, 32, *small)
-    with torch.inference_mode():
-        wanted = unit(p, resize(feature, large))
-        assert (pointwise(p, resize(feature, large)) - wanted).abs().max() < 1e-5
-        assert (pointwise.by_taps(p, feature) - wanted).abs().max() < 1e-5
