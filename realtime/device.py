@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from dataclasses import dataclass, replace
 
 from .errors import ComputeError
@@ -12,6 +13,8 @@ BATCH = 8  # pictures that a GPU computes at once where nobody waits for a singl
 SLOTS = 3  # batches in flight: one is uploaded, one computed, one downloaded
 PINNED_BYTES = 1 << 29  # of pictures in all slots: memory that the system cannot swap
 SMALLEST_SIDE = 160  # of a map
+# Held while a thread records a graph: it begins with waiting for all of the GPU, which would break another's.
+RECORDING = threading.Lock()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from br2focus.models.fast import InferenceNet
 
     from .backends.cuda import CudaNet
+    from .on_gpu import OnGpu
 
 BackendName = Literal["auto", "openvino", "onnxruntime", "torch"]
 PrecisionName = Literal["auto", "fp32", "bf16", "int8"]
@@ -58,8 +61,8 @@ class EngineSettings:
         size: long side of the map in pixels, or None for the one the model was chosen for.
         backend: library on the CPU; "auto" is the fastest one, measured once (see `choice`).
         precision: arithmetic on the CPU; "auto" in the same way. "int8" needs a checkpoint with ranges.
-        compiled: on a GPU, let `torch.compile` write what lies between the convolutions: a third less time a
-            map, and some 20 seconds at the first frame of each size. It needs a C compiler.
+        compiled: on a GPU, let `torch.compile` write what lies between the convolutions: two fifths less time
+            a map, and up to a minute at the first frame of each size. It needs a C compiler.
     """
 
     model: str = "lite"
@@ -80,7 +83,7 @@ def cache_folder() -> Path:
 
 
 class Engine:
-    """Computes blur maps. One thread uses it; a backend is made for each size of frame.
+    """Computes blur maps. One thread at a time uses it; a backend is made for each size of frame.
 
     Args:
         settings: what to run and where.
@@ -118,6 +121,8 @@ class Engine:
         self._in_flight = 1
         self._backends: dict[tuple[int, int], Backend] = {}  # by `_key`, oldest first
         self._on_gpu: CudaNet | None = None  # what its backends share
+        self._finisher: OnGpu | None = None
+        self._lock = threading.Lock()
 
     @property
     def size(self) -> int:
@@ -137,6 +142,18 @@ class Engine:
     def gpu(self) -> int | None:
         """Number of the GPU that computes; None on a CPU."""
         return None if self._device == "cpu" else int(self._device.partition(":")[2] or 0)
+
+    @property
+    def finisher(self) -> OnGpu | None:
+        """What refines and draws on the GPU that computes; None on a CPU. See `finishing`."""
+        if self.gpu is None:
+            return None
+        with self._lock:
+            if self._finisher is None:
+                from .on_gpu import OnGpu
+
+                self._finisher = OnGpu(f"cuda:{self.gpu}", self.notices.append)
+            return self._finisher
 
     def warm(self, frame_size: tuple[int, int]) -> Backend:
         """The backend for frames of ``frame_size`` (width, height), made if it is not there yet.
@@ -238,15 +255,13 @@ class Engine:
         """How many frames the backend used last takes before the first one must be finished."""
         return next(reversed(self._backends.values())).depth if self._backends else 1
 
-    def detach(self) -> None:
-        """Release what belongs to the calling thread (CUDA streams, graphs); the rest serves the next."""
-        if self._device != "cpu":
-            self._close_backends()
-
     def close(self) -> None:
-        """Release the backends, and the network on a GPU; the engine may be used again."""
+        """Release the backends, and what is on a GPU; the engine may be used again."""
         self._close_backends()
         self._on_gpu = None
+        if self._finisher is not None:
+            self._finisher.forget()
+            gc.collect()  # a network on two streams refers to itself
 
     def _close_backends(self) -> None:
         backends, self._backends = self._backends, {}

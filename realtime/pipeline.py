@@ -65,7 +65,7 @@ class Pipeline:
 
     Args:
         source: iterated and closed by the capture thread.
-        engine: computes in the inference thread alone, which detaches it at the end.
+        engine: computes in the inference thread alone.
         smoothing: None for raw maps.
         refining: see `refining.refine`.
         draw: makes the picture ``drawn`` of each result; None for none.
@@ -178,12 +178,8 @@ class Pipeline:
             error = caught
         source.cancel()
         try:
-            try:
-                for made in reversed(chain):  # an error may keep one alive that another one left
-                    made.close()
-            finally:
-                if source is self._frames:
-                    self._engine.detach()  # from the thread that used it
+            for made in reversed(chain):  # an error may keep one alive that another one left
+                made.close()
         except BaseException as caught:
             error = error or caught
         target.close(error)

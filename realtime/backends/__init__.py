@@ -1,6 +1,6 @@
 """What runs the network: one small protocol, one file for each library.
 
-A backend is made for one size of frame and one size of map, used by one thread, and closed.
+A backend is made for one size of frame and one size of map, used by one thread at a time, and closed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""PyTorch on CUDA: FP16, pinned buffers, three streams, a graph. One thread makes, uses and closes it.
+"""PyTorch on CUDA: FP16, pinned buffers, streams, a graph. One thread at a time uses a backend.
 
 A slot is a pair of pinned buffers and the GPU tensors of one batch in flight. Upload, compute and download
 run on streams of their own and meet at the slot's events, so that the copies of one batch hide behind the
@@ -8,21 +8,25 @@ full, or when somebody asks for a map of it.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
+from queue import SimpleQueue
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from br2focus.models.fast import InferenceNet
-from br2focus.realtime.device import SLOTS
+from br2focus.realtime.device import RECORDING, SLOTS
 from br2focus.realtime.frame import Image, Values
 
 from . import Pending, shrink
 from .area import AreaShrink
+from .two_streams import TwoStreams
 
-MAX_COMPILED = 256  # sizes and batches
+MAX_COMPILED = 1024  # a step is compiled for each of four taps, of each size and batch
 
 
 @dataclass
@@ -55,7 +59,7 @@ class CudaNet:
         device: such as "cuda" or "cuda:1".
         dtype: float16, or float32 for the exact form.
         compiled: let `torch.compile` write the kernels between the convolutions; at the first call of each
-            size it takes some 20 s and a C compiler.
+            size it takes up to a minute, and a C compiler.
     """
 
     def __init__(
@@ -64,14 +68,50 @@ class CudaNet:
     ) -> None:  # fmt: skip
         self.name = f"torch {device} {'fp16' if dtype == torch.float16 else 'fp32'}"
         self.device = torch.device(device)
-        net = net.pointwise() if compiled else net
         net = net.to(self.device, dtype).to(memory_format=torch.channels_last)
-        self.run: Callable[[Tensor], Tensor] = net
+        exact = dtype == torch.float32
+        self.run: Callable[[Tensor], Tensor] = net if exact else TwoStreams(net, compiled=compiled)
         if compiled:
             self.name += " compiled"
             # For more sizes than the limit, nothing would be compiled any more, without a word.
-            torch._dynamo.config.recompile_limit = MAX_COMPILED
-            self.run = torch.compile(net, dynamic=False)
+            limits = torch._dynamo.config
+            limits.recompile_limit = limits.accumulated_recompile_limit = MAX_COMPILED
+        if self.device.type == "cuda":
+            # Weights were written on a stream that others do not wait for.
+            torch.cuda.current_stream(self.device).synchronize()
+        # cuDNN looks for the best kernel of each convolution again in every new thread, which takes seconds.
+        self._worker = _Worker("cuda")
+
+    def prepare(self, job: Callable[[], None]) -> None:
+        """Do ``job``, which runs the network for the first time, in the thread that knows its kernels."""
+        self._worker.do(job)
+
+
+class _Worker:
+    """One thread for jobs in turn; the end of the program does not wait for it, as for an executor's."""
+
+    def __init__(self, name: str) -> None:
+        self._jobs: SimpleQueue[tuple[Callable[[], None], Future[None]] | None] = SimpleQueue()
+        threading.Thread(target=_work, args=(self._jobs,), name=name, daemon=True).start()
+
+    def do(self, job: Callable[[], None]) -> None:
+        """Wait for ``job``; its error is raised here."""
+        done: Future[None] = Future()
+        self._jobs.put((job, done))
+        done.result()
+
+    def __del__(self) -> None:
+        self._jobs.put(None)
+
+
+def _work(jobs: SimpleQueue[tuple[Callable[[], None], Future[None]] | None]) -> None:
+    while (order := jobs.get()) is not None:
+        job, done = order
+        try:
+            done.set_result(job())
+        except BaseException as error:
+            done.set_exception(error)
+        del order, job, done  # what they hold is let go while this waits
 
 
 class CudaBackend:
@@ -94,16 +134,27 @@ class CudaBackend:
         # One that is larger in the network comes from the CPU in its size: it is small.
         smaller = size[0] > frame_size[0] or size[1] > frame_size[1]
         self._input_size = size if smaller else frame_size
-        self._shrink = AreaShrink(self._input_size, size, self._device)
+        if graph:
+            net.prepare(self._record)
+        else:
+            self._make()
+        self._free = list(self._slots)
+        self._open: _Batch | None = None  # takes the next picture
+
+    def _make(self) -> None:
+        self._shrink = AreaShrink(self._input_size, self._size, self._device)
         with torch.cuda.device(self._device):
             self._up, self._compute, self._down = (_stream() for _ in range(3))
             self._slots = [self._make_slot() for _ in range(SLOTS)]
-            # Weights and buffers were written on this thread's stream, which ours do not wait for.
+            # Buffers were written on this thread's stream, which ours do not wait for.
             torch.cuda.current_stream().synchronize()
+
+    def _record(self) -> None:
+        """Make the slots with a graph each."""
+        self._make()
+        with torch.cuda.device(self._device):
             for slot in self._slots:
-                self._warm(slot, graph=graph)
-        self._free = list(self._slots)
-        self._open: _Batch | None = None  # takes the next picture
+                self._warm(slot)
 
     def _make_slot(self) -> _Slot:
         frames = (self._batch, self._input_size[1], self._input_size[0], 3)
@@ -120,23 +171,22 @@ class CudaBackend:
         """Resize on the GPU, then the network: reads ``slot.pictures``, writes ``slot.values``."""
         slot.values.copy_(self._net.run(self._shrink(slot.pictures)))
 
-    def _warm(self, slot: _Slot, *, graph: bool) -> None:
+    def _warm(self, slot: _Slot) -> None:
         """Run once so that libraries choose their kernels, then capture the graph of this slot."""
         with torch.cuda.stream(self._compute):
             for _ in range(3):
                 self._run(slot)
         self._compute.synchronize()
-        if graph:
-            captured = torch.cuda.CUDAGraph()
-            first = self._slots[0].graph
-            # One pool for all slots: their graphs replay one after the other on one stream. With the
-            # default error mode, any CUDA call of another thread kills the capture.
-            with torch.cuda.graph(
-                captured, pool=first.pool() if first else None, stream=self._compute,
-                capture_error_mode="thread_local",
-            ):  # fmt: skip
-                self._run(slot)
-            slot.graph = captured
+        captured = torch.cuda.CUDAGraph()
+        first = self._slots[0].graph
+        # One pool for all slots: their graphs replay one after the other on one stream. With the
+        # default error mode, any CUDA call of another thread kills the capture.
+        with RECORDING, torch.cuda.graph(
+            captured, pool=first.pool() if first else None, stream=self._compute,
+            capture_error_mode="thread_local",
+        ):  # fmt: skip
+            self._run(slot)
+        slot.graph = captured
 
     def start(self, image: Image) -> Pending:
         """Begin one frame; calling the result waits for the download of its batch."""
@@ -182,7 +232,8 @@ class CudaBackend:
     def close(self) -> None:
         """Wait for what is in flight, then let go of graphs and buffers."""
         try:
-            torch.cuda.synchronize(self._device)
+            for stream in (self._up, self._compute, self._down):
+                stream.synchronize()
         finally:
             self._slots.clear()
             self._free.clear()

@@ -29,15 +29,13 @@ class StubEngine:
 
     def __init__(self, settings: object) -> None:
         self.info = type("Info", (), {"name": "stub"})
-        self.device, self.gpu, self.seconds, self.notices = "stub", None, 0.0, []
+        self.device, self.finisher, self.seconds, self.notices = "stub", None, 0.0, []
 
     def stream(
         self, frames: Iterator[Frame], depth: int, size: tuple[int, int] | None = None
     ) -> Iterator[tuple[Frame, BlurMap]]:
         for frame in frames:
             yield frame, BlurMap(np.zeros((SIZE[1], SIZE[0]), np.float32))
-
-    def detach(self) -> None: ...
 
 
 class FailingEngine(StubEngine):
