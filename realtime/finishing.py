@@ -13,18 +13,12 @@ Refine = Callable[[Image, BlurMap, RefineMode], BlurMap]
 
 
 def refiner(engine: Engine) -> Refine:
-    """`refining.refine` beside ``engine``, for one thread; what fails is among the engine's notices."""
-    if engine.gpu is None:
-        return refine
-    from .on_gpu import OnGpu
-
-    return OnGpu(f"cuda:{engine.gpu}", engine.notices.append).refine
+    """`refining.refine` beside ``engine``; what fails is among the engine's notices."""
+    finisher = engine.finisher
+    return refine if finisher is None else finisher.refine
 
 
 def painter(engine: Engine) -> Paint:
-    """`overlay.paint` in the same way, for one thread."""
-    if engine.gpu is None:
-        return paint
-    from .on_gpu import OnGpu
-
-    return OnGpu(f"cuda:{engine.gpu}", engine.notices.append).paint
+    """`overlay.paint` in the same way; what was refined just now is drawn without another upload."""
+    finisher = engine.finisher
+    return paint if finisher is None else finisher.paint

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import threading
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from . import overlay, overlay_gpu, refining, refining_gpu
+from .device import RECORDING
 from .frame import BlurMap, Image, Values
 from .overlay import OverlayKind, OverlayStyle
 from .refining import RefineMode
 
+KEPT = 3  # pictures with their maps: one is refined, one waits, one is drawn
+# A computation that comes so often in the same form becomes a graph, of which the last few are kept.
+REPEATED, GRAPHS = 3, 4
+
+_Job = Callable[[Tensor, Tensor], Tensor]
+
 
 class OnGpu:
-    """`refining.refine` and `overlay.paint` on a GPU, within rounding; one thread uses it.
+    """`refining.refine` and `overlay.paint` on a GPU, within rounding, for any number of threads.
 
-    What fails there (memory, the driver) is done on the CPU from then on, which is said once.
+    A picture that was refined stays there for its drawing. What fails (memory, the driver) is done on the
+    CPU from then on, which is said once.
 
     Args:
         device: such as "cuda:0"; "cpu" computes the same, slowly.
@@ -27,52 +39,176 @@ class OnGpu:
 
     def __init__(self, device: str, say: Callable[[str], None]) -> None:
         self._device, self._say = torch.device(device), say
+        self._cuda = self._device.type == "cuda"
         self._stream: torch.cuda.Stream | None = None
-        self._staged: Tensor | None = None  # pinned: from there a copy does not wait for the CPU
+        self._lock = threading.Lock()
+        self._own = threading.local()  # pinned memory: from there a copy does not wait for the CPU
+        self._kept: deque[tuple[Image, Tensor, Values, Tensor]] = deque(maxlen=KEPT)
+        self._paints = False  # somebody draws: what is refined is worth keeping
+        self._seen: Counter[Hashable] = Counter()
+        self._graphs: OrderedDict[Hashable, _Graph] = OrderedDict()
         self._lost = False
 
     def refine(self, image: Image, blur: BlurMap, mode: RefineMode) -> BlurMap:
         """See `refining.refine`."""
         if mode != "off" and not self._lost:
             with self._trying():
-                fine = refining_gpu.refine(self._up(image), self._map_up(blur.values), mode)
-                return BlurMap(fine[0, 0].cpu().numpy())
+                pixels = self._up(image)
+                values = self._run(
+                    mode, partial(_refined, mode=mode), pixels, self._map_up(blur.values)
+                )
+                fine = BlurMap(self._down(values))
+                if self._paints:
+                    with self._lock:
+                        self._kept.append((image, pixels, fine.values, values))
+                return fine
         return refining.refine(image, blur, mode)
 
     def paint(self, kind: OverlayKind, image: Image, values: Values, style: OverlayStyle) -> Image:
         """See `overlay.paint`."""
+        self._paints = True
         if not self._lost:
             with self._trying():
-                draw = getattr(overlay_gpu, kind.replace("-", "_"))
-                drawn = draw(self._up(image), self._map_up(values), style)[0]
-                levels = (drawn.flip(0).permute(1, 2, 0) * 255).round().byte()
-                return np.asarray(levels.contiguous().cpu().numpy())
+                job = partial(_painted, kind=kind, style=style)
+                return self._down(self._run((kind, style), job, *self._found(image, values)))
         return overlay.paint(kind, image, values, style)
+
+    def forget(self) -> None:
+        """Release the graphs and the pictures that are kept; it may be used again."""
+        with self._lock:
+            self._kept.clear()
+            self._graphs.clear()
+            self._seen.clear()
+
+    def _run(self, what: Hashable, job: _Job, pixels: Tensor, values: Tensor) -> Tensor:
+        """``job(pixels, values)``, after a few times in the same form as a graph."""
+        key = what, pixels.shape, values.shape
+        with self._lock:
+            self._seen[key] += 1
+            again = self._cuda and self._seen[key] == REPEATED
+            graph = self._graphs.get(key)
+            if graph is not None:
+                self._graphs.move_to_end(key)
+                return graph(pixels, values)
+        if again:
+            self._record(key, job, pixels, values)
+        return job(pixels, values)
+
+    def _record(self, key: Hashable, job: _Job, pixels: Tensor, values: Tensor) -> None:
+        """Keep a graph for the next time; where it cannot be made, all stays as it is."""
+        try:
+            graph = _Graph(job, pixels, values)
+        except RuntimeError as error:  # no memory for it, an operation that needs the host
+            self._say(f"{self._device}: refining or drawing without a graph ({_line(error)})")
+            return
+        with self._lock:
+            self._graphs[key] = graph
+            if len(self._graphs) > GRAPHS:
+                forgotten, _ = self._graphs.popitem(last=False)
+                del self._seen[forgotten]
+
+    def _found(self, image: Image, values: Values) -> tuple[Tensor, Tensor]:
+        """Picture and map on the GPU: those that were refined, or uploaded now."""
+        with self._lock:
+            for kept, pixels, fine, blur in self._kept:
+                if kept is image and fine is values:
+                    return pixels, blur
+        return self._up(image), self._map_up(values)
 
     @contextmanager
     def _trying(self) -> Iterator[None]:
         """In inference mode, on the stream; a failure is said and leaves the block."""
-        cuda = self._device.type == "cuda"
         try:
-            if cuda and self._stream is None:
-                self._stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-            with torch.inference_mode(), torch.cuda.stream(self._stream) if cuda else nullcontext():
+            with self._lock:
+                if self._cuda and self._stream is None:
+                    self._stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+            on_stream = torch.cuda.stream(self._stream) if self._cuda else nullcontext()
+            with torch.inference_mode(), on_stream:
                 yield
         except RuntimeError as error:
-            self._lost, self._staged = True, None
-            why = next(iter(str(error).splitlines()), type(error).__name__)
-            self._say(f"{self._device} failed in refining or drawing ({why}): now the CPU")
+            with self._lock:
+                first, self._lost = not self._lost, True
+                self._kept.clear()
+                self._graphs.clear()
+            if first:
+                self._say(
+                    f"{self._device} failed in refining or drawing ({_line(error)}): now the CPU"
+                )
 
     def _up(self, image: Image) -> Tensor:
-        """float 1 x 3 x H x W RGB in [0, 1]."""
-        if self._staged is None or self._staged.shape != image.shape:
-            pinned = self._device.type == "cuda"
-            self._staged = torch.empty(image.shape, dtype=torch.uint8, pin_memory=pinned)
-        self._staged.numpy()[...] = (
-            image  # every use ends with a download, which waits for the upload
-        )
-        pixels = self._staged.to(self._device, non_blocking=True)
-        return pixels.flip(2).permute(2, 0, 1)[None].float() / 255
+        """uint8 H x W x 3, as it is."""
+        staged = self._staged("up", image.shape, torch.uint8)
+        staged.numpy()[...] = image  # every use ends with a download, which waits for the upload
+        return staged.to(self._device, non_blocking=True, copy=True)
 
     def _map_up(self, values: Values) -> Tensor:
-        return torch.from_numpy(np.array(values)).to(self._device)[None, None]
+        return torch.from_numpy(np.array(values)).to(self._device)
+
+    def _down(self, tensor: Tensor) -> np.ndarray[Any, Any]:
+        staged = self._staged("down", tuple(tensor.shape), tensor.dtype)
+        staged.copy_(tensor, non_blocking=True)
+        if self._cuda:  # for this alone, not for what another thread has queued since
+            done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            done.record()
+            done.synchronize()
+        found: np.ndarray[Any, Any] = np.array(staged.numpy())
+        return found
+
+    def _staged(self, way: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """This thread's buffer for one way, pinned."""
+        staged: Tensor | None = getattr(self._own, way, None)
+        if staged is None or staged.shape != shape or staged.dtype != dtype:
+            staged = torch.empty(shape, dtype=dtype, pin_memory=self._cuda)
+            setattr(self._own, way, staged)
+        return staged
+
+
+class _Graph:
+    """A computation as a CUDA graph: one call where its kernels are fifty.
+
+    Each of those would wait for the interpreter's lock, which many threads want. One at a time calls it.
+    """
+
+    def __init__(self, job: _Job, *given: Tensor) -> None:
+        self._given = tuple(tensor.clone() for tensor in given)
+        stream = torch.cuda.Stream(given[0].device)  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream(given[0].device))
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.stream(stream):
+            job(*self._given)  # what it keeps for later is made before
+        stream.synchronize()
+        # With the default error mode, any CUDA call of another thread kills the capture.
+        with (
+            RECORDING,
+            torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"),
+        ):
+            self._result: Tensor = job(*self._given)
+
+    def __call__(self, *given: Tensor) -> Tensor:
+        for mine, tensor in zip(self._given, given, strict=True):
+            mine.copy_(tensor)
+        self._graph.replay()
+        return self._result.clone()
+
+
+def _refined(pixels: Tensor, values: Tensor, *, mode: RefineMode) -> Tensor:
+    """float32 H x W out of uint8 BGR H x W x 3 and float32 h x w."""
+    return refining_gpu.refine(_as_float(pixels), values[None, None], mode)[0, 0]
+
+
+def _painted(pixels: Tensor, values: Tensor, *, kind: OverlayKind, style: OverlayStyle) -> Tensor:
+    """uint8 BGR H x W x 3 (twice as wide side by side) out of the same."""
+    draw = getattr(overlay_gpu, kind.replace("-", "_"))
+    drawn = draw(_as_float(pixels), values[None, None], style)[0]
+    levels: Tensor = (drawn.flip(0).permute(1, 2, 0) * 255).round().byte()
+    return levels.contiguous()
+
+
+def _as_float(pixels: Tensor) -> Tensor:
+    """float 1 x 3 x H x W RGB in [0, 1] out of uint8 BGR H x W x 3."""
+    return pixels.flip(2).permute(2, 0, 1)[None].float() / 255
+
+
+def _line(error: BaseException) -> str:
+    """The first line of an error's text, or its type."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

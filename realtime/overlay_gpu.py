@@ -7,9 +7,15 @@ its OpenCV form within rounding.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Hashable
+from functools import cache
+from typing import Any
 
 import kornia
+import numpy as np
 import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .overlay import (
@@ -18,19 +24,18 @@ from .overlay import (
     NOISE_ANSWER,
     PARTS,
     SAMPLED,
+    STRIPE_PERIOD,
     Ground,
     OverlayStyle,
     colour_table,
     outline_widths,
     second_differences,
-    stripes,
 )
 
 
 def heat(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
     """The map in colours over the picture: yellow in focus, violet blurred; B x 3 x H x W."""
-    table = colour_table()[:, 0, ::-1]
-    colours = torch.from_numpy(table.copy()).to(image) / 255
+    colours = _constant(colour_table, device=image.device)[:, 0].flip(1).to(image) / 255
     level = ((1 - blur[:, 0]) * 255).round().long().clamp(0, 255)
     ground = grounded(image, style.ground)
     return style.opacity * colours[level].permute(0, 3, 1, 2) + (1 - style.opacity) * ground
@@ -48,7 +53,9 @@ def mask(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
 def edges(image: Tensor) -> Tensor:
     """Gradient magnitude of the luma by the Sobel operator, in 1/255 a pixel; B x 1 x H x W."""
     gray = kornia.color.rgb_to_grayscale(image) * 255
-    gradient: Tensor = kornia.filters.spatial_gradient(gray, "sobel", normalized=True)[:, 0]
+    # kornia's own gradient copies its kernel from the host in every call.
+    kernels = _constant(_sobel, device=image.device)
+    gradient = F.conv2d(F.pad(gray, (1, 1, 1, 1), mode="replicate"), kernels)
     magnitude: Tensor = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
     return magnitude
 
@@ -59,9 +66,9 @@ def peaking(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
     threshold = peaking_threshold(image, blur, style)
     drawn = grounded(image, style.ground)
     for level in range(style.levels):
-        colour = torch.tensor(style.shade(level)[::-1]).to(image).view(1, 3, 1, 1) / 255
+        colour = _colour(style.shade(level), image)
         if style.stripes:
-            dark = torch.from_numpy(stripes(image.shape[3], image.shape[2])).to(image.device)
+            dark = _stripes(image.shape[3], image.shape[2], image.device)
             colour = torch.where(dark, torch.zeros_like(colour), colour)
         drawn = torch.where((strength >= threshold * 2**level) & in_focus, colour, drawn)
     return drawn
@@ -107,10 +114,10 @@ def outline(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
     """A line around what is in focus (the border P = .5), dark-edged; B x 3 x H x W."""
     focused = (blur < 0.5).to(image)
     line, edge = (
-        kornia.morphology.dilation(focused, torch.ones(side, side).to(image)) > focused
+        kornia.morphology.dilation(focused, image.new_ones(side, side)) > focused
         for side in outline_widths(image.shape[3])
     )
-    colour = torch.tensor(style.colour[::-1]).to(image).view(1, 3, 1, 1) / 255
+    colour = _colour(style.colour, image)
     ground = grounded(image, style.ground)
     return torch.where(line, colour, torch.where(edge, torch.zeros_like(image), ground))
 
@@ -118,3 +125,29 @@ def outline(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
 def side_by_side(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
     """The picture and its heat map next to each other; B x 3 x H x 2W."""
     return torch.cat([image, heat(image, blur, style)], 3)
+
+
+def _stripes(width: int, height: int, device: torch.device) -> Tensor:
+    """`overlay.stripes` where the picture is: bool H x W."""
+    y, x = torch.arange(height, device=device)[:, None], torch.arange(width, device=device)
+    return (x + y) % STRIPE_PERIOD < STRIPE_PERIOD // 2
+
+
+@cache  # without a limit: a graph reads them as long as it lives, and they are small
+def _constant(make: Callable[..., NDArray[Any]], *given: Hashable, device: torch.device) -> Tensor:
+    """What ``make`` gives, on the device for good.
+
+    A copy from the host waits for all that was queued before it, and cannot be part of a graph.
+    """
+    return torch.from_numpy(np.array(make(*given))).to(device)
+
+
+def _colour(bgr: tuple[int, int, int], image: Tensor) -> Tensor:
+    """RGB in [0, 1], 1 x 3 x 1 x 1."""
+    return _constant(np.array, bgr, device=image.device).flip(0).to(image).view(1, 3, 1, 1) / 255
+
+
+def _sobel() -> NDArray[np.float32]:
+    """Both directions, whose weights sum to one: 2 x 1 x 3 x 3."""
+    across = np.outer([1, 2, 1], [-1, 0, 1]) / 8
+    return np.stack([across, across.T])[:, None].astype(np.float32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import cv2
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import torch
 from br2focus.realtime import finishing, overlay, overlay_gpu, refining, refining_gpu
 from br2focus.realtime.engine import Engine, EngineSettings
 from br2focus.realtime.frame import BlurMap, Image
-from br2focus.realtime.on_gpu import OnGpu
+from br2focus.realtime.on_gpu import REPEATED, OnGpu
 
 DEVICES = ["cpu", pytest.param("cuda:0", marks=pytest.mark.needs_cuda)]
 
@@ -68,6 +70,64 @@ def test_what_fails_is_done_on_the_cpu_and_said_once(monkeypatch: pytest.MonkeyP
         drawn = gpu.paint("heat", image, blur.values, style)
         assert np.array_equal(drawn, overlay.paint("heat", image, blur.values, style))
     assert said == ["cpu failed in refining or drawing (CUDA out of memory): now the CPU"]
+
+
+@pytest.mark.needs_cuda
+@pytest.mark.parametrize("kind", sorted(overlay.DRAW))
+@pytest.mark.parametrize("mode", ["fast", "best"])
+def test_what_comes_again_and_again_is_a_graph(
+    mode: refining.RefineMode, kind: overlay.OverlayKind
+) -> None:
+    gpu, style = OnGpu("cuda:0", print), overlay.OverlayStyle()
+    for seed in range(2 * REPEATED):
+        image, blur = picture(320, 240, seed), blur_map(96, 64, seed)
+        fine, wanted = gpu.refine(image, blur, mode), refining.refine(image, blur, mode)
+        assert np.abs(fine.values - wanted.values).max() < 0.03
+        found = gpu.paint(kind, image, fine.values, style).astype(int)
+        drawn = overlay.paint(kind, image, fine.values, style)
+        assert (np.abs(found - drawn).max(2) > 2).mean() < 0.01
+    assert len(gpu._graphs) == 2
+
+
+def test_what_was_refined_is_drawn_without_another_upload(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu, image, blur = OnGpu("cpu", print), picture(64, 48), blur_map(32, 24)
+    style = overlay.OverlayStyle()
+    gpu.paint("heat", image, gpu.refine(image, blur, "fast").values, style)  # somebody draws
+    fine = gpu.refine(image, blur, "fast")
+    monkeypatch.setattr(gpu, "_up", None)
+    drawn = gpu.paint("heat", image, fine.values, style).astype(int)
+    assert np.abs(drawn - overlay.paint("heat", image, fine.values, style)).max() <= 2
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_two_threads_and_many_sizes(device: str) -> None:
+    said: list[str] = []
+    gpu, style = OnGpu(device, said.append), overlay.OverlayStyle(stripes=True)
+    worst: dict[str, float] = {}
+
+    def refined() -> None:
+        for seed in range(24):
+            image, blur = picture(64 + 16 * (seed % 6), 48, seed), blur_map(32, 24, seed)
+            found, wanted = gpu.refine(image, blur, "fast"), refining.refine(image, blur, "fast")
+            off = float(np.abs(found.values - wanted.values).max())
+            worst["refined"] = max(worst.get("refined", 0), off)
+
+    def painted() -> None:
+        for seed in range(24):
+            image = picture(96, 64 + 16 * (seed % 6), seed)
+            values = blur_map(96, 64 + 16 * (seed % 6), seed).values
+            found = gpu.paint("peaking", image, values, style).astype(int)
+            off = np.abs(found - overlay.paint("peaking", image, values, style)).max(2) > 2
+            worst["painted"] = max(worst.get("painted", 0), float(off.mean()))
+
+    threads = [threading.Thread(target=job) for job in (refined, painted)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert worst["refined"] < 0.03 and worst["painted"] < 0.01 and not said
+    gpu.forget()
+    assert not gpu._kept and not gpu._graphs
 
 
 def test_without_a_gpu_nothing_is_chosen_for_one(model: str) -> None:
