@@ -77,7 +77,7 @@ class FocusStage:
         device: "auto", "cpu", "cuda" or "cuda:N".
         size: long side of the map in pixels, None for the model's own.
         backend, precision: library and arithmetic on a CPU; "auto" is the fastest, measured once.
-        compiled: on a GPU, let `torch.compile` make it faster, after some 20 seconds at the first frame.
+        compiled: on a GPU, let `torch.compile` make it faster, after up to a minute at the first frame.
         refining: move the map's edges to those of the picture: "off", "fast", "best".
         smoothing: "adaptive", a time constant in seconds, or None for raw maps.
 

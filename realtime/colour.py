@@ -17,6 +17,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
+from .bands import in_bands
 from .frame import Image
 from .video_info import Colour
 
@@ -32,7 +33,6 @@ _WEIGHTS = {
     7: (0.212, 0.087),
     9: (0.2627, 0.0593),
 }
-_BAND = 64  # rows at a time: what is in between stays in the cache, and needs no new memory
 # For the others planar RGB, the one output that swscale computes both exactly and fast.
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 _EXPAND = np.clip(np.rint((np.arange(256) - 16) * 255 / 219), 0, 255).astype(np.uint8)
@@ -135,15 +135,17 @@ def _eight_bit_planar(
     across, down = smaller
     height, width = luma.shape
     image = np.empty((height, width, 3), np.uint8)
-    for top in range(0, height, _BAND):
-        rows = luma[top : top + _BAND]
-        parts = [rows]
+
+    def convert(rows: slice) -> None:
+        parts = [luma[rows]]
         for plane in chroma:
-            part = plane[top // down : (top + _BAND) // down]
+            part = plane[rows.start // down : -(-rows.stop // down)]
             size = (part.shape[1] * across, part.shape[0] * down)
             large = cv2.resize(part, size, interpolation=cv2.INTER_NEAREST)
-            parts.append(large[: len(rows), :width])  # type: ignore[arg-type]
-        cv2.transform(cv2.merge(parts), matrix, image[top : top + _BAND])
+            parts.append(large[: len(parts[0]), :width])  # type: ignore[arg-type]
+        cv2.transform(cv2.merge(parts), matrix, image[rows])
+
+    in_bands(height, convert)
     return image
 
 
@@ -169,12 +171,15 @@ def _half_chroma(image: Image, to_bgr: NDArray[np.float32]) -> av.VideoFrame:
     data, area = np.empty(height * width * 3 // 2, np.uint8), height * width
     luma = data[:area].reshape(height, width)
     chroma = data[area:].reshape(2, height // 2, width // 2)
-    for top in range(0, height, _BAND):
-        rows = cv2.transform(image[top : top + _BAND], forth)
-        cv2.extractChannel(rows, 0, luma[top : top + _BAND])
-        half = cv2.resize(rows, (width // 2, len(rows) // 2), interpolation=cv2.INTER_AREA)
+
+    def convert(rows: slice) -> None:
+        band = cv2.transform(image[rows], forth)
+        cv2.extractChannel(band, 0, luma[rows])
+        half = cv2.resize(band, (width // 2, len(band) // 2), interpolation=cv2.INTER_AREA)
         for number, plane in enumerate(chroma, 1):
-            cv2.extractChannel(half, number, plane[top // 2 : (top + _BAND) // 2])
+            cv2.extractChannel(half, number, plane[rows.start // 2 : rows.stop // 2])
+
+    in_bands(height, convert)
     return av.VideoFrame.from_ndarray(data.reshape(height * 3 // 2, width), format="yuv420p")
 
 

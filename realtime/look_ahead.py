@@ -8,6 +8,7 @@ sides disagree something changes between them, and the one that is unlike the fr
 from __future__ import annotations
 
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from itertools import takewhile
 
 import numpy as np
@@ -27,6 +28,7 @@ class LookAhead:
 
     Args:
         ahead: how many frames wait; fewer of large pictures.
+        beside: look at the newest frame in another thread while the oldest is averaged; then one more waits.
 
     Attributes:
         delay: 0, maps are not later than their frames.
@@ -34,28 +36,49 @@ class LookAhead:
 
     delay = 0.0
 
-    def __init__(self, ahead: int = AHEAD) -> None:
+    def __init__(self, ahead: int = AHEAD, *, beside: bool = False) -> None:
         if ahead < 1:
             raise ValueError(f"look ahead by 1 frame or more, got {ahead}")
         self._ahead, self._adaptive = ahead, Adaptive()
+        self._beside = ThreadPoolExecutor(1, "look-ahead") if beside else None
         self._waiting: deque[tuple[Frame, BlurMap, Step]] = deque()
+        self._ready: list[Smoothed] = []
 
     def reset(self) -> None:
         """Forget the past and what waits; the next map passes unchanged."""
         self._adaptive.reset()
         self._waiting.clear()
+        self._ready.clear()
 
     def add(self, frame: Frame, blur: BlurMap) -> list[Smoothed]:
         """Take the next frame; those that are ready now: one, after the first few."""
-        self._waiting.append((frame, blur, self._adaptive.step(frame, blur)))
         fit = int(HELD_BYTES // (frame.image.nbytes + blur.values.nbytes))
         limit = min(self._ahead, max(1, fit))
-        return [self._next() for _ in range(len(self._waiting) - limit)]
+        if self._beside is None:
+            self._waiting.append((frame, blur, self._adaptive.step(frame, blur)))
+            self._release(limit)
+        else:
+            coming = self._beside.submit(self._adaptive.step, frame, blur)
+            try:
+                self._release(limit)
+            finally:  # what is ready stays so if this raises
+                step = coming.result()
+            self._waiting.append((frame, blur, step))
+        return self._taken()
 
     def flush(self) -> list[Smoothed]:
         """Those that still wait; the next map passes unchanged."""
         self._adaptive.reset()
-        return [self._next() for _ in range(len(self._waiting))]
+        self._release(0)
+        return self._taken()
+
+    def _release(self, limit: int) -> None:
+        while len(self._waiting) > limit:
+            self._ready.append(self._next())
+
+    def _taken(self) -> list[Smoothed]:
+        ready, self._ready = self._ready, []
+        return ready
 
     def _next(self) -> Smoothed:
         frame, blur, step = self._waiting.popleft()

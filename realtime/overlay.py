@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .bands import in_bands
 from .errors import SettingsError
 from .frame import FocusResult, Image, Values
 
@@ -33,7 +34,6 @@ NOISE_ANSWER = 6  # of `second_differences`, per standard deviation of the noise
 # Standard deviation of either component of the gradient (Sobel over 8) per standard deviation of the noise.
 GRADIENT_NOISE = math.sqrt(12) / 8
 SAMPLED = 4  # every fourth pixel each way is looked at for a share of all: a tenth of the time
-BAND = 64  # rows at a time: what stays in the cache needs no fresh memory, which costs more than arithmetic
 MIN_BLURRED = 0.02  # share of the picture that the noise can be told from
 PARTS = 16  # of a picture, one of which is flat
 Plane = TypeVar("Plane", NDArray[np.int16], "Tensor")
@@ -320,9 +320,11 @@ def stripes(width: int, height: int) -> NDArray[np.bool_]:
 def _in_bands(image: Image, drawn: Callable[[slice], Image]) -> Image:
     """A picture as large as ``image``, put together from what ``drawn`` gives for some rows at a time."""
     result = np.empty_like(image)
-    for top in range(0, len(image), BAND):
-        rows = slice(top, min(top + BAND, len(image)))
+
+    def fill(rows: slice) -> None:
         result[rows] = drawn(rows)
+
+    in_bands(len(image), fill)
     return result
 
 

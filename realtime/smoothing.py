@@ -7,6 +7,7 @@ frames and variable frame rates do not change the look: alpha = 1 - exp(-dt / ti
 from __future__ import annotations
 
 import math
+import os
 from abc import ABC, abstractmethod
 from fractions import Fraction
 from typing import NamedTuple, Protocol
@@ -27,6 +28,7 @@ CUT_DIFFERENCE = 28.0
 # "adaptive", "look-ahead" or "look-ahead:FRAMES", seconds, or None for raw maps; see `check_smoothing`.
 SmoothingSetting = float | str | None
 MAX_SECONDS = 60.0
+SPARE_CORES = 4  # with fewer, another thread costs more than it saves
 AHEAD, MAX_AHEAD = 5, 30  # frames that look-ahead waits for; more than five are calmer by little
 CHOICES = (
     f"choose adaptive, look-ahead, look-ahead:FRAMES (1 to {MAX_AHEAD}), "
@@ -104,8 +106,12 @@ def frames_ahead(setting: SmoothingSetting) -> int:
     return int(frames) if frames.isascii() and frames.isdecimal() else 0 if colon else AHEAD
 
 
-def make_smoother(setting: SmoothingSetting) -> Smoother | None:
+def make_smoother(setting: SmoothingSetting, *, patient: bool = False) -> Smoother | None:
     """What a setting means; None for raw maps.
+
+    Args:
+        setting: see `check_smoothing`.
+        patient: nobody waits for a single frame: one more may wait where another core does a part.
 
     Raises:
         SettingsError: see `check_smoothing`.
@@ -118,7 +124,7 @@ def make_smoother(setting: SmoothingSetting) -> Smoother | None:
     if ahead := frames_ahead(setting):
         from .look_ahead import LookAhead
 
-        return LookAhead(ahead)
+        return LookAhead(ahead, beside=patient and (os.cpu_count() or 1) >= SPARE_CORES)
     from .adaptive import Adaptive
 
     return Adaptive()

@@ -204,7 +204,7 @@ def _run(job: Job, engine: Engine, request: Request, stop: Callable[[], bool]) -
             name = job.output.name + suggest_suffix(source.info)
             job = replace(job, output=job.output.with_name(name))
         sinks = _sinks(job, source, request)
-        smoothing = make_smoother(request.smoothing)
+        smoothing = make_smoother(request.smoothing, patient=True)
         already = len(engine.notices)
         with Progress(job.source.name) as progress:
             paint, model = painter(engine), engine.info.name

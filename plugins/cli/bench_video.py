@@ -78,10 +78,12 @@ def _stages(
     with (
         few_threads(),
         VideoFile(path, duration=MOST_SECONDS) as source,
-        Pipeline(source, engine, make_smoother(SMOOTHING), refining=REFINING) as pipeline,
+        Pipeline(
+            source, engine, make_smoother(SMOOTHING, patient=True), refining=REFINING
+        ) as pipeline,
     ):
         results = [replace(result, drawn=_heat(paint, result)) for result in pipeline]
-    smoother = make_smoother(SMOOTHING)
+    smoother = make_smoother(SMOOTHING, patient=True)
     assert smoother is not None
 
     def encode() -> None:
@@ -180,10 +182,8 @@ def _infer(engine: Engine, images: list[Image]) -> None:
 
 
 def _maps(engine: Engine, images: list[Image]) -> None:
-    """Files in a row: each gives back what belongs to its thread."""
     for _ in engine.stream(Frames(images), IN_FLIGHT):
         pass
-    engine.detach()
 
 
 def _encode(images: list[Image], path: Path) -> None:
@@ -206,7 +206,7 @@ def _annotate(
     source = VideoFile(path, duration=MOST_SECONDS)
     sink = VideoWriter(folder / "annotated.mp4", source.info, render=already_drawn, overwrite=True)
     annotate(
-        source, engine, [sink], smoothing=make_smoother(smoothing), refining=refining,
+        source, engine, [sink], smoothing=make_smoother(smoothing, patient=True), refining=refining,
         draw=partial(_heat, painter(engine)),
     )  # fmt: skip
 

@@ -21,7 +21,7 @@ def engine_options(command: F) -> F:
     for option in (
         click.option(
             "--compile", "compiled", is_flag=True,
-            help="On a GPU: torch.compile; a third less time, after some 20 seconds for each size.",
+            help="On a GPU: torch.compile; two fifths less time, after up to a minute for each size.",
         ),
         click.option(
             "--size", type=int, metavar="PIXELS", help="Long side of the map; default: the model's."

@@ -45,6 +45,35 @@ def test_every_frame_comes_out_once_and_in_order(count):
     assert len(run(LookAhead(AHEAD), [0.2] * count)) == count
 
 
+def test_another_thread_gives_the_same_maps():
+    values = list(np.random.default_rng(0).uniform(0.1, 0.9, 20))
+    assert run(LookAhead(AHEAD), values) == run(LookAhead(AHEAD, beside=True), values)
+
+
+def test_where_another_thread_looks_one_more_waits():
+    smoother = LookAhead(AHEAD, beside=True)
+    for index in range(10):
+        done = smoother.add(frame(index), full(0.2))
+        assert [s.frame.index for s in done] == ([index - AHEAD - 1] if index > AHEAD else [])
+
+
+@pytest.mark.parametrize("beside", [True, False])
+@pytest.mark.parametrize("at", [0, 2, 7])
+def test_frames_before_an_error_all_come_out(monkeypatch, at, beside):
+    smoother, real = LookAhead(2, beside=beside), Adaptive.step
+
+    def step(self, frame, blur):
+        if frame.index == at:
+            raise MemoryError
+        return real(self, frame, blur)
+
+    monkeypatch.setattr(Adaptive, "step", step)
+    done = [s for index in range(at) for s in smoother.add(frame(index), full(0.2))]
+    with pytest.raises(MemoryError):
+        smoother.add(frame(at), full(0.2))
+    assert [s.frame.index for s in done + smoother.flush()] == list(range(at))
+
+
 def test_frames_wait_no_longer_than_told():
     smoother = LookAhead(AHEAD)
     for index in range(10):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from br2focus.realtime import overlay, overlay_gpu
+from br2focus.realtime import bands, overlay, overlay_gpu
 from br2focus.realtime.errors import SettingsError
 from br2focus.realtime.frame import BlurMap, FocusResult, Frame
 from br2focus.realtime.overlay import OverlayStyle
@@ -189,7 +189,7 @@ def test_gpu_form_equals_opencv_form(picture, blur, kind, style):
 def test_bands_leave_no_seam(picture, blur, kind, style, monkeypatch):
     whole = overlay.DRAW[kind](picture, blur, style)
     for band in (1, 7, 64):
-        monkeypatch.setattr(overlay, "BAND", band)
+        monkeypatch.setattr(bands, "BAND", band)
         assert np.array_equal(overlay.DRAW[kind](picture, blur, style), whole)
 
 
