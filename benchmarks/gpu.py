@@ -40,6 +40,8 @@ from br2focus.models.fast import InferenceNet
 from br2focus.models.rlrm import Rlrm
 from br2focus.models.sizes import network_size
 from br2focus.realtime.backends import Backend, shrink
+from br2focus.realtime.backends.cuda import CudaBackend, CudaNet
+from br2focus.realtime.backends.torch_cpu import TorchBackend
 from br2focus.realtime.frame import BlurMap, Image
 from br2focus.realtime.overlay import OverlayStyle, paint
 from br2focus.realtime.refining import refine
@@ -90,7 +92,7 @@ class Bench:
         self.cuda = self.device.type == "cuda"
         self.half = torch.float16 if self.cuda else torch.bfloat16
         self.rounds = 200 if self.cuda else 2
-        self._compiled: dict[str, Callable[[Tensor], Tensor]] = {}
+        self._nets: dict[tuple[str, bool], CudaNet] = {}
 
     def wait(self) -> None:
         """For what the device still does."""
@@ -132,35 +134,28 @@ class Bench:
         }
 
     def backend(
-        self,
-        net: InferenceNet,
-        frame: tuple[int, int],
-        size: tuple[int, int],
-        *,
-        graph: bool = True,
+        self, net: BR2Net, info: ModelInfo, frame: tuple[int, int], size: tuple[int, int]
     ) -> Backend:
         """As the engine makes it."""
         if self.cuda:
-            from br2focus.realtime.backends.cuda import CudaBackend, CudaNet
+            return CudaBackend(self.on_device(net, info), frame, size)
+        return TorchBackend(InferenceNet(net, info.scale), size, "bf16")
 
-            return CudaBackend(CudaNet(net, str(self.device)), frame, size, graph=graph)
-        from br2focus.realtime.backends.torch_cpu import TorchBackend
+    def on_device(self, net: BR2Net, info: ModelInfo, *, compiled: bool = False) -> CudaNet:
+        """As the engine has it; one for all parts of a network, as it knows its kernels."""
+        key = info.name, compiled
+        if key not in self._nets:
+            fast = InferenceNet(net, info.scale)
+            self._nets[key] = CudaNet(fast, str(self.device), dtype=self.half, compiled=compiled)
+        return self._nets[key]
 
-        return TorchBackend(net, size, "bf16")
-
-    def fast(self, net: BR2Net, info: ModelInfo) -> InferenceNet:
-        """The network as the backend has it."""
-        fast = InferenceNet(net, info.scale).to(self.device, self.half)
-        return fast.to(memory_format=torch.channels_last)
+    def fast(self, net: BR2Net, info: ModelInfo) -> Callable[[Tensor], Tensor]:
+        """The network as it runs by default."""
+        return self.on_device(net, info).run
 
     def compiled(self, net: BR2Net, info: ModelInfo) -> Callable[[Tensor], Tensor]:
-        """As the engine has it; one for all parts of a network."""
-        if info.name not in self._compiled:
-            from br2focus.realtime.backends.cuda import CudaNet
-
-            fast = CudaNet(InferenceNet(net, info.scale), str(self.device), compiled=True)
-            self._compiled = {info.name: fast.run}
-        return self._compiled[info.name]
+        """And with ``--compile``."""
+        return self.on_device(net, info, compiled=True).run
 
     def equality(self, net: BR2Net, info: ModelInfo) -> list[dict[str, Any]]:
         """Largest and mean difference in P from float32 on the CPU, from frames on."""
@@ -169,7 +164,7 @@ class Bench:
         for frame in SIZES:
             size = network_size(frame, SIDE)
             image = picture(frame)
-            backend = self.backend(InferenceNet(net, info.scale), frame, size)
+            backend = self.backend(net, info, frame, size)
             found = backend.start(image)()
             backend.close()
             rows.append(_compared(f"{frame[0]}x{frame[1]}", exact, shrink(image, size), found))
@@ -202,7 +197,7 @@ class Bench:
     def host_to_host(self, net: BR2Net, info: ModelInfo) -> dict[str, Any]:
         """1080p pictures in host memory to maps in host memory, one at a time, and what is allocated."""
         size = network_size(HD, SIDE)
-        backend, image = self.backend(InferenceNet(net, info.scale), HD, size), picture(HD)
+        backend, image = self.backend(net, info, HD, size), picture(HD)
         found: dict[str, Any] = self.milliseconds(lambda: backend.start(image)())
         if self.cuda:
             before = torch.cuda.memory_stats(self.device)["allocation.all.allocated"]
@@ -259,11 +254,11 @@ class Bench:
                 found[f"{kind}, {where}"] = self.milliseconds(run, rounds=rounds)
         return found
 
-    def profile(self, net: BR2Net, info: ModelInfo, out: Path) -> dict[str, Any]:
-        """Microseconds of a map at batch 1 by kernel, and a trace: compiled, on the CPU the fast form."""
+    def profile(self, net: BR2Net, info: ModelInfo, out: Path, count: int) -> dict[str, Any]:
+        """Microseconds of a batch by kernel, and a trace: compiled, on the CPU the fast form."""
         from torch.profiler import ProfilerActivity, profile
 
-        pixels, run = self.pixels(1), self.fast(net, info)
+        pixels, run = self.pixels(count), self.fast(net, info)
         kinds, rounds = ([ProfilerActivity.CUDA], 20) if self.cuda else ([ProfilerActivity.CPU], 2)
         with torch.inference_mode():
             job: Callable[[], object] = partial(run, pixels)
@@ -275,7 +270,7 @@ class Bench:
                 for _ in range(rounds):
                     job()
                 self.wait()
-        profiler.export_chrome_trace(str(out / "trace.json.gz"))
+        profiler.export_chrome_trace(str(out / f"trace-{info.name}-{count}.json.gz"))
         spent = [
             (event.self_device_time_total if self.cuda else event.self_cpu_time_total, event)
             for event in profiler.key_averages()
@@ -360,8 +355,10 @@ def main() -> None:
             "hd_host_to_host_ms": partial(bench.host_to_host, net, info),
             "batches": partial(bench.batches, net, info, top),
         }
-        if name != "lite":
-            parts["profile"] = partial(bench.profile, net, info, options.out)
+        if name == "paper":
+            for count in COMPILED if bench.cuda else COMPILED[:1]:
+                job = partial(bench.profile, net, info, options.out, count)
+                parts[f"profile_{count}"] = job
         found = report["networks"][name] = {}
         for what, job in parts.items():
             found[what] = part(f"{name} {what}", job)

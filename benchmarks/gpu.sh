@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, on a bare machine without internet, in under eight minutes:
 #
-#   benchmarks/gpu.sh OUT           writes OUT/gpu.json, video.json, tests.txt, trace.json.gz
+#   benchmarks/gpu.sh OUT           writes OUT/gpu.json, video.json, tests.txt, trace-*.json.gz
 #   DEVICE=cpu benchmarks/gpu.sh OUT   a dry run: the same code, a few rounds, on the CPU
 #   CLIP=clip.mp4 benchmarks/gpu.sh OUT   end to end on this clip; without it one of 1080p is rendered
 #

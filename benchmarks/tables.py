@@ -216,12 +216,14 @@ def gpu(content: dict[str, Any]) -> str:
             "most maps/s", "of the ceiling", "dP max (mean)"]  # fmt: skip
     rows = []
     for name, parts in content["networks"].items():
-        latency, best = parts["latency_ms"], max(parts["batches"], key=lambda r: r["maps_per_s"])
-        worst = max(parts["equality"], key=lambda row: row["largest"], default=None)
+        latency, whole = parts["latency_ms"], parts.get("hd_host_to_host_ms")
+        best = max(parts.get("batches", []), key=lambda row: row["maps_per_s"], default=None)
+        worst = max(parts.get("equality", []), key=lambda row: row["largest"], default=None)
         rows.append([
             f"`{name}`", *(number(latency[r]["p50"], 2) if r in latency else "-" for r in runs),
-            number(latency["times_plain"], 1), number(parts["hd_host_to_host_ms"]["p95"], 2),
-            f"{number(best['maps_per_s'], 0)} ({best['way']})", f"{best['share_of_ceiling']:.0%}",
+            number(latency["times_plain"], 1), number(whole["p95"], 2) if whole else "-",
+            f"{number(best['maps_per_s'], 0)} ({best['way']})" if best else "-",
+            f"{best['share_of_ceiling']:.0%}" if best else "-",
             f"{worst['largest']:.2g} ({worst['mean']:.2g})" if worst else "-",
         ])  # fmt: skip
     measured = "; ".join(
@@ -242,12 +244,13 @@ def gpu_frame(content: dict[str, Any]) -> str:
          number(times[name.replace("CPU", "device")]["p50"], 1)]
         for name, spent in times.items() if name.endswith("CPU")
     ]  # fmt: skip
-    return markdown(["1920x1080, from host to host", "CPU, ms", "GPU, ms"], rows)
+    table = markdown(["1920x1080, from host to host", "CPU, ms", "GPU, ms"], rows)
+    return f"{table}\n\nMeasured {content.get('hd_frame_measured', 'in the same run')}."
 
 
-def gpu_kernels(content: dict[str, Any]) -> str:
-    """Where the time of one compiled map goes."""
-    profile = content["networks"]["paper"]["profile"]
+def gpu_kernels(content: dict[str, Any], batch: int) -> str:
+    """Where the time of a batch goes, compiled."""
+    profile = content["networks"]["paper"][f"profile_{batch}"]
     rows = [
         [f"`{row['kernel'][:70]}`", number(row["times"], 0), number(row["us"], 0)]
         for row in profile["rows"]
@@ -270,7 +273,8 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "starts": ("speed.json", starts),
     "gpu": ("gpu.json", gpu),
     "gpu_frame": ("gpu.json", gpu_frame),
-    "gpu_kernels": ("gpu.json", gpu_kernels),
+    "gpu_kernels": ("gpu.json", lambda content: gpu_kernels(content, 1)),
+    "gpu_kernels_64": ("gpu.json", lambda content: gpu_kernels(content, 64)),
     "gpu_video": ("gpu_video.json", video),
     "smoothing": ("smoothing.json", lambda content: exact(content["clips"])),
     "flicker": ("smoothing.json", lambda content: exact(content["flicker"])),
