@@ -258,9 +258,10 @@ class Engine:
     def close(self) -> None:
         """Release the backends, and what is on a GPU; the engine may be used again."""
         self._close_backends()
-        self._on_gpu = None
         if self._finisher is not None:
             self._finisher.forget()
+        if self._on_gpu is not None:
+            self._on_gpu = None
             gc.collect()  # a network on two streams refers to itself
 
     def _close_backends(self) -> None:
@@ -304,6 +305,8 @@ class Engine:
             self._compiled, self._on_gpu = False, None
             self.notices.append(f"{name} failed ({_line(error)}): now without torch.compile")
             return
+        if short and self._finisher is not None:
+            self._finisher.forget()
         less = self._load.less(self._asked, full_batch(frame_size)) if short else None
         if less is None:
             self._device, self._on_gpu, instead = "cpu", None, "the CPU"

@@ -174,6 +174,8 @@ class Run(QObject):
             reason = str(error)
             if not self._stopped:
                 self.failed.emit(self, error)
+        if self._engine is not None:
+            self._engine.close()  # the next run has one of its own
         self._end = replace(self.status, state=State.ENDED, since=time.monotonic(), reason=reason)
         self.finished.emit(self)
 

@@ -37,6 +37,8 @@ class StubEngine:
         for frame in frames:
             yield frame, BlurMap(np.zeros((SIZE[1], SIZE[0]), np.float32))
 
+    def close(self) -> None: ...
+
 
 class FailingEngine(StubEngine):
     def stream(
