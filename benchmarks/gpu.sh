@@ -13,6 +13,7 @@
 #       --platform manylinux2014_x86_64 av kornia kornia_rs platformdirs pydantic pydantic_core annotated-types \
 #       typing-inspection tomli-w cv2-enumerate-cameras
 #
+# Where the threads of a file are: python3 benchmarks/timeline.py CLIP --model standard --device cuda.
 # Copy OUT/gpu.json and OUT/video.json to benchmarks/gpu.json and benchmarks/gpu_video.json, and run `make tables`.
 set -eu
 cd "$(dirname "$0")/.."
