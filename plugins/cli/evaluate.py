@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,12 +72,14 @@ def command(
     try:
         folder = _folder(images, masks, polarity, everywhere, ignore, names, curves)
         folder.pairs()
-        predict, name, where = _predictor(EngineSettings(**engine), refine)
+        predict, name, computes = _predictor(EngineSettings(**engine), refine)
         with Progress("evaluate", "image") as progress:
             result = evaluate(predict, folder, progress=progress)
     except (FolderError, UnreadableError) as error:
         raise SourceError(str(error)) from error
-    report = result.report(name, where())
+    for notice in computes.notices if computes else ():
+        print(f"br2focus: {notice}", file=sys.stderr)
+    report = result.report(name, computes.device if computes else "cpu")
     click.echo(json.dumps(report) if as_json else table(report))
     if curves is not None:
         _plot(name, result, curves)
@@ -99,24 +102,18 @@ def _folder(
     return MaskedFolder(images, masks, polarity, ignore, names)  # type: ignore[arg-type]
 
 
-def _predictor(
-    settings: EngineSettings, mode: RefineMode
-) -> tuple[Predict, str, Callable[[], str]]:
-    """What computes the maps, its name, and (known after the first map) where it computes."""
+def _predictor(settings: EngineSettings, mode: RefineMode) -> tuple[Predict, str, Engine | None]:
+    """What computes the maps, its name, and the engine; a classical method has none."""
     model = settings.model
     if model.startswith(CLASSICAL_PREFIX):
         method = model.removeprefix(CLASSICAL_PREFIX)
         if method not in CLASSICAL:
             known = ", ".join(CLASSICAL_PREFIX + name for name in CLASSICAL)
             raise SettingsError(f"no model {model!r}: the classical ones are {known}")
-        return CLASSICAL[method], model, lambda: "cpu"
+        return CLASSICAL[method], model, None
     engine = Engine(settings)
     name = engine.info.name if mode == "off" else f"{engine.info.name} + {mode} refining"
-    return (
-        lambda image: refined(image, engine.start(image)(), mode).values,
-        name,
-        lambda: engine.device,
-    )
+    return lambda image: refined(image, engine.start(image)(), mode).values, name, engine
 
 
 def _plot(name: str, result: Evaluation, folder: Path) -> None:

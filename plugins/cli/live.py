@@ -192,7 +192,11 @@ def _headless(
     smoothing = make_smoother(settings.smoothing)
     with StopSignals(asked=source.close) as signals:
         pipeline = Pipeline(source, engine, smoothing, refining=settings.refine)
-        lost = _run(source, pipeline, sinks(source.info, lambda: settings), duration)
+        try:
+            lost = _run(source, pipeline, sinks(source.info, lambda: settings), duration)
+        finally:
+            for notice in engine.notices:
+                print(f"br2focus: {notice}", file=sys.stderr)
     if as_json:
         click.echo(json.dumps(_entry(source, pipeline.stats, engine)))
     if lost is not None:

@@ -45,6 +45,13 @@ def test_json_has_the_contract_s_keys(pairs, model, capsys):
     assert report["images"] == 4 and report["model"] == "random" and "cpu" in report["device"]
 
 
+def test_what_was_given_up_is_said(pairs, model, capsys):
+    options = ("--model", model, "--device", "cpu", "--backend", "torch", "--compile", "--json")
+    code, captured = evaluate(pairs, capsys, *options)
+    assert code == 0 and json.loads(captured.out)["images"] == 4
+    assert captured.err.count("br2focus: torch.compile is for a GPU: left out") == 1
+
+
 @pytest.mark.parametrize("method", CLASSICAL)
 def test_classical_methods_are_models(pairs, capsys, method):
     code, captured = evaluate(pairs, capsys, "--model", f"classical:{method}", "--json")
