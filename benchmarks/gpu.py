@@ -142,7 +142,7 @@ class Bench:
         return TorchBackend(InferenceNet(net, info.scale), size, "bf16")
 
     def on_device(self, net: BR2Net, info: ModelInfo, *, compiled: bool = False) -> CudaNet:
-        """As the engine has it; one for all parts of a network, as it knows its kernels."""
+        """As the engine has it; one for all parts of a network."""
         key = info.name, compiled
         if key not in self._nets:
             fast = InferenceNet(net, info.scale)

@@ -160,15 +160,17 @@ class ShiftedTaps(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Like the convolution."""
         around = F.pad(x, (self.padding,) * 4)
-        height, width = (
-            (side - self.side) // self.stride * self.stride + 1 for side in around.shape[-2:]
-        )
-        total = around.new_zeros(()) if self.bias is None else self.bias.view(1, -1, 1, 1)
-        for tap, weight in enumerate(self.taps):
-            dy, dx = divmod(tap, self.side)
-            part = around[..., dy : dy + height : self.stride, dx : dx + width : self.stride]
-            total = total + part * weight
-        return total
+        start = around.new_zeros(()) if self.bias is None else self.bias.view(1, -1, 1, 1)
+        return _with_taps(start, around, self.taps, self.side, self.stride)
+
+
+def _with_taps(total: Tensor, around: Tensor, taps: Tensor, side: int, stride: int = 1) -> Tensor:
+    """``total`` and what each of ``taps`` (side*side x C x 1 x 1) takes from its place in ``around``."""
+    height, width = ((length - side) // stride * stride + 1 for length in around.shape[-2:])
+    for tap, weight in enumerate(taps):
+        dy, dx = divmod(tap, side)
+        total = total + around[..., dy : dy + height : stride, dx : dx + width : stride] * weight
+    return total
 
 
 class ToOne(nn.Module):
@@ -237,14 +239,9 @@ class PointwiseRlrm(GpuRlrm):
 
     def enter_map(self, p: Tensor) -> Tensor:
         """See `Rlrm.enter_map`."""
-        height, width = p.shape[-2:]
-        around = F.pad(p, (1, 1, 1, 1))
         assert self.enter.bias is not None
-        entered: Tensor = self.enter.bias.view(1, -1, 1, 1)
-        for tap, weight in enumerate(self.of_map):
-            dy, dx = divmod(tap, 3)
-            entered = entered + around[..., dy : dy + height, dx : dx + width] * weight
-        return entered
+        start = self.enter.bias.view(1, -1, 1, 1)
+        return _with_taps(start, F.pad(p, (1, 1, 1, 1)), self.of_map, 3)
 
     def _down(self, rows: Tensor, height: int) -> Tensor:
         # Six rows for each output row: as a resize, all three taps would be written at its size first.

@@ -29,7 +29,7 @@ from br2focus.models.sizes import GRID, network_size
 from .backends import Backend, Pending
 from .choice import EXACT, Choice, Way, choose, ways
 from .device import BATCH, Load, full_batch, resolved
-from .errors import ComputeError, SettingsError
+from .errors import ComputeError, SettingsError, first_line
 from .fitting import fit, without_padding
 from .frame import BlurMap, Frame, Image, Values
 
@@ -287,13 +287,13 @@ class Engine:
         if failed not in self._backends.values():
             return
         if failed.name == EXACT.name:
-            raise ComputeError(f"the network failed: {_line(error)}") from error
+            raise ComputeError(f"the network failed: {first_line(error)}") from error
         self.close()
         if self._device != "cpu":
             self._relieve(failed.name, error, _size(picture))
             return
         self._way = EXACT
-        self.notices.append(f"{failed.name} failed ({_line(error)}): now PyTorch on the CPU")
+        self.notices.append(f"{failed.name} failed ({first_line(error)}): now PyTorch on the CPU")
 
     def _relieve(self, name: str, error: Exception, frame_size: tuple[int, int]) -> None:
         """Ask less of a GPU whose memory is short; after the least, or another failure, go to the CPU.
@@ -303,7 +303,7 @@ class Engine:
         short = "out of memory" in str(error).lower()
         if self._compiled and not short and not name.endswith("fp32"):
             self._compiled, self._on_gpu = False, None
-            self.notices.append(f"{name} failed ({_line(error)}): now without torch.compile")
+            self.notices.append(f"{name} failed ({first_line(error)}): now without torch.compile")
             return
         if short and self._finisher is not None:
             self._finisher.forget()
@@ -313,7 +313,7 @@ class Engine:
         else:
             instead = less.smaller_than(self._load, self._asked)
         self._load = less or Load()
-        self.notices.append(f"{name} failed ({_line(error)}): now {instead}")
+        self.notices.append(f"{name} failed ({first_line(error)}): now {instead}")
 
     def _possible(self) -> list[Way]:
         asked = self.settings
@@ -355,9 +355,9 @@ class Engine:
             return self.make_cpu(way, size, depth=self._in_flight)
         except (ImportError, *FAULTS) as error:
             if way == EXACT:
-                raise ComputeError(f"the network failed: {_line(error)}") from error
+                raise ComputeError(f"the network failed: {first_line(error)}") from error
             self._way = EXACT
-            self.notices.append(f"{way.name} failed ({_line(error)}): computing with PyTorch")
+            self.notices.append(f"{way.name} failed ({first_line(error)}): computing with PyTorch")
         return self.make_cpu(EXACT, size, depth=1)
 
     def _chosen(self) -> Way:
@@ -438,8 +438,3 @@ def _size(picture: Image) -> tuple[int, int]:
 def _finished(waiting: deque[tuple[Frame, Callable[[], BlurMap]]]) -> tuple[Frame, BlurMap]:
     frame, finish = waiting.popleft()
     return frame, finish()
-
-
-def _line(error: BaseException) -> str:
-    """The first line of an error's text, or its type."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -7,7 +7,7 @@ from br2focus.models.errors import FocusError
 
 __all__ = [
     "AbsentError", "ComputeError", "FocusError", "LostError", "RefusedError", "SettingsError",
-    "SinkError", "SourceError",
+    "SinkError", "SourceError", "first_line",
 ]  # fmt: skip
 
 
@@ -37,3 +37,8 @@ class SinkError(FocusError, OSError):
 
 class ComputeError(FocusError, RuntimeError):
     """The network cannot run: no device, no memory, or a result that is not finite."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its type."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from . import overlay, overlay_gpu, refining, refining_gpu
 from .device import RECORDING
+from .errors import first_line
 from .frame import BlurMap, Image, Values
 from .overlay import OverlayKind, OverlayStyle
 from .refining import RefineMode
@@ -99,7 +100,7 @@ class OnGpu:
         try:
             graph = _Graph(job, pixels, values)
         except RuntimeError as error:  # no memory for it, an operation that needs the host
-            self._say(f"{self._device}: refining or drawing without a graph ({_line(error)})")
+            self._say(f"{self._device}: refining or drawing without a graph ({first_line(error)})")
             return
         with self._lock:
             self._graphs[key] = graph
@@ -132,7 +133,7 @@ class OnGpu:
                 self._graphs.clear()
             if first:
                 self._say(
-                    f"{self._device} failed in refining or drawing ({_line(error)}): now the CPU"
+                    f"{self._device} failed in refining or drawing ({first_line(error)}): now the CPU"
                 )
 
     def _up(self, image: Image) -> Tensor:
@@ -207,8 +208,3 @@ def _painted(pixels: Tensor, values: Tensor, *, kind: OverlayKind, style: Overla
 def _as_float(pixels: Tensor) -> Tensor:
     """float 1 x 3 x H x W RGB in [0, 1] out of uint8 BGR H x W x 3."""
     return pixels.flip(2).permute(2, 0, 1)[None].float() / 255
-
-
-def _line(error: BaseException) -> str:
-    """The first line of an error's text, or its type."""
-    return next(iter(str(error).splitlines()), type(error).__name__)

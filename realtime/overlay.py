@@ -314,7 +314,13 @@ def _swatch(kind: OverlayKind, width: int, colour: tuple[int, int, int]) -> Imag
 def stripes(width: int, height: int) -> NDArray[np.bool_]:
     """Diagonal stripes: bool H x W, True where dark."""
     y, x = np.ogrid[:height, :width]
-    return (x + y) % STRIPE_PERIOD < STRIPE_PERIOD // 2
+    found: NDArray[np.bool_] = striped(x + y)
+    return found
+
+
+def striped(diagonal: Any) -> Any:
+    """Whether ``diagonal``, an array of x + y of pixels, is in a dark stripe."""
+    return diagonal % STRIPE_PERIOD < STRIPE_PERIOD // 2
 
 
 def _in_bands(image: Image, drawn: Callable[[slice], Image]) -> Image:

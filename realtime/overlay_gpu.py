@@ -24,12 +24,12 @@ from .overlay import (
     NOISE_ANSWER,
     PARTS,
     SAMPLED,
-    STRIPE_PERIOD,
     Ground,
     OverlayStyle,
     colour_table,
     outline_widths,
     second_differences,
+    striped,
 )
 
 
@@ -130,7 +130,8 @@ def side_by_side(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
 def _stripes(width: int, height: int, device: torch.device) -> Tensor:
     """`overlay.stripes` where the picture is: bool H x W."""
     y, x = torch.arange(height, device=device)[:, None], torch.arange(width, device=device)
-    return (x + y) % STRIPE_PERIOD < STRIPE_PERIOD // 2
+    dark: Tensor = striped(x + y)
+    return dark
 
 
 @cache  # without a limit: a graph reads them as long as it lives, and they are small
