@@ -23,7 +23,7 @@ from br2focus.models.rendering.optics import (
     to_linear,
     to_srgb,
 )
-from br2focus.models.rendering.scenes import FOREGROUNDS, Scene, SceneMix, Scenes
+from br2focus.models.rendering.scenes import FOCUSED, FOREGROUNDS, Scene, SceneMix, Scenes
 from br2focus.models.rendering.test_set import rendered_set
 
 SHARED = Path(os.environ.get("BR2FOCUS_SHARED", Path(__file__).resolve().parents[2] / "shared"))
@@ -73,19 +73,20 @@ class Defocused:
 
 @dataclass(frozen=True)
 class Foregrounds:
-    """Out-of-focus fences, leaves, fingers and stalks before sharp photographs."""
+    """Thin and holed things before photographs: out of focus before sharp ones, or the other way round."""
 
     folder: UniformFolder
+    focused: bool
     side: int = 480
     seed: int = 2020
 
     def pairs(self) -> list[Pair]:
         """One scene for each photograph and kind of foreground."""
-        pairs = self.folder.pairs()
+        kinds = dict.fromkeys(FOCUSED if self.focused else FOREGROUNDS)
         return [
             Pair(p.image.with_name(f"{kind}_{p.image.name}"), None)
-            for p in pairs
-            for kind in FOREGROUNDS
+            for p in self.folder.pairs()
+            for kind in kinds
         ]
 
     def read(self, pair: Pair, *, fit_mask: bool = True) -> Sample:
@@ -93,7 +94,8 @@ class Foregrounds:
         kind, _, name = pair.image.name.partition("_")
         photo = self.folder.read(Pair(pair.image.with_name(name), None)).image
         rng = np.random.default_rng([self.seed, *pair.image.name.encode()])
-        scene = Scenes([photo], [], self.side, SceneMix()).foreground(rng, kind)
+        scenes = Scenes([photo], [], self.side, SceneMix())
+        scene = scenes.focused(rng, kind) if self.focused else scenes.foreground(rng, kind)
         return Sample(scene.image, scene.label == BLURRED, scene.label != IGNORED)
 
 
@@ -175,7 +177,11 @@ SETS: dict[str, Callable[[], DataSet]] = {
     ),
     "foregrounds": lambda: DataSet(
         "rendered: defocused fences, leaves, fingers, stalks before Kodak's photographs",
-        Foregrounds(UniformFolder(DATA / "sharp" / "kodak24", blurred=False)),
+        Foregrounds(UniformFolder(DATA / "sharp" / "kodak24", blurred=False), focused=False),
+    ),
+    "focused_foregrounds": lambda: DataSet(
+        "rendered: fences, leaves, stalks, grass in focus before Kodak's photographs out of focus",
+        Foregrounds(UniformFolder(DATA / "sharp" / "kodak24", blurred=False), focused=True),
     ),
     "rendered": lambda: DataSet(
         "rendered: all kinds of scenes, without any photograph", Rendered()

@@ -32,6 +32,7 @@ from .optics import (
 from .shapes import draw_shape
 
 FOREGROUNDS = ("fence", "leaves", "fingers", "stalks")
+FOCUSED = ("fence", "leaves", "stalks", "blades", "blades")  # grass comes most often
 Matte = tuple[Pixels, NDArray[np.uint8]]
 
 
@@ -50,6 +51,7 @@ class SceneMix:
         sharp, blurred: wholly sharp and wholly blurred pictures.
         ramp: one plane whose blur grows across the picture.
         foreground: something thin or holed and out of focus before a sharp background.
+        focused: the opposite, such as grass in focus before a blurred background.
         radius: largest circle of confusion (its radius) as a share of the width.
         rescaled: rendered larger and shrunk after the blur, as a picture from a camera mostly is.
     """
@@ -60,6 +62,7 @@ class SceneMix:
     blurred: float = 0.13
     ramp: float = 0.1
     foreground: float = 0.0
+    focused: float = 0.0
     radius: float = 0.04
     rescaled: float = 0.3
 
@@ -96,15 +99,26 @@ class Scenes:
 
     def _scene(self, rng: np.random.Generator) -> Scene:
         kind, mix = rng.random(), self.mix
-        if kind < mix.sharp:
+        if kind < (bound := mix.sharp):
             return self._plane(rng, 0.0)
-        if kind < mix.sharp + mix.blurred:
+        if kind < (bound := bound + mix.blurred):
             return self._plane(rng, self._radius(rng, smallest=2.0))
-        if kind < mix.sharp + mix.blurred + mix.ramp:
+        if kind < (bound := bound + mix.ramp):
             return self._ramp(rng)
-        if kind < mix.sharp + mix.blurred + mix.ramp + mix.foreground:
+        if kind < (bound := bound + mix.foreground):
             return self.foreground(rng, FOREGROUNDS[int(rng.integers(len(FOREGROUNDS)))])
+        if kind < bound + mix.focused:
+            return self.focused(rng, FOCUSED[int(rng.integers(len(FOCUSED)))])
         return self._layers(rng)
+
+    def focused(self, rng: np.random.Generator, kind: str) -> Scene:
+        """A sharp ``kind`` before a blurred background, sometimes with a blurred thing between the two."""
+        behind, fronts = self._radius(rng, smallest=2.0), list[tuple[Values, float]]()
+        if rng.random() < 0.3:
+            fronts.append((self._front(rng), float(rng.uniform(0.4, 1.0)) * behind))
+        alpha = draw_shape(self.side, rng, kind)
+        sharp = self._shaded(alpha, rng) if rng.random() < 0.6 else self._filled(alpha, rng)
+        return self._compose(self._photo(rng), [*fronts, (sharp, 0.0)], behind, rng)
 
     def foreground(self, rng: np.random.Generator, kind: str) -> Scene:
         """A blurred ``kind`` (see `shapes.SHAPES`) before a sharp background."""
@@ -225,6 +239,17 @@ class Scenes:
         plain = low + (high - low) * across * rng.uniform(0, 0.5)
         colour = np.broadcast_to(plain, (self.side, self.side, 3)).astype(np.float32)
         return premultiply(colour, alpha)
+
+    def _shaded(self, alpha: Values, rng: np.random.Generator) -> Values:
+        """Round things of many colours, each lighter or darker along its middle."""
+        grid = (int(rng.integers(1, 16)), int(rng.integers(2, 40)), 3)
+        base, own = rng.uniform(0, 0.4, 3), rng.uniform(0.2, 1.6, grid).astype(np.float32)
+        own = own[:, :, :1] if rng.random() < 0.6 else own  # one colour, lighter and darker
+        colour = cv2.resize(own, (self.side, self.side), interpolation=cv2.INTER_LINEAR)
+        inside = cv2.distanceTransform((alpha > 0.5).astype(np.uint8), cv2.DIST_L2, 5)
+        ridge = np.minimum(inside / np.float32(rng.uniform(1, 6)), 1)[:, :, None]
+        light = base * np.atleast_3d(colour) * (1 + rng.uniform(-0.7, 0.7) * (ridge - 0.5))
+        return premultiply(np.clip(light, 0, 1).astype(np.float32), alpha)
 
     @staticmethod
     def _highlights(light: Values, rng: np.random.Generator) -> Values:

@@ -21,7 +21,7 @@ Draw = Callable[[NDArray[np.uint8], np.random.Generator], None]
 def draw_shape(side: int, rng: np.random.Generator, kind: str | None = None) -> Values:
     """Alpha of a random thing, float32 ``side`` x ``side``; ``kind`` is a key of `SHAPES` or random."""
     canvas = np.zeros((side * OVERSAMPLING,) * 2, np.uint8)
-    name = kind or str(rng.choice(list(SHAPES)))
+    name = kind or str(rng.choice(COMMON))
     SHAPES[name](canvas, rng)
     small = cv2.resize(canvas, (side, side), interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.float32) / np.float32(255)
@@ -58,6 +58,21 @@ def stalks(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
         x = foot + lean * t + bend * t**2
         y = 1.05 - rng.uniform(0.3, 1.2) * t
         _line(canvas, np.stack([x, y], 1) * side, rng.uniform(0.004, 0.025) * side)
+
+
+def blades(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
+    """Tufts of grass: curved blades that run to a point, close together, from the lower edge."""
+    side = len(canvas)
+    for _ in range(rng.integers(1, 5)):
+        tuft, spread, tall = rng.uniform(0, 1), rng.uniform(0.02, 0.25), rng.uniform(0.2, 0.9)
+        for _ in range(rng.integers(4, 25)):
+            t = np.linspace(0, 1, 16)
+            foot, lean, bend = tuft + rng.normal(0, spread), *rng.normal(0, 0.15, 2)
+            x = foot + lean * t + bend * t**2
+            y = 1.05 - tall * rng.uniform(0.4, 1) * t
+            half = rng.uniform(0.003, 0.015) * (1 - t**2)
+            outline = np.concatenate([np.stack([x - half, y], 1), np.stack([x + half, y], 1)[::-1]])
+            cv2.fillPoly(canvas, [np.round(outline * side).astype(np.int32)], 255)
 
 
 def leaves(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
@@ -102,5 +117,6 @@ def polygon(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
 
 SHAPES: dict[str, Draw] = {
     "fence": fence, "stalks": stalks, "leaves": leaves, "fingers": fingers, "blob": blob,
-    "polygon": polygon,
+    "polygon": polygon, "blades": blades,
 }  # fmt: skip
+COMMON = ("fence", "stalks", "leaves", "fingers", "blob", "polygon")  # what a random thing is

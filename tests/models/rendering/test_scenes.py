@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from br2focus.models.rendering import scenes as module
 from br2focus.models.rendering.optics import BLURRED, IGNORED, IN_FOCUS, Pixels, Values, label
-from br2focus.models.rendering.scenes import Matte, Scene, SceneMix, Scenes
+from br2focus.models.rendering.scenes import FOCUSED, Matte, Scene, SceneMix, Scenes
 from br2focus.models.rendering.shapes import SHAPES
 from br2focus.models.rendering.textures import draw_texture
 
@@ -176,6 +176,31 @@ def test_a_foreground_is_blurred_before_a_sharp_picture(kind: str) -> None:
     found = [scenes.foreground(rng(seed), kind) for seed in range(8)]
     assert all((s.label == IN_FOCUS).any() for s in found)
     assert sum((s.label == BLURRED).mean() > 0.01 for s in found) >= 5
+
+
+@pytest.mark.parametrize("kind", dict.fromkeys(FOCUSED))
+def test_a_focused_foreground_is_sharp_before_a_blurred_picture(kind: str) -> None:
+    scenes = Scenes([photo(192)], (), 192, SceneMix())
+    sharper = 0
+    for scene in (scenes.focused(rng(seed), kind) for seed in range(8)):
+        around = cv2.dilate((scene.label != BLURRED).astype(np.uint8), np.ones((5, 5), np.uint8))
+        thing = around > 0  # with its edges
+        assert contrast(scene.image, ~thing) < contrast(photo(192), ~thing) / 3
+        sharper += contrast(scene.image, thing) > contrast(scene.image, ~thing)
+    assert sharper >= 7
+
+
+def test_a_mix_of_focused_foregrounds_has_no_other_scene(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def spy(self: Scenes, rng: np.random.Generator, kind: str) -> Scene:
+        asked.append(kind)
+        return Scenes.foreground(self, rng, kind)
+
+    monkeypatch.setattr(Scenes, "focused", spy)
+    for seed in range(40):
+        render(SceneMix(sharp=0, blurred=0, ramp=0, focused=1, rescaled=0), seed)
+    assert len(asked) == 40 and set(asked) == set(FOCUSED)
 
 
 def test_mattes_appear() -> None:

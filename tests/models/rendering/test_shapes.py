@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from br2focus.models.rendering.shapes import SHAPES, draw_shape
+from br2focus.models.rendering.shapes import COMMON, SHAPES, draw_shape
 
 SEEDS = range(30)
 
@@ -39,9 +39,8 @@ class TestKinds:
         assert (alphas == 1).any()
 
 
-def test_all_kinds_come_without_a_name() -> None:
-    named = {kind: [draw_shape(32, rng(s), kind) for s in SEEDS] for kind in SHAPES}
-    assert len(named) == 6
+def test_many_kinds_come_without_a_name() -> None:
+    assert set(COMMON) < set(SHAPES)
     shares = {round(float(draw_shape(32, rng(seed)).mean()), 2) for seed in range(40)}
     assert len(shares) > 15
 
