@@ -31,7 +31,7 @@ from br2focus.realtime.video_file import VideoFile
 from br2focus.realtime.video_info import VideoInfo
 from br2focus.realtime.video_writer import CODECS, VideoSettings, VideoWriter
 
-from .exits import Exit, report
+from .exits import Exit, report, say
 from .jobs import Job, plan
 from .options import RoiType, SmoothingType, engine_options, refine_option, report_options
 from .progress import Progress, StopSignals
@@ -178,7 +178,7 @@ def _run_all(
     if request.gpu_decode and engine.gpu is None:
         notices.append("--gpu-decode is for a GPU: left out")
     for notice in notices:
-        print(f"br2focus: {notice}", file=sys.stderr)
+        say(notice)
     # While the model is loaded; no daemon, which would be killed inside OpenCV if all ends at once.
     Thread(target=load_font).start()
     for folder in {job.output.parent for job in jobs if job.output and job.in_folder}:
@@ -192,7 +192,7 @@ def _run_all(
         except Exception as error:
             code = code or report(error, debug=debug)
     if engine.choice is not None and engine.choice.fresh:
-        print(f"br2focus: measured once: {engine.choice.reason}", file=sys.stderr)
+        say(f"measured once: {engine.choice.reason}")
     return entries, code
 
 
@@ -224,12 +224,12 @@ def _run(job: Job, engine: Engine, request: Request, stop: Callable[[], bool]) -
             except BaseException:
                 for kept in (sink.kept for sink in sinks if isinstance(sink, VideoWriter)):
                     if kept is not None:
-                        print(f"br2focus: the part done is in {kept}", file=sys.stderr)
+                        say(f"the part done is in {kept}")
                 raise
     notices = [*getattr(source, "notices", ()), *engine.notices[already:]]
     notices += [n for sink in sinks for n in getattr(sink, "notices", ())]
     for notice in notices:
-        print(f"br2focus: {job.source.name}: {notice}", file=sys.stderr)
+        say(f"{job.source.name}: {notice}")
     entry = _entry(job, source, summary, sinks, engine)
     where = job.output or job.maps or job.metrics
     print(f"{where}: {summary.frames} frames, {summary.fps:.1f} frames/s", file=sys.stderr)

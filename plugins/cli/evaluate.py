@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from br2focus.realtime.errors import SettingsError, SinkError, SourceError
 from br2focus.realtime.refining import RefineMode
 from br2focus.realtime.refining import refine as refined
 
+from .exits import say
 from .options import engine_options, refine_option, report_options
 from .progress import Progress
 
@@ -78,7 +78,7 @@ def command(
     except (FolderError, UnreadableError) as error:
         raise SourceError(str(error)) from error
     for notice in computes.notices if computes else ():
-        print(f"br2focus: {notice}", file=sys.stderr)
+        say(notice)
     report = result.report(name, computes.device if computes else "cpu")
     click.echo(json.dumps(report) if as_json else table(report))
     if curves is not None:

@@ -69,6 +69,11 @@ def line_of(error: BaseException) -> str:
     return f"a bug in br2focus: {type(error).__name__}: {text} (--debug shows where)"
 
 
+def say(text: str) -> None:
+    """Write one line to stderr, where everything goes that is not the result."""
+    print(f"br2focus: {text}", file=sys.stderr)
+
+
 def report(error: BaseException, *, debug: bool) -> int:
     """Write one line about ``error`` to stderr (all of it with ``debug``); returns the exit code."""
     if isinstance(error, click.Abort) and isinstance(error.__cause__, KeyboardInterrupt):
@@ -82,5 +87,5 @@ def report(error: BaseException, *, debug: bool) -> int:
         return Exit.USAGE
     if debug:
         traceback.print_exception(error)
-    print(f"br2focus: {line_of(error)}", file=sys.stderr)
+    say(line_of(error))
     return code_of(error)

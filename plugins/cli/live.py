@@ -35,6 +35,7 @@ from br2focus.realtime.stats import Snapshot
 from br2focus.realtime.supervised import State, Supervised
 from br2focus.realtime.video_writer import VideoWriter
 
+from .exits import say
 from .options import RoiType, SmoothingType, engine_options, refine_option, report_options
 from .progress import StopSignals
 
@@ -196,7 +197,7 @@ def _headless(
             lost = _run(source, pipeline, sinks(source.info, lambda: settings), duration)
         finally:
             for notice in engine.notices:
-                print(f"br2focus: {notice}", file=sys.stderr)
+                say(notice)
     if as_json:
         click.echo(json.dumps(_entry(source, pipeline.stats, engine)))
     if lost is not None:

@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Self
 
-from .exits import Exit, Terminated
+from .exits import Exit, Terminated, say
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -86,7 +86,7 @@ class StopSignals:
                 signal.signal(each, signal.SIG_IGN)  # giving up is not interrupted again
             raise Terminated if self.code == Exit.TERMINATED else KeyboardInterrupt
         self.code = Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED
-        print("br2focus: finishing the file (once more to give it up)", file=sys.stderr)
+        say("finishing the file (once more to give it up)")
         self._calls.put(True)
 
     def _wait(self) -> None:
