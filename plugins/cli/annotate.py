@@ -31,9 +31,9 @@ from br2focus.realtime.video_file import VideoFile
 from br2focus.realtime.video_info import VideoInfo
 from br2focus.realtime.video_writer import CODECS, VideoSettings, VideoWriter
 
-from .exits import Exit, report, say
+from .exits import Exit, line_of, report, say
 from .jobs import Job, plan
-from .options import RoiType, SmoothingType, engine_options, refine_option, report_options
+from .options import RoiType, SmoothingType, engine_options, given, refine_option, report_options
 from .progress import Progress, StopSignals
 
 
@@ -78,6 +78,10 @@ class Request:
     show_default=True,
     help="What is drawn; none with --maps or --metrics alone writes no picture.",
 )
+@click.option(
+    "--preset", metavar="NAME|FILE",
+    help="Draw what the viewer saved: overlay, its style, regions, model, size; options go first.",
+)  # fmt: skip
 @click.option("--stripes", is_flag=True, help="Peaking as stripes: not by colour alone.")
 @click.option(
     "--legend/--no-legend",
@@ -141,25 +145,43 @@ class Request:
 @report_options
 def command(
     inputs: tuple[Path, ...], out: Path | None, maps: Path | None, metrics: Path | None,
-    overlay: OverlayKind, stripes: bool, legend: bool, model: str, device: str, size: int | None,
-    backend: BackendName, precision: PrecisionName, compiled: bool, as_json: bool, debug: bool,
-    **options: Any,
+    preset: str | None, stripes: bool, legend: bool, device: str, backend: BackendName,
+    precision: PrecisionName, compiled: bool, as_json: bool, debug: bool, **options: Any,
 ) -> int:  # fmt: skip
     """Annotate videos, images or folders with what is in focus.
 
     Every frame comes out once, with its time; sound is copied bit for bit. A file gets its final name
     only when it is complete.
     """
+    style = OverlayStyle()
+    if preset is not None:
+        saved, style = _saved(preset)
+        options |= saved | given(options)
+    model, size = options.pop("model"), options.pop("size")
     settings = EngineSettings(model, device, size, backend, precision, compiled)
-    style = OverlayStyle(stripes=stripes, legend=legend)
-    request = Request(engine=settings, overlay=overlay, style=style, **options)
-    drawn = overlay != "none" or out is not None or not (maps or metrics)
+    style = replace(style, stripes=stripes or style.stripes, legend=legend)
+    request = Request(engine=settings, style=style, **options)
+    drawn = request.overlay != "none" or out is not None or not (maps or metrics)
     jobs = plan(list(inputs), out=out, maps=maps, metrics=metrics, codec=request.codec, draw=drawn)
     with StopSignals() as signals:
-        entries, code = _run_all(jobs, request, stop=lambda: signals.code is not None, debug=debug)
+        entries = _run_all(jobs, request, stop=lambda: signals.code is not None, debug=debug)
+    failed = [entry for entry in entries if "error" in entry]
+    done = [entry for entry in entries if "error" not in entry]
+    if len(jobs) > 1:
+        say(f"{len(done)} done, {len(failed)} failed, {len(jobs) - len(entries)} not begun")
     if as_json:
-        click.echo(json.dumps({"inputs": entries}))
-    return signals.code or code
+        click.echo(json.dumps({"inputs": done, "failed": failed}))
+    return signals.code or (failed[0]["exit"] if failed else Exit.DONE)
+
+
+def _saved(preset: str) -> tuple[dict[str, Any], OverlayStyle]:
+    """Options that a preset stands for, and its style; how maps are smoothed is another matter in a file."""
+    from br2focus.realtime.presets import load_preset, preset_path  # slow to import, seldom used
+
+    saved = load_preset(preset_path(preset))
+    return {
+        name: getattr(saved, name) for name in ("overlay", "rois", "model", "size")
+    }, saved.style
 
 
 def _make_folder(path: Path) -> None:
@@ -171,8 +193,8 @@ def _make_folder(path: Path) -> None:
 
 def _run_all(
     jobs: list[Job], request: Request, *, stop: Callable[[], bool], debug: bool
-) -> tuple[list[dict[str, Any]], int]:
-    """All jobs in order; one that fails is reported and the next one begins."""
+) -> list[dict[str, Any]]:
+    """The entries of all jobs in order; one that fails is reported and the next one begins."""
     engine = Engine(request.engine)
     notices = list(engine.notices)
     if request.gpu_decode and engine.gpu is None:
@@ -183,17 +205,18 @@ def _run_all(
     Thread(target=load_font).start()
     for folder in {job.output.parent for job in jobs if job.output and job.in_folder}:
         _make_folder(folder)
-    entries, code = [], int(Exit.DONE)
+    entries = []
     for job in jobs:
         if stop():
             break
         try:
             entries.append(_run(job, engine, request, stop))
         except Exception as error:
-            code = code or report(error, debug=debug)
+            code = report(error, debug=debug)
+            entries.append({"input": str(job.source), "error": line_of(error), "exit": code})
     if engine.choice is not None and engine.choice.fresh:
         say(f"measured once: {engine.choice.reason}")
-    return entries, code
+    return entries
 
 
 def _run(job: Job, engine: Engine, request: Request, stop: Callable[[], bool]) -> dict[str, Any]:
@@ -228,6 +251,9 @@ def _run(job: Job, engine: Engine, request: Request, stop: Callable[[], bool]) -
                 raise
     notices = [*getattr(source, "notices", ()), *engine.notices[already:]]
     notices += [n for sink in sinks for n in getattr(sink, "notices", ())]
+    if summary.stopped:
+        expected = f" of {source.info.frames}" if source.info.frames else ""
+        notices.append(f"stopped after {summary.frames}{expected} frames; the rest is missing")
     for notice in notices:
         say(f"{job.source.name}: {notice}")
     entry = _entry(job, source, summary, sinks, engine)
@@ -291,6 +317,7 @@ def _entry(
         "input": str(job.source),
         "output": str(job.output) if job.output else None,
         "frames": summary.frames,
+        "stopped": summary.stopped,
         "seconds": round(summary.seconds, 3),
         "fps": round(summary.fps, 2),
         "audio_streams": sum(writer.audio_streams for writer in writers),

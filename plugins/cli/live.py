@@ -16,7 +16,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import click
-from click.core import ParameterSource
 
 from br2focus.plugins.qt import default_folder, open_viewer
 from br2focus.plugins.qt.start import Start
@@ -36,13 +35,21 @@ from br2focus.realtime.supervised import State, Supervised
 from br2focus.realtime.video_writer import VideoWriter
 
 from .exits import say
-from .options import RoiType, SmoothingType, engine_options, refine_option, report_options
+from .options import (
+    Form,
+    RoiType,
+    SmoothingType,
+    engine_options,
+    given,
+    refine_option,
+    report_options,
+)
 from .progress import StopSignals
 
 HUD_SECONDS = 5.0
 
 
-class CameraModeType(click.ParamType):  # type: ignore[type-arg]
+class CameraModeType(Form):
     """``WxH``, ``WxH@RATE`` or ``WxH@RATE:CODE``."""
 
     name = "WxH[@RATE[:CODE]]"
@@ -61,7 +68,10 @@ class CameraModeType(click.ParamType):  # type: ignore[type-arg]
 @click.command("live", epilog="Example: br2focus live test")
 @click.argument("source", default="0")
 @click.option("--headless", is_flag=True, help="Without a window: status lines on stderr.")
-@click.option("--record", type=click.Path(path_type=Path), help="Write the annotated video.")
+@click.option(
+    "--record", type=click.Path(path_type=Path),
+    help="Write the annotated video; there is no sound from cameras and streams.",
+)  # fmt: skip
 @click.option(
     "--metrics", type=click.Path(path_type=Path), help="Figures per frame: .csv, .jsonl, .parquet."
 )
@@ -94,6 +104,8 @@ def command(
     **options: Any,
 ) -> int:  # fmt: skip
     """Live focus from SOURCE in a window: a camera's number, name or id, an address, a file, or test.
+
+    Without SOURCE it is camera 0.
 
     Only the newest frame counts: what cannot be computed in time is dropped, and counted. A source that
     stalls, freezes or goes is opened again and again; the recording goes on where it comes back. In the
@@ -136,13 +148,7 @@ def _refuse_input(record: Path | None, source: str) -> None:
 def _settings(preset: str | None, options: dict[str, Any]) -> ViewSettings:
     """The preset's, with what was given on the command line in its place."""
     settings = load_preset(preset_path(preset)) if preset else ViewSettings()
-    ctx = click.get_current_context()
-    given = {
-        name: value
-        for name, value in options.items()
-        if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
-    }
-    return replace(settings, **given)
+    return replace(settings, **given(options))
 
 
 Sinks = Callable[[SourceInfo, Callable[[], ViewSettings]], list[FileSink]]

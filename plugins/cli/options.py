@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from br2focus.realtime.errors import SettingsError
 from br2focus.realtime.frame import Roi
@@ -54,6 +55,12 @@ def report_options(command: F) -> F:
     return command
 
 
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """Those of a command's ``options`` that its user gave; the others have their defaults."""
+    source = click.get_current_context().get_parameter_source
+    return {name: v for name, v in options.items() if source(name) is not ParameterSource.DEFAULT}
+
+
 def size_of(picture: str) -> tuple[int, int]:
     """Width and height from "640x480".
 
@@ -77,7 +84,15 @@ def refine_option(default: str) -> Callable[[F], F]:
     )  # fmt: skip
 
 
-class RoiType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5
+class Form(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5
+    """A type whose ``name`` stands in the help as it has to be typed: click would print capitals."""
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """The name as it is."""
+        return self.name
+
+
+class RoiType(Form):
     """``NAME=x,y,w,h`` in pixels of the upright frame."""
 
     name = "NAME=x,y,w,h"
@@ -94,7 +109,7 @@ class RoiType(click.ParamType):  # type: ignore[type-arg]  # generic since click
         return Roi(name, x, y, width, height)
 
 
-class SmoothingType(click.ParamType):  # type: ignore[type-arg]
+class SmoothingType(Form):
     """A setting of `realtime.smoothing`, or ``off``."""
 
     name = "adaptive|look-ahead[:FRAMES]|SECONDS|off"

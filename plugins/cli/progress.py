@@ -86,7 +86,7 @@ class StopSignals:
                 signal.signal(each, signal.SIG_IGN)  # giving up is not interrupted again
             raise Terminated if self.code == Exit.TERMINATED else KeyboardInterrupt
         self.code = Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED
-        say("finishing the file (once more to give it up)")
+        say("stopping; what is done stays (once more to give it up)")
         self._calls.put(True)
 
     def _wait(self) -> None:

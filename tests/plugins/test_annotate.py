@@ -15,7 +15,9 @@ import pytest
 
 from br2focus.plugins.cli import run
 from br2focus.plugins.opencv import FocusStage
-from br2focus.realtime.overlay import KINDS
+from br2focus.realtime.frame import Roi
+from br2focus.realtime.overlay import KINDS, OverlayStyle
+from br2focus.realtime.presets import ViewSettings, preset_path, save_preset
 from br2focus.realtime.video_file import VideoFile
 
 KEYS = {
@@ -140,14 +142,40 @@ def test_start_and_duration(annotate, make_clip, tmp_path):
     assert code == 0 and 8 <= entry["frames"] <= 16
 
 
-def test_one_failing_input_does_not_stop_the_others(annotate, make_clip, tmp_path):
-    bad = tmp_path / "bad.mp4"
-    bad.write_bytes(b"no video" * 50)
+def test_failing_inputs_do_not_stop_the_others_and_each_is_said(model, make_clip, tmp_path, capsys):
+    bad = [tmp_path / "bad.mp4", tmp_path / "worse.mp4"]
+    for path in bad:
+        path.write_bytes(b"no video" * 50)
     good = make_clip(tmp_path / "good.mp4", frames=2)
-    code, entries, err = annotate(bad, good)
-    assert code == 3 and [e["frames"] for e in entries] == [2]
-    assert "not a readable video" in err
-    assert not (tmp_path / "bad_annotated.mp4").exists()
+    paths = [str(path) for path in (bad[0], good, bad[1])]
+    assert run(["annotate", *paths, "--model", model, "--device", "cpu", "--json"]) == 3
+    out, err = capsys.readouterr()
+    summary = json.loads(out)
+    assert [entry["frames"] for entry in summary["inputs"]] == [2]
+    assert [entry["input"] for entry in summary["failed"]] == [paths[0], paths[2]]
+    for path, entry in zip(bad, summary["failed"], strict=True):
+        assert entry["exit"] == 3 and "not a readable video" in entry["error"]
+        assert f"br2focus: {entry['error']}\n" in err and str(path) in entry["error"]
+        assert not path.with_name(f"{path.stem}_annotated.mp4").exists()
+    assert lines(err)[-1] == "br2focus: 1 done, 2 failed, 0 not begun"
+
+
+def test_what_the_viewer_saved_is_drawn(annotate, make_clip, tmp_path, monkeypatch):
+    monkeypatch.setenv("BR2FOCUS_CONFIG", str(tmp_path / "config"))
+    clip = make_clip(tmp_path / "clip.mp4", frames=2)
+    style = OverlayStyle(colour=(255, 0, 255), ground="alone")
+    saved = ViewSettings(overlay="outline", style=style, rois=(Roi("eye", 2, 2, 8, 8),), size=96)
+    save_preset(saved, preset_path("mine"))
+    out = tmp_path / "clip_annotated.mp4"
+    options = ["--preset", "mine", "--no-legend", "--metrics", tmp_path / "m.csv", "--force"]
+    assert annotate(clip, *options)[0] == 0
+    assert "eye_sharpness" in (tmp_path / "m.csv").read_text()
+    black = [(frame.image.max(axis=2) < 20).mean() for frame in VideoFile(out)]
+    assert min(black) > 0.5  # a line on black
+    assert annotate(clip, *options, "--overlay", "none", "-o", out)[0] == 0
+    assert next(iter(VideoFile(out))).image.mean() > 20
+    code, _, err = annotate(clip, "--preset", "other")
+    assert code == 2 and "other.toml" in err
 
 
 def lines(err: str) -> list[str]:
@@ -227,6 +255,7 @@ def test_stopping_finishes_the_file(make_clip, model, tmp_path, number, code):
     assert process.returncode == code, err
     assert "Traceback" not in err
     assert 0 < len(times(out)) < 600 and not partial.exists()
+    assert f"stopped after {len(times(out))} of 600 frames; the rest is missing" in err
 
 
 def test_a_second_run_on_the_cpu_imports_neither_torch_nor_kornia(model, make_clip, tmp_path):
@@ -243,6 +272,14 @@ print(code, [name for name in heavy if name in sys.modules])
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == "0 []\n", done.stderr
+
+
+@pytest.mark.parametrize("command", ["annotate", "live"])
+def test_help_shows_values_as_they_are_typed(capsys, command):
+    assert run([command, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "--smoothing adaptive|look-ahead[:FRAMES]|SECONDS|off" in shown
+    assert "--roi NAME=x,y,w,h" in shown
 
 
 def test_help_imports_nothing_heavy():

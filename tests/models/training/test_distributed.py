@@ -175,7 +175,7 @@ def test_ctrl_c_stops_both_and_the_run_goes_on(
         process.send_signal(signal.SIGINT)
         process.wait(LIMIT)
     errors = (tmp_path / "err.txt").read_text()
-    assert errors.count("br2focus: ") == 1 and "finishing the file" in errors
+    assert errors.count("br2focus: ") == 1 and "what is done stays" in errors
     assert "forcefully" not in errors and "Traceback" not in errors.partition("br2focus: ")[0]
     with safe_open(out / "state.safetensors", framework="pt") as file:
         done = int(file.metadata()["iteration"])
