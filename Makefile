@@ -71,7 +71,8 @@ ablation: $(VENV)/.installed
 	$(BIN)/python benchmarks/ablation.py
 	$(BIN)/python benchmarks/ablation_tables.py
 
-pictures: $(VENV)/.installed
+pictures: out/demo.mp4
+	$(BIN)/python benchmarks/picture.py out/demo.mp4
 	$(BIN)/python benchmarks/rendered.py
 	$(BIN)/python benchmarks/maps.py --model lite
 	$(BIN)/python benchmarks/maps.py --model standard

@@ -77,10 +77,12 @@ def sheet(
     titles: Sequence[str], rows: Sequence[Sequence[Picture]], *, width: int = TILE
 ) -> Picture:
     """Pictures of one shape in rows under a line of titles; each becomes ``width`` pixels wide."""
-    head = np.full((18, width * len(titles), 3), 255, np.uint8)
+    large = max(1.0, width / 240)  # a page shows a wide sheet smaller
+    head = np.full((round(18 * large), width * len(titles), 3), 255, np.uint8)
     for column, title in enumerate(titles):
-        place = (column * width + 3, 13)
-        cv2.putText(head, title, place, cv2.FONT_HERSHEY_SIMPLEX, 0.38, (0, 0, 0), 1, cv2.LINE_AA)
+        place = (column * width + round(3 * large), round(13 * large))
+        font = cv2.FONT_HERSHEY_SIMPLEX
+        cv2.putText(head, title, place, font, 0.38 * large, (0, 0, 0), 1, cv2.LINE_AA)
     size = (width, round(width * rows[0][0].shape[0] / rows[0][0].shape[1]))
     tiles = [[cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in r] for r in rows]
     return np.vstack([head, *(np.hstack(row) for row in tiles)]).astype(np.uint8)

@@ -135,7 +135,7 @@ def live_faults(content: dict[str, Any]) -> str:
         figures = [ends] if ends else []
         for key, text in FAULT_FIGURES.items():
             if key in row:
-                median, worst = (number(row[key][name], 1) for name in ("median", "worst"))
+                median, worst = (number(row[key][name], 2) for name in ("median", "worst"))
                 figures.append(text.format(median if median == worst else f"{median} ({worst})"))
         rows.append([row["what"], ", ".join(figures), row["must"], "yes" if row["held"] else "no"])
     table = markdown(["fault", "measured", "must", "held"], rows).replace("---:", "---")

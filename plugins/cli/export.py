@@ -18,7 +18,7 @@ from .options import report_options
 PICTURES = 32
 
 
-@click.command("export", epilog="Example: br2focus export lite -o lite.onnx")
+@click.command("export", epilog="Example: br2focus export lite -o lite.xml")
 @click.argument("model")
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, metavar="FILE",
               help=".onnx (extra onnx), .xml (OpenVINO), or .safetensors with --calibrate.")  # fmt: skip

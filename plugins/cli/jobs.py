@@ -45,7 +45,7 @@ def plan(
     inputs: list[Path], *, out: Path | None, maps: Path | None, metrics: Path | None,
     codec: str, draw: bool,
 ) -> list[Job]:  # fmt: skip
-    """The jobs for ``inputs``; with several, maps and metrics get ``-STEM`` before their suffix.
+    """The jobs for ``inputs``; with several, maps and metrics get ``-FOLDER-STEM`` before their suffix.
 
     A folder stands for the images and videos in it and below it, without what this program wrote; under
     ``out`` its sub-folders are kept.
@@ -64,12 +64,13 @@ def plan(
     jobs = []
     for source, below in found.items():
         output, suffix = out, None
+        name = source.stem if stems[source.parent, source.stem] == 1 else source.name
         if out is None or in_folder:
-            name = source.stem if stems[source.parent, source.stem] == 1 else source.name
             folder = source.parent if out is None else out / below
             suffix = _suffix(source, codec)
             output = folder / f"{name}{MARK}{suffix}"
-        its_maps, its_metrics = (_named(p, source) if many else p for p in (maps, metrics))
+        own = "-".join([*below.parts, name])
+        its_maps, its_metrics = (_named(p, own) if many else p for p in (maps, metrics))
         output = output if draw else None
         open_end = suffix == ""
         jobs.append(Job(source, output, its_maps, its_metrics, open_end, in_folder))
@@ -96,8 +97,8 @@ def _suffix(source: Path, codec: str) -> str:
     return ".png" if media_kind(source) == "image" else SUFFIX_OF_CODEC.get(codec, "")
 
 
-def _named(path: Path | None, source: Path) -> Path | None:
-    return None if path is None else path.with_name(f"{path.stem}-{source.stem}{path.suffix}")
+def _named(path: Path | None, own: str) -> Path | None:
+    return None if path is None else path.with_name(f"{path.stem}-{own}{path.suffix}")
 
 
 def _require_different(kind: str, paths: Iterable[Path | None], inputs: Iterable[Path]) -> None:

@@ -98,8 +98,8 @@ def test_a_fault_shows_its_worst_round_where_it_differs(tables: ModuleType, fold
     content = {"machine": "a machine", "rounds": 3, "rows": rows}
     (folder / "live_faults.json").write_text(json.dumps(content))
     text = tables.filled("<!-- table:live_faults -->\n<!-- /table -->", folder)
-    assert "| pulled | noticed in 0.1 (1.2) s | 2 s | yes |" in text
-    assert "| refused | exit 4 or killed by us, gone in 1.0 s | exit 4 | no |" in text
+    assert "| pulled | noticed in 0.14 (1.25) s | 2 s | yes |" in text
+    assert "| refused | exit 4 or killed by us, gone in 1.00 s | exit 4 | no |" in text
     assert "Median (worst) of 3, on a machine." in text
 
 

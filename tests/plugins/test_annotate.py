@@ -121,7 +121,10 @@ def test_a_folder_keeps_its_sub_folders_and_leaves_out_what_was_written(
     for _ in range(2):
         code, entries, _ = annotate(tmp_path / "in", "--force")
         assert code == 0 and len(entries) == 3
-    code, _, _ = annotate(tmp_path / "in", "-o", tmp_path / "out")
+    code, _, _ = annotate(tmp_path / "in", "-o", tmp_path / "out", "--metrics", tmp_path / "m.csv")
+    assert sorted(path.name for path in tmp_path.glob("*.csv")) == [
+        "m-card1-c.mkv.csv", "m-card1-c.mp4.csv", "m-card2-c.csv",
+    ]  # fmt: skip
     names = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.mp4"))
     assert code == 0
     assert names == [

@@ -1,0 +1,47 @@
+"""docs/formats.md says what is written: its keys, columns and preset are those of the program."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from br2focus.plugins.cli import run
+from br2focus.realtime.metrics_file import COLUMNS
+from br2focus.realtime.presets import load_preset
+
+PAGE = (Path(__file__).parents[1] / "docs" / "formats.md").read_text()
+ANNOTATE, LIVE = (json.loads(text) for text in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL))
+
+
+def test_annotate(model, make_clip, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    make_clip(Path("clip.mp4"), frames=2)
+    Path("bad.mp4").write_bytes(b"no video" * 50)
+    arguments = ["annotate", "clip.mp4", "bad.mp4", "--model", model, "--device", "cpu", "--json"]
+    assert run(arguments) == ANNOTATE["failed"][0]["exit"]
+    written = json.loads(capsys.readouterr().out)
+    assert written.keys() == ANNOTATE.keys()
+    for key, [documented] in ANNOTATE.items():
+        [entry] = written[key]
+        assert entry.keys() == documented.keys()
+        assert {k: type(v) for k, v in entry.items()} == {k: type(v) for k, v in documented.items()}
+
+
+def test_live(model, capsys):
+    arguments = ["live", "test", "--headless", "--duration", "1", "--model", model, "--json"]
+    assert run(arguments) == 0
+    written = json.loads(capsys.readouterr().out)
+    assert written.keys() == LIVE.keys() and written["age_ms"].keys() == LIVE["age_ms"].keys()
+
+
+@pytest.mark.parametrize("column", [*COLUMNS, "NAME_sharpness"])
+def test_columns(column):
+    assert re.search(rf"^\| .*`{column}`.* \|", PAGE, re.MULTILINE)
+
+
+def test_preset(tmp_path):
+    [text] = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "mine.toml").write_text(text)
+    settings = load_preset(tmp_path / "mine.toml")
+    assert settings.style.stripes and settings.style.levels == 3 and settings.rois[0].name == "eye"
