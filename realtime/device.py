@@ -51,6 +51,15 @@ class Load:
         return f"{self.batch} pictures at once" if self.batch > 1 else "one picture at a time"
 
 
+def is_short_of_memory(error: BaseException | None) -> bool:
+    """Whether ``error``, or one that it hides, says that the GPU's memory is full."""
+    while error is not None:
+        if "out of memory" in str(error).lower():
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def full_batch(frame_size: tuple[int, int]) -> int:
     """Pictures of ``frame_size`` that a batch holds at most, a power of two up to `BATCH`."""
     batch, bytes_each = BATCH, 3 * frame_size[0] * frame_size[1]

@@ -28,7 +28,7 @@ from br2focus.models.sizes import GRID, network_size
 
 from .backends import Backend, Pending
 from .choice import EXACT, Choice, Way, choose, ways
-from .device import BATCH, Load, full_batch, resolved
+from .device import BATCH, Load, full_batch, is_short_of_memory, resolved
 from .errors import ComputeError, SettingsError, first_line
 from .fitting import fit, without_padding
 from .frame import BlurMap, Frame, Image, Values
@@ -161,11 +161,13 @@ class Engine:
         Raises:
             ComputeError: nothing here can run the network.
         """
-        key = self._key(frame_size)
-        backend = self._backends.pop(key, None) or self._make(frame_size)
+        backend = self._backends.pop(self._key(frame_size), None)
+        if backend is None:
+            most = MAX_BACKENDS if self._device == "cpu" else MAX_ON_GPU
+            while len(self._backends) >= most:
+                self._backends.pop(next(iter(self._backends))).close()
+            backend = self._make(frame_size)
         self._backends[self._key(frame_size)] = backend  # making it may have changed the device
-        if len(self._backends) > (MAX_BACKENDS if self._device == "cpu" else MAX_ON_GPU):
-            self._backends.pop(next(iter(self._backends))).close()
         self._ran_on = backend.name
         return backend
 
@@ -300,7 +302,7 @@ class Engine:
 
         What is compiled is first tried as it is.
         """
-        short = "out of memory" in str(error).lower()
+        short = is_short_of_memory(error)
         if self._compiled and not short and not name.endswith("fp32"):
             self._compiled, self._on_gpu = False, None
             self.notices.append(f"{name} failed ({first_line(error)}): now without torch.compile")
@@ -309,6 +311,7 @@ class Engine:
             self._finisher.forget()
         less = self._load.less(self._asked, full_batch(frame_size)) if short else None
         if less is None:
+            self._close_backends()  # those of other sizes of frames, where this one could not be made
             self._device, self._on_gpu, instead = "cpu", None, "the CPU"
         else:
             instead = less.smaller_than(self._load, self._asked)
@@ -348,7 +351,11 @@ class Engine:
             try:
                 return self._make_cuda(frame_size)
             except FAULTS as error:  # no memory, a lost driver, a failed capture
-                self._relieve(f"torch {self._device}", error, frame_size)
+                if self._backends and is_short_of_memory(error):
+                    self._close_backends()  # of other sizes of frames, and idle
+                else:
+                    self._relieve(f"torch {self._device}", error, frame_size)
+            gc.collect()  # the error refers to itself, and to the memory that it came from
         size = network_size(frame_size, self.size)
         way = self._chosen()
         try:
@@ -405,9 +412,13 @@ class Engine:
         return CudaBackend(self._on_gpu, frame_size, size, batch=min(batch, self._load.batch))
 
     def _make_exact(self, frame_size: tuple[int, int], size: tuple[int, int]) -> Backend:
-        """The float32 form on the same device."""
-        if self._device == "cpu":
-            return self.make_cpu(EXACT, size, depth=1)
+        """The float32 form on the same device, or on the CPU where that fails."""
+        if self._device != "cpu":
+            with suppress(*FAULTS):
+                return self._make_exact_cuda(frame_size, size)
+        return self.make_cpu(EXACT, size, depth=1)
+
+    def _make_exact_cuda(self, frame_size: tuple[int, int], size: tuple[int, int]) -> Backend:
         import torch
 
         from .backends.cuda import CudaBackend, CudaNet
@@ -422,8 +433,13 @@ class Engine:
         self._redone += 1
         if self._redone == 1:
             self.notices.append(f"{self.device} gave a result that is not finite: redone in fp32")
-        exact = self._make_exact(_size(picture), (values.shape[1], values.shape[0]))
-        values = exact.start(picture)()
+        size = (values.shape[1], values.shape[0])
+        try:
+            values = self._make_exact(_size(picture), size).start(picture)()
+        except FAULTS as error:  # it was made, and could not run
+            if self._device == "cpu":
+                raise ComputeError(f"the network failed: {first_line(error)}") from error
+            values = self.make_cpu(EXACT, size, depth=1).start(picture)()
         if not np.isfinite(values).all():
             raise ComputeError(f"the model {self.info.name!r} gives results that are not finite")
         if self._redone == MAX_REDONE:

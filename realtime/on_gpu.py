@@ -41,7 +41,9 @@ class OnGpu:
     def __init__(self, device: str, say: Callable[[str], None]) -> None:
         self._device, self._say = torch.device(device), say
         self._cuda = self._device.type == "cuda"
-        self._stream: torch.cuda.Stream | None = None
+        # One to compute on, one to record on. PyTorch has 32, then it gives the first ones out again: a graph
+        # would be recorded on the stream of another stage.
+        self._streams: tuple[torch.cuda.Stream, torch.cuda.Stream] | None = None
         self._lock = threading.Lock()
         self._own = threading.local()  # pinned memory: from there a copy does not wait for the CPU
         self._kept: deque[tuple[Image, Tensor, Values, Tensor]] = deque(maxlen=KEPT)
@@ -98,7 +100,8 @@ class OnGpu:
     def _record(self, key: Hashable, job: _Job, pixels: Tensor, values: Tensor) -> None:
         """Keep a graph for the next time; where it cannot be made, all stays as it is."""
         try:
-            graph = _Graph(job, pixels, values)
+            assert self._streams is not None
+            graph = _Graph(self._streams[1], job, pixels, values)
         except RuntimeError as error:  # no memory for it, an operation that needs the host
             self._say(f"{self._device}: refining or drawing without a graph ({first_line(error)})")
             return
@@ -121,9 +124,9 @@ class OnGpu:
         """In inference mode, on the stream; a failure is said and leaves the block."""
         try:
             with self._lock:
-                if self._cuda and self._stream is None:
-                    self._stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-            on_stream = torch.cuda.stream(self._stream) if self._cuda else nullcontext()
+                if self._cuda and self._streams is None:
+                    self._streams = _stream(self._device), _stream(self._device)
+            on_stream = torch.cuda.stream(self._streams[0]) if self._streams else nullcontext()
             with torch.inference_mode(), on_stream:
                 yield
         except RuntimeError as error:
@@ -170,26 +173,28 @@ class _Graph:
     Each of those would wait for the interpreter's lock, which many threads want. One at a time calls it.
     """
 
-    def __init__(self, job: _Job, *given: Tensor) -> None:
+    def __init__(self, stream: torch.cuda.Stream, job: _Job, *given: Tensor) -> None:
         self._given = tuple(tensor.clone() for tensor in given)
-        stream = torch.cuda.Stream(given[0].device)  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream(given[0].device))
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.stream(stream):
-            job(*self._given)  # what it keeps for later is made before
-        stream.synchronize()
-        # With the default error mode, any CUDA call of another thread kills the capture.
-        with (
-            RECORDING,
-            torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"),
-        ):
-            self._result: Tensor = job(*self._given)
+        # All of it: what another thread had run on the same stream meanwhile would be in its graph.
+        with RECORDING:
+            stream.wait_stream(torch.cuda.current_stream(given[0].device))
+            with torch.cuda.stream(stream):
+                job(*self._given)  # what it keeps for later is made before
+            stream.synchronize()
+            # With the default error mode, any CUDA call of another thread kills the capture.
+            with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
+                self._result: Tensor = job(*self._given)
 
     def __call__(self, *given: Tensor) -> Tensor:
         for mine, tensor in zip(self._given, given, strict=True):
             mine.copy_(tensor)
         self._graph.replay()
         return self._result.clone()
+
+
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def _refined(pixels: Tensor, values: Tensor, *, mode: RefineMode) -> Tensor:

@@ -113,13 +113,16 @@ def grounded(image: Tensor, ground: Ground) -> Tensor:
 def outline(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
     """A line around what is in focus (the border P = .5), dark-edged; B x 3 x H x W."""
     focused = (blur < 0.5).to(image)
-    line, edge = (
-        kornia.morphology.dilation(focused, image.new_ones(side, side)) > focused
-        for side in outline_widths(image.shape[3])
-    )
+    line, edge = (_grown(focused, side) > focused for side in outline_widths(image.shape[3]))
     colour = _colour(style.colour, image)
     ground = grounded(image, style.ground)
     return torch.where(line, colour, torch.where(edge, torch.zeros_like(image), ground))
+
+
+def _grown(mask: Tensor, side: int) -> Tensor:
+    """Dilated by a square; kornia's dilation takes side x side floats for each pixel of a GPU."""
+    rows = F.max_pool2d(mask, (side, 1), stride=1, padding=(side // 2, 0))
+    return F.max_pool2d(rows, (1, side), stride=1, padding=(0, side // 2))
 
 
 def side_by_side(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:

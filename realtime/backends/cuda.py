@@ -11,7 +11,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from queue import SimpleQueue
 
 import numpy as np
@@ -68,19 +70,28 @@ class CudaNet:
     ) -> None:  # fmt: skip
         self.name = f"torch {device} {'fp16' if dtype == torch.float16 else 'fp32'}"
         self.device = torch.device(device)
+        if device == "cuda":  # which one that means is set for each thread
+            self.device = torch.device("cuda", 0)
         net = net.to(self.device, dtype).to(memory_format=torch.channels_last)
         exact = dtype == torch.float32
         self.run: Callable[[Tensor], Tensor] = net if exact else TwoStreams(net, compiled=compiled)
-        if compiled:
-            self.name += " compiled"
-            # For more sizes than the limit, nothing would be compiled any more, without a word.
-            limits = torch._dynamo.config
-            limits.recompile_limit = limits.accumulated_recompile_limit = MAX_COMPILED
+        self.compiled = compiled
         if self.device.type == "cuda":
             # Weights were written on a stream that others do not wait for.
             torch.cuda.current_stream(self.device).synchronize()
         # cuDNN looks for the best kernel of each convolution again in every new thread, which takes seconds.
         self._worker = _Worker("cuda")
+        if compiled:
+            self.name += " compiled"
+            self.prepare(
+                _allow_many_sizes
+            )  # in the thread that compiles: the setting is for that one
+
+    @cached_property
+    def streams(self) -> tuple[torch.cuda.Stream, torch.cuda.Stream, torch.cuda.Stream]:
+        """For upload, computing and download: PyTorch has 32, then it gives the first ones out again."""
+        with torch.cuda.device(self.device):
+            return _stream(), _stream(), _stream()
 
     def prepare(self, job: Callable[[], None]) -> None:
         """Do ``job``, which runs the network for the first time, in the thread that knows its kernels."""
@@ -98,7 +109,12 @@ class _Worker:
         """Wait for ``job``; its error is raised here."""
         done: Future[None] = Future()
         self._jobs.put((job, done))
-        done.result()
+        try:
+            done.result()
+        finally:
+            del (
+                done
+            )  # its error has this frame, and this frame it: what failed would keep its memory
 
     def __del__(self) -> None:
         self._jobs.put(None)
@@ -112,6 +128,12 @@ def _work(jobs: SimpleQueue[tuple[Callable[[], None], Future[None]] | None]) -> 
         except BaseException as error:
             done.set_exception(error)
         del order, job, done  # what they hold is let go while this waits
+
+
+def _allow_many_sizes() -> None:
+    """For more sizes than the limit, nothing would be compiled any more, without a word."""
+    limits = torch._dynamo.config
+    limits.recompile_limit = limits.accumulated_recompile_limit = MAX_COMPILED
 
 
 class CudaBackend:
@@ -143,8 +165,8 @@ class CudaBackend:
 
     def _make(self) -> None:
         self._shrink = AreaShrink(self._input_size, self._size, self._device)
+        self._up, self._compute, self._down = self._net.streams
         with torch.cuda.device(self._device):
-            self._up, self._compute, self._down = (_stream() for _ in range(3))
             self._slots = [self._make_slot() for _ in range(SLOTS)]
             # Buffers were written on this thread's stream, which ours do not wait for.
             torch.cuda.current_stream().synchronize()
@@ -173,7 +195,8 @@ class CudaBackend:
 
     def _warm(self, slot: _Slot) -> None:
         """Run once so that libraries choose their kernels, then capture the graph of this slot."""
-        with torch.cuda.stream(self._compute):
+        # A compiler tries kernels out, and waits for all of the GPU.
+        with RECORDING if self._net.compiled else nullcontext(), torch.cuda.stream(self._compute):
             for _ in range(3):
                 self._run(slot)
         self._compute.synchronize()
@@ -214,7 +237,7 @@ class CudaBackend:
 
     def _launch(self, batch: _Batch) -> None:
         """Compute what is in the batch; places that no picture took are computed too, and not read."""
-        slot, batch.launched, self._open = batch.slot, True, None
+        slot, self._open = batch.slot, None
         with torch.cuda.stream(self._up):
             slot.uploaded.record()
         with torch.cuda.stream(self._compute):
@@ -228,6 +251,9 @@ class CudaBackend:
             self._down.wait_event(slot.computed)
             slot.pinned_out.copy_(slot.values, non_blocking=True)
             slot.downloaded.record()
+        batch.launched = (
+            True  # now: after a failure the buffer still has the maps of an older batch
+        )
 
     def close(self) -> None:
         """Wait for what is in flight, then let go of graphs and buffers."""
@@ -235,6 +261,8 @@ class CudaBackend:
             for stream in (self._up, self._compute, self._down):
                 stream.synchronize()
         finally:
+            for slot in self._slots:  # a frame in flight still has its slot
+                slot.graph = None
             self._slots.clear()
             self._free.clear()
             self._open = None

@@ -7,7 +7,7 @@ it, so all of that pathway but its last step runs meanwhile, and the last one be
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -46,8 +46,19 @@ class TwoStreams:
 
     def __call__(self, pictures: Tensor) -> Tensor:
         """Run the network (see the class) on the current stream."""
-        size = (pictures.shape[1], pictures.shape[2])
-        tap, u = self._first(pictures), None
+        tap = self._first(pictures)
+        try:
+            u, v = self._pathways(tap)
+        except BaseException:
+            with suppress(RuntimeError):
+                self._waits_for_side()  # or a graph's recording would fail for that, and hide the reason
+            raise
+        found: Tensor = self._joined(u, v, (pictures.shape[1], pictures.shape[2]))
+        return found
+
+    def _pathways(self, tap: Tensor) -> tuple[Tensor, Tensor]:
+        """The last maps of both pathways."""
+        u: Any = None
         # What one stream made and the other reads is kept until they have met: its memory is used again then.
         taps, prepared = [tap], []
         for number in range(4):
@@ -64,8 +75,7 @@ class TwoStreams:
             u = self._l2h(4, u, deepest)
         v = self._h2l(deepest, prepared)
         self._waits_for_side()
-        found: Tensor = self._joined(u, v, size)
-        return found
+        return u, v
 
     def _shallow(self, number: int, u: Tensor | None, tap: Tensor) -> tuple[Tensor, Tensor]:
         """What tap ``number`` but the last gives: the next map, and what the other pathway takes of it."""

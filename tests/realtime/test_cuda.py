@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import threading
-from contextlib import nullcontext
+import weakref
+from contextlib import nullcontext, suppress
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -18,8 +21,15 @@ from br2focus.realtime import engine as engine_module
 from br2focus.realtime.backends import cuda, shrink
 from br2focus.realtime.backends.area import AreaShrink
 from br2focus.realtime.backends.cuda import CudaBackend, CudaNet
-from br2focus.realtime.device import BATCH, PINNED_BYTES, SLOTS, Load, full_batch
-from br2focus.realtime.engine import Engine, EngineSettings
+from br2focus.realtime.device import (
+    BATCH,
+    PINNED_BYTES,
+    SLOTS,
+    Load,
+    full_batch,
+    is_short_of_memory,
+)
+from br2focus.realtime.engine import MAX_ON_GPU, MAX_REDONE, Engine, EngineSettings
 from br2focus.realtime.frame import Image
 from br2focus.realtime.source import Frames
 
@@ -88,6 +98,69 @@ def test_every_map_of_a_batch_is_that_of_its_picture(
     backend.close()
 
 
+def test_a_batch_that_could_not_be_computed_gives_no_older_maps(
+    pretended: None, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, info = checkpoint.load(checkpoint.find(model)[0])
+    exact = CudaNet(InferenceNet(net, info.scale), "cpu", dtype=torch.float32)
+    backend = CudaBackend(exact, (96, 64), (96, 64), graph=False, batch=3)
+    for seed in range(3 * SLOTS):  # every buffer has maps of other pictures
+        backend.start(picture(64, 96, 100 + seed))()
+    images = [picture(64, 96, seed) for seed in range(3)]
+    pending = [backend.start(image) for image in images[:2]]
+    run = backend._run
+    monkeypatch.setattr(backend, "_run", _raising(FULL))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        backend.start(images[2])
+    with pytest.raises(RuntimeError, match="out of memory"):
+        pending[0]()
+    monkeypatch.setattr(backend, "_run", run)
+    for finish, expected in zip(pending, reference(model, images, (96, 64)), strict=False):
+        assert np.abs(finish() - expected).max() < 1e-5
+
+
+def _raising(text: str) -> Any:
+    def fail(*args: object) -> None:
+        raise RuntimeError(text)
+
+    return fail
+
+
+def test_backends_share_the_few_streams_that_there_are(pretended: None, model: str) -> None:
+    net, info = checkpoint.load(checkpoint.find(model)[0])
+    exact = CudaNet(InferenceNet(net, info.scale), "cpu", dtype=torch.float32)
+    one, other = (CudaBackend(exact, (96, side), (96, 64), graph=False) for side in (64, 80))
+    assert (one._up, one._compute, one._down) == (other._up, other._compute, other._down)
+
+
+def test_the_thread_that_compiles_may_do_so_for_many_sizes(model: str) -> None:
+    net, info = checkpoint.load(checkpoint.find(model)[0])
+    compiled, found = CudaNet(InferenceNet(net, info.scale), "cpu", compiled=True), []
+    compiled.prepare(lambda: found.append(torch._dynamo.config.recompile_limit))
+    assert found == [cuda.MAX_COMPILED]
+
+
+def test_a_job_that_failed_keeps_nothing_alive(model: str) -> None:
+    class Large: ...
+
+    kept: list[weakref.ref[Large]] = []
+
+    def job() -> None:
+        large = Large()
+        kept.append(weakref.ref(large))
+        raise RuntimeError(FULL)
+
+    worker = cuda._Worker("cuda")
+    gc.disable()
+    try:
+        with suppress(RuntimeError):
+            worker.do(job)
+        worker.do(lambda: None)  # the worker, too, has gone on
+        assert kept[0]() is None
+    finally:
+        gc.enable()
+
+
 @pytest.mark.parametrize(
     ("frame", "size"),
     [
@@ -120,10 +193,11 @@ def test_loads_become_smaller_down_to_nothing() -> None:
 
 
 class Small:
-    """A GPU whose memory holds so many pictures of maps of such a side."""
+    """A GPU whose memory holds so many pictures of maps of such a side, and so many backends."""
 
-    def __init__(self, batch: int, side: int, *, late: bool) -> None:
-        self.batch, self.side, self.late = batch, side, late
+    def __init__(self, batch: int, side: int, *, late: bool, backends: int = MAX_ON_GPU) -> None:
+        self.batch, self.side, self.late, self.backends = batch, side, late, backends
+        self.alive: list[_OnGpu] = []
         self.asked: list[tuple[int, int]] = []
         self.nets: list[bool] = []
 
@@ -136,16 +210,21 @@ class Small:
             raise RuntimeError("no C compiler")
         self.asked.append((batch, max(size)))
         full = batch > self.batch or max(size) > self.side
+        if len(self.alive) == self.backends:
+            raise torch.OutOfMemoryError(FULL)
         if full and not self.late:
             raise torch.OutOfMemoryError(FULL)
-        return _OnGpu(size, batch, full=full)
+        self.alive.append(_OnGpu(size, batch, full=full, among=self.alive))
+        return self.alive[-1]
 
 
 class _OnGpu:
     name = "torch cuda fp16"
 
-    def __init__(self, size: tuple[int, int], batch: int, *, full: bool) -> None:
-        self.size, self.depth, self.full = size, SLOTS * batch, full
+    def __init__(
+        self, size: tuple[int, int], batch: int, *, full: bool, among: list[_OnGpu]
+    ) -> None:
+        self.size, self.depth, self.full, self.among = size, SLOTS * batch, full, among
 
     def start(self, image: Image) -> Any:
         values = np.full(self.size[::-1], image[0, 0, 0] / 255, np.float32)
@@ -157,7 +236,8 @@ class _OnGpu:
 
         return finish
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        self.among.remove(self)
 
 
 def on_gpu(
@@ -229,6 +309,52 @@ def test_one_network_and_its_graphs_serve_all_files(
     engine.close()
     engine(picture())
     assert len(gpu.nets) == 2
+
+
+@pytest.mark.parametrize("backends", [1, MAX_ON_GPU])
+def test_backends_of_other_sizes_make_room_before_less_is_asked_for(
+    model: str, monkeypatch: pytest.MonkeyPatch, backends: int
+) -> None:
+    gpu = Small(8, 256, late=False, backends=backends)
+    engine = on_gpu(model, monkeypatch, gpu)
+    for size in ((90, 120), (64, 96), (96, 96), (90, 120)):
+        list(engine.stream(Frames([picture(*size)]), depth=3))
+    assert not engine.notices and {batch for batch, _ in gpu.asked} == {8}
+    assert len(gpu.alive) <= backends
+
+
+def test_a_full_gpu_is_known_behind_the_error_that_follows() -> None:
+    after = RuntimeError("capturing stream has unjoined work")
+    assert not is_short_of_memory(after)
+    after.__context__ = torch.OutOfMemoryError(FULL)
+    assert is_short_of_memory(after)
+
+
+@pytest.mark.parametrize("when", ["made", "run"])
+def test_a_map_that_is_not_finite_is_redone_on_the_cpu_where_the_gpu_has_no_room(
+    model: str, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    image = picture()
+    on_cpu = Engine(EngineSettings(model, "cpu", size=256, backend="torch", precision="fp32"))(
+        image
+    )
+    engine = on_gpu(model, monkeypatch, Small(8, 256, late=False))
+    monkeypatch.setattr(_OnGpu, "start", lambda self, image: lambda: _not_finite(self.size))
+
+    def exact(*args: object) -> Any:
+        if when == "made":
+            raise torch.OutOfMemoryError(FULL)
+        close = _raising("a lost device cannot even be waited for")
+        return SimpleNamespace(name="torch cuda fp32", depth=1, start=_raising(FULL), close=close)
+
+    monkeypatch.setattr(engine, "_make_exact_cuda", exact)
+    for _ in range(MAX_REDONE + 1):
+        assert np.array_equal(engine(image).values, on_cpu.values)
+    assert engine.notices[0].endswith("not finite: redone in fp32")
+
+
+def _not_finite(size: tuple[int, int]) -> np.ndarray:
+    return np.full(size[::-1], np.nan, np.float32)
 
 
 def test_on_a_cpu_nothing_is_compiled(model: str) -> None:
