@@ -18,6 +18,8 @@ HERE = Path(__file__).resolve().parent
 SECONDS = ("--seconds", "10")
 LOADS = (
     ("--size", "480", "--soak", "0"),
+    ("--size", "480", "--soak", "0", "--picture", "1280x720"),
+    ("--size", "480", "--soak", "0", "--picture", "1920x1080"),
     ("--size", "384", "--soak", "0"),
     ("--size", "320", "--soak", "0"),
     ("--size", "320", "--rate", "60", "--soak", "0"),

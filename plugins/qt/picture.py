@@ -8,7 +8,16 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 from PyQt6.QtCore import QPointF, QRectF, QSize, Qt, pyqtSignal
-from PyQt6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen, QWheelEvent
+from PyQt6.QtGui import (
+    QColor,
+    QImage,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QRegion,
+    QWheelEvent,
+)
 from PyQt6.QtWidgets import QWidget
 
 from br2focus.realtime.frame import Image, Roi
@@ -177,6 +186,8 @@ class PictureView(QWidget):
 
     def _paint_rois(self, painter: QPainter, placement: Placement) -> None:
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        figures = self._plate.toAlignedRect()
+        painter.setClipRegion(QRegion(self.rect()).subtracted(QRegion(figures)))
         ratio = self.devicePixelRatioF()
         drawn = self._drag.roi if self._drag else None
         for number, roi in enumerate((*self.rois, *([drawn] if drawn else [])), 1):

@@ -21,6 +21,7 @@ from br2focus.plugins.qt import run_application, theme
 from br2focus.plugins.qt import window as window_module
 from br2focus.plugins.qt.changes import CHANGES
 from br2focus.plugins.qt.hotkeys import HOTKEYS
+from br2focus.plugins.qt.palette import series_colour
 from br2focus.plugins.qt.start import Start
 from br2focus.plugins.qt.window import Window
 from br2focus.realtime.errors import SinkError, SourceError
@@ -222,6 +223,23 @@ def test_regions_by_mouse(viewer, qtbot):
     qtbot.waitUntil(lambda: all("best" in label for label in labels()))
     press(window, "remove_region")
     assert [r.name for r in window.settings.rois] == ["B"]
+
+
+def test_a_region_lies_under_the_figures(viewer, qtbot):
+    window = viewer(rois=(Roi("A", 2, 2, 60, 60),), overlay="none")
+    window.picture.resize(640, 480)
+    qtbot.waitUntil(lambda: not window.picture._plate.isEmpty())
+    grabbed = window.picture.grab().toImage()
+    ratio, plate = grabbed.devicePixelRatio(), window.picture._plate.toAlignedRect()
+
+    def coloured(places):
+        return any(grabbed.pixelColor(round(x * ratio), round(y * ratio)) == series_colour(1)
+                   for x, y in places)  # fmt: skip
+
+    inside = [(x, y) for x in range(plate.left() + 1, plate.right())
+              for y in range(plate.top() + 1, plate.bottom())]  # fmt: skip
+    everywhere = [(x, y) for x in range(640) for y in range(480)]
+    assert coloured(everywhere) and not coloured(inside)
 
 
 def test_regions_by_keys(viewer):
