@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -151,6 +151,7 @@ class Pictures:
         strict: raise at the first damage.
         allow_special: read pipes and devices too.
         gpu: number of a GPU that decodes, where it can; None: none.
+        codecs: names of the codecs that may be decoded, as FFmpeg calls them; None: all.
 
     Attributes:
         seekable: an ordinary file, that can be opened again.
@@ -158,15 +159,15 @@ class Pictures:
         notices: one line for each kind of trouble.
 
     Raises:
-        SourceError: as `open_container` and `choose_stream`; the picture is too large; while iterating,
-            damage if ``strict``.
+        SourceError: as `open_container` and `choose_stream`; another codec; the picture is too large; while
+            iterating, damage if ``strict``.
     """
 
     def __init__(
         self, path: Path, *, stream: int | None, max_pixels: int, strict: bool, allow_special: bool,
-        gpu: int | None = None,
+        gpu: int | None = None, codecs: Collection[str] | None = None,
     ) -> None:  # fmt: skip
-        self.path, self.damaged = path, 0
+        self.path, self.damaged, self._codecs = path, 0, codecs
         self.seekable = not allow_special or path.is_file()
         self.notices: dict[str, str] = {}
         self._number, self._max_pixels, self._strict = stream, max_pixels, strict
@@ -252,6 +253,11 @@ class Pictures:
             context = stream.codec_context
             if context is None:
                 raise SourceError(f"{self.path}: no decodable video frames (unknown codec)")
+            codec = context.codec.canonical_name
+            if self._codecs is not None and codec not in self._codecs:
+                raise SourceError(
+                    f"{self.path}: codec {codec} is not allowed (--allow-codec {codec})"
+                )
             if context.width * context.height > self._max_pixels:
                 size = f"{context.width} x {context.height}"
                 raise SourceError(

@@ -73,14 +73,14 @@ class Output:
             self._refuse_existing()
             written = self._contents() if self._folder else [self.temporary]
             for path in written:
-                _sync(path)
+                sync(path)
             if self._folder and self.path.is_dir() and any(self.path.iterdir()):
                 for path in written:
                     path.replace(self.path / path.name)
                 self.temporary.rmdir()
             else:
                 self.temporary.replace(self.path)
-            _sync(self.path.parent)
+            sync(self.path.parent)
         self.release()
 
     def discard(self) -> None:
@@ -153,7 +153,8 @@ class Output:
             raise refusal(self.path, error) from error
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk for good. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

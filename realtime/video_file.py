@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
@@ -42,6 +42,7 @@ class VideoFile(ClosingSource):
         max_pixels: largest picture in pixels.
         allow_special: read pipes and devices too.
         gpu: number of a GPU that decodes what it can; a notice tells where it does not.
+        codecs: names of the codecs that may be decoded, as FFmpeg calls them; None: all.
 
     Raises:
         SourceError: not a readable video, no video stream, no decodable video frames, too large; when
@@ -59,6 +60,7 @@ class VideoFile(ClosingSource):
         max_pixels: int = 2**26,
         allow_special: bool = False,
         gpu: int | None = None,
+        codecs: Collection[str] | None = None,
     ) -> None:
         self._path = Path(path)
         if (start or 0) < 0 or (duration is not None and duration <= 0):
@@ -70,6 +72,7 @@ class VideoFile(ClosingSource):
             strict=strict,
             allow_special=allow_special,
             gpu=gpu,
+            codecs=codecs,
         )
         self._reformatter = VideoReformatter()
         self._notices: dict[str, str] = {}

@@ -11,7 +11,9 @@ from br2focus.realtime.metrics_file import COLUMNS
 from br2focus.realtime.presets import load_preset
 
 PAGE = (Path(__file__).parents[1] / "docs" / "formats.md").read_text()
-ANNOTATE, LIVE = (json.loads(text) for text in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL))
+ANNOTATE, ARCHIVE, LIVE = (
+    json.loads(text) for text in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
+)
 
 
 def test_annotate(model, make_clip, tmp_path, monkeypatch, capsys):
@@ -33,6 +35,35 @@ def test_live(model, capsys):
     assert run(arguments) == 0
     written = json.loads(capsys.readouterr().out)
     assert written.keys() == LIVE.keys() and written["age_ms"].keys() == LIVE["age_ms"].keys()
+
+
+def test_archive(model, make_clip, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    make_clip(Path("in", "clip.mp4"), frames=2)
+    Path("in", "bad.mp4").write_bytes(b"no video" * 50)
+    arguments = [
+        "archive",
+        "in",
+        "--out",
+        "out",
+        "--model",
+        model,
+        "--backend",
+        "openvino",
+        "--json",
+    ]
+    assert run([*arguments, "--precision", "fp32"]) == 7
+    *events, summary = map(json.loads, capfd.readouterr().out.splitlines())
+    assert summary.keys() == ARCHIVE.keys()
+    table = PAGE.partition("## The journal")[2].partition("|---")[2]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", table, re.MULTILINE))
+    assert rows.keys() == {event["event"] for event in events} | {"died"}
+    of_annotate = ANNOTATE["inputs"][0].keys() - {"output", "stopped"}
+    for event in events:
+        told = set(re.findall(r"`(\w+)`", rows[event["event"]])) - {"annotate"}
+        told |= of_annotate if event["event"] == "done" else set()
+        assert event.keys() - {"event"} == told, event
 
 
 @pytest.mark.parametrize("column", [*COLUMNS, "NAME_sharpness"])

@@ -13,6 +13,7 @@ from .exits import report
 # Subcommand -> its file here and the first line of its help, so that `--help` loads none of them.
 COMMANDS = {
     "annotate": "Annotate videos, images or folders with what is in focus.",
+    "archive": "Annotate thousands of files; goes on where it stopped.",
     "bench": "Measure speed, drops, age and memory on this machine.",
     "cameras": "List the cameras that are plugged in.",
     "evaluate": "Measure the accuracy of a model on images with masks.",

@@ -29,6 +29,7 @@ class Exit(IntEnum):
     LOST = 4
     OUTPUT = 5
     COMPUTE = 6
+    ITEMS = 7
     INTERRUPTED = 130
     TERMINATED = 143
 

@@ -1,0 +1,143 @@
+"""One job from its input to its outputs, as `annotate` and `archive` ask for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from br2focus.realtime.annotate import Progress, Summary, annotate
+from br2focus.realtime.audio_copy import suggest_suffix
+from br2focus.realtime.engine import Engine
+from br2focus.realtime.errors import SettingsError
+from br2focus.realtime.finishing import painter
+from br2focus.realtime.frame import FocusResult, Image, Roi
+from br2focus.realtime.image_files import Images
+from br2focus.realtime.image_sink import ImageFile, already_drawn
+from br2focus.realtime.maps import Maps
+from br2focus.realtime.metrics_file import Metrics
+from br2focus.realtime.overlay import draw
+from br2focus.realtime.sink import Sink
+from br2focus.realtime.smoothing import make_smoother
+from br2focus.realtime.source import SourceInfo
+from br2focus.realtime.video_file import VideoFile
+from br2focus.realtime.video_info import VideoInfo
+from br2focus.realtime.video_writer import VideoSettings, VideoWriter
+
+from .jobs import Job
+from .request import Request
+
+
+def run_job(
+    job: Job, engine: Engine, request: Request, progress: Progress,
+    *, part: Callable[[Path], object], also: Sequence[Sink] = (),
+) -> dict[str, Any]:  # fmt: skip
+    """Annotate ``job``'s input into its outputs; returns its entry of the JSON summary.
+
+    Args:
+        job: what to read and write.
+        engine: computes the maps.
+        request: how.
+        progress: see `realtime.annotate.Progress`; True ends the outputs where they are.
+        part: called with an incomplete file that an error left.
+        also: sinks beside those of ``job``.
+
+    Raises:
+        FocusError: nothing appeared under a final name.
+    """
+    with _open(job, request, engine.gpu if request.gpu_decode else None) as source:
+        if isinstance(source.info, VideoInfo) and job.output and job.suffix_open:
+            name = job.output.name + suggest_suffix(source.info)
+            job = replace(job, output=job.output.with_name(name))
+        sinks = _sinks(job, source, request)
+        already = len(engine.notices)
+        paint, model = painter(engine), engine.info.name
+
+        def render(result: FocusResult) -> Image:
+            return draw(result, request.overlay, request.style, model, paint=paint)
+
+        try:
+            summary = annotate(
+                source, engine, [*sinks, *also],
+                smoothing=make_smoother(request.smoothing, patient=True),
+                refining=request.refine, draw=render if job.output else None, progress=progress,
+            )  # fmt: skip
+        except BaseException:
+            for kept in (sink.kept for sink in sinks if isinstance(sink, VideoWriter)):
+                if kept is not None:
+                    part(kept)
+            raise
+    notices = [*getattr(source, "notices", ()), *engine.notices[already:]]
+    notices += [n for sink in sinks for n in getattr(sink, "notices", ())]
+    if summary.stopped:
+        expected = f" of {source.info.frames}" if source.info.frames else ""
+        notices.append(f"stopped after {summary.frames}{expected} frames; the rest is missing")
+    return {**_entry(job, source, summary, sinks, engine), "notices": notices}
+
+
+def _open(job: Job, request: Request, gpu: int | None) -> Images | VideoFile:
+    if job.is_image:
+        return Images([job.source])
+    return VideoFile(
+        job.source, start=request.start, duration=request.duration, stream=request.stream,
+        strict=request.strict, allow_special=request.allow_special, gpu=gpu,
+        codecs=request.codecs,
+    )  # fmt: skip
+
+
+def _sinks(job: Job, source: Images | VideoFile, request: Request) -> list[Sink]:
+    """The outputs of one job; what was opened is given up when a later one cannot be."""
+    opened: list[Sink] = []
+    try:
+        if job.metrics is not None:
+            _require_inside(request.rois, source.info.size)
+            opened.append(Metrics(job.metrics, request.rois, overwrite=request.force))
+        if job.maps is not None:
+            opened.append(Maps(job.maps, source.info, overwrite=request.force))
+        if job.output is not None:
+            opened.append(_picture_sink(job, job.output, source.info, request))
+    except BaseException:
+        for sink in opened:
+            sink.abort()
+        raise
+    return opened
+
+
+def _picture_sink(job: Job, path: Path, info: SourceInfo, request: Request) -> Sink:
+    force = request.force
+    if job.is_image:
+        return ImageFile(path, render=already_drawn, overwrite=force, source=job.source)
+    settings = VideoSettings(request.codec, request.crf)
+    return VideoWriter(path, info, render=already_drawn, settings=settings, overwrite=force)
+
+
+def _require_inside(rois: tuple[Roi, ...], size: tuple[int, int] | None) -> None:
+    for roi in rois:
+        if size is not None and (
+            roi.x >= size[0]
+            or roi.y >= size[1]
+            or roi.x + roi.width <= 0
+            or roi.y + roi.height <= 0
+        ):
+            raise SettingsError(f"ROI {roi.name!r} lies outside the {size[0]} x {size[1]} frame")
+
+
+def _entry(
+    job: Job, source: Images | VideoFile, summary: Summary, sinks: list[Sink], engine: Engine
+) -> dict[str, Any]:
+    """What ``--json`` says of one input."""
+    writers = [sink for sink in sinks if isinstance(sink, VideoWriter)]
+    return {
+        "input": str(job.source),
+        "output": str(job.output) if job.output else None,
+        "frames": summary.frames,
+        "stopped": summary.stopped,
+        "seconds": round(summary.seconds, 3),
+        "fps": round(summary.fps, 2),
+        "audio_streams": sum(writer.audio_streams for writer in writers),
+        "damaged": getattr(source, "damaged", 0),
+        "repaired_timestamps": getattr(source, "repaired_timestamps", 0),
+        "model": engine.info.name,
+        "device": engine.device,
+    }
