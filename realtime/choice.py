@@ -19,6 +19,7 @@ import numpy as np
 
 from .backends import Backend, Precision
 from .backends.graphs import graph_key, keep
+from .device import cores
 from .errors import SettingsError
 
 Library = Literal["openvino", "onnxruntime", "torch"]
@@ -194,7 +195,7 @@ def _key(sha256: str, possible: Sequence[Way]) -> str:
     """Another model, code, computer, library or question is measured anew."""
     from .backends.openvino import cpu_name
 
-    parts = [*(way.name for way in possible), cpu_name(), str(os.cpu_count())]
+    parts = [*(way.name for way in possible), cpu_name(), str(cores())]
     for library in LIBRARIES[:2]:
         spec = find_spec(library)
         if (

@@ -51,6 +51,11 @@ class Load:
         return f"{self.batch} pictures at once" if self.batch > 1 else "one picture at a time"
 
 
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 def is_short_of_memory(error: BaseException | None) -> bool:
     """Whether ``error``, or one that it hides, says that the GPU's memory is full."""
     while error is not None:

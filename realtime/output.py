@@ -33,6 +33,24 @@ def refusal(path: Path, error: Exception) -> SinkError:
     return SinkError(f"{path}: {remedy or str(error).strip() or type(error).__name__}")
 
 
+def make_folder(path: Path) -> None:
+    """Make ``path`` and what is above it, where they are missing.
+
+    Raises:
+        SinkError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "is a file" if error.errno == errno.EEXIST else error.strerror
+        raise SinkError(f"{path}: cannot be made a folder ({reason})") from error
+
+
+def temporary_name(path: Path, *, folder: bool = False) -> Path:
+    """What a file or folder is called until it is complete."""
+    return path.with_name(f"{path.name}.partial" if folder else f"{path.stem}.partial{path.suffix}")
+
+
 class Output:
     """Reserves ``path``: what is written goes to `temporary` in the same folder until `commit`.
 
@@ -57,8 +75,7 @@ class Output:
         with self._explained():
             if not path.name or path.name == "..":
                 raise SinkError(f"{path}: not a name to write to")
-            name = f"{path.name}.partial" if folder else f"{path.stem}.partial{path.suffix}"
-            self.temporary = path.with_name(name)
+            self.temporary = temporary_name(path, folder=folder)
             self._refuse_source(source)
             self._refuse_existing()
             self._lock = self._reserve()

@@ -7,7 +7,6 @@ frames and variable frame rates do not change the look: alpha = 1 - exp(-dt / ti
 from __future__ import annotations
 
 import math
-import os
 from abc import ABC, abstractmethod
 from fractions import Fraction
 from typing import NamedTuple, Protocol
@@ -15,6 +14,7 @@ from typing import NamedTuple, Protocol
 import cv2
 import numpy as np
 
+from .device import cores
 from .errors import SettingsError
 from .frame import BlurMap, Frame, Image, Values
 
@@ -124,7 +124,7 @@ def make_smoother(setting: SmoothingSetting, *, patient: bool = False) -> Smooth
     if ahead := frames_ahead(setting):
         from .look_ahead import LookAhead
 
-        return LookAhead(ahead, beside=patient and (os.cpu_count() or 1) >= SPARE_CORES)
+        return LookAhead(ahead, beside=patient and cores() >= SPARE_CORES)
     from .adaptive import Adaptive
 
     return Adaptive()

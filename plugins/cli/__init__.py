@@ -16,6 +16,7 @@ COMMANDS = {
     "archive": "Annotate thousands of files; goes on where it stopped.",
     "bench": "Measure speed, drops, age and memory on this machine.",
     "cameras": "List the cameras that are plugged in.",
+    "doctor": "Say what is here, what is missing, and how to get it.",
     "evaluate": "Measure the accuracy of a model on images with masks.",
     "export": "Write a model for ONNX or OpenVINO, or calibrate it for eight bits.",
     "live": "Live focus from a camera, a stream or the built-in test, in a window or without.",

@@ -12,12 +12,11 @@ from typing import Any
 import click
 
 from br2focus.realtime.engine import Engine
-from br2focus.realtime.errors import SinkError
+from br2focus.realtime.output import make_folder
 from br2focus.realtime.overlay import load_font
 
-from .exits import Exit, line_of, report, say
+from .exits import Exit, line_of, report, report_options, say
 from .jobs import Job, plan
-from .options import report_options
 from .progress import Progress, StopSignals
 from .request import Request, make_request, request_options
 from .running import run_job
@@ -82,13 +81,6 @@ def command(
     return signals.code or (failed[0]["exit"] if failed else Exit.DONE)
 
 
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SinkError(f"{path}: cannot be made a folder ({error.strerror})") from error
-
-
 def _run_all(
     jobs: list[Job], request: Request, *, stop: Callable[[], bool], debug: bool
 ) -> list[dict[str, Any]]:
@@ -102,7 +94,7 @@ def _run_all(
     # While the model is loaded; no daemon, which would be killed inside OpenCV if all ends at once.
     Thread(target=load_font).start()
     for folder in {job.output.parent for job in jobs if job.output and job.in_folder}:
-        _make_folder(folder)
+        make_folder(folder)
     entries = []
     for job in jobs:
         if stop():

@@ -14,18 +14,18 @@ from typing import Any
 
 import click
 
+from br2focus.models import checkpoint
 from br2focus.realtime.errors import SettingsError, SinkError
+from br2focus.realtime.output import make_folder
 
-from .archive_items import Found, Item, Outputs, find
+from .archive_items import JOURNAL, Found, Item, Outputs, find
 from .archive_journal import Entry, Journal, Past
 from .archive_workers import Event, Task, Workers
-from .exits import Exit, say
-from .options import report_options
+from .exits import Exit, line_of, report_options, say
 from .progress import Progress, StopSignals
 from .request import Request, make_request, request_options
 
-JOURNAL = "archive.jsonl"
-CORES = 4  # that one process uses well: reading, maps, drawing and writing run beside one another
+MOST = 8  # processes where nobody says how many: each takes up to half a gigabyte
 # Their decoders are those that many have looked for holes in: files of an archive come from anywhere.
 SAFE_CODECS = (
     *("av1", "dnxhd", "ffv1", "h264", "hevc", "mjpeg", "mpeg1video", "mpeg2video", "mpeg4"),
@@ -52,7 +52,7 @@ THE_SAME = ("overlay", "style", "rois", "smoothing", "refine", "codec", "crf", "
 )  # fmt: skip
 @click.option(
     "--workers", type=click.IntRange(1, 256), metavar="N",
-    help=f"Processes; default: one for every {CORES} cores.",
+    help=f"Processes; default: one for each core, {MOST} at most.",
 )  # fmt: skip
 @click.option(
     "--stalled", type=click.FloatRange(1), default=300.0, show_default=True, metavar="SECONDS",
@@ -84,31 +84,27 @@ def command(
     draw = request.overlay != "none" or not (maps or metrics)
     outputs = Outputs(out, draw, maps, metrics, request.codec)
     found = _found(source, out, follow)
-    with Journal(out / JOURNAL, anew=request.force) as journal, StopSignals() as signals:
-        past, asked = Past.of(journal.entries), _asked(request, outputs)
-        _require_the_same(past, asked, out)
+    asked = _asked(request, outputs, found)
+    with Journal(out / JOURNAL) as journal, StopSignals() as signals:
+        past = Past.of(journal.entries)
+        if request.force:
+            past.last.clear()
+        else:
+            _require_the_same(past, asked, out)
         run = Run(journal, outputs, as_json)
-        tasks = list(run.tasks(found, past, retry_failed))
-        count = workers or max(1, len(os.sched_getaffinity(0)) // CORES)
-        run.tell(
-            {
-                "event": "begin", "root": str(found.root), "files": len(found.items),
-                "to_do": len(tasks), "workers": count, "options": asked,
-                "version": version("br2focus"),
-            }
-        )  # fmt: skip
+        count = workers or min(len(os.sched_getaffinity(0)), MOST)
+        run.begin(found, asked, count, anew=request.force)
+        todo = run.to_do(found, past, retry_failed)
         crew = Workers(request, count=count, patience=stalled)
-        with Progress("archive", unit="file") as progress:
-            for event in crew.run(tasks, stop=lambda: signals.code is not None):
-                run.note(event)
-                progress(run.ended, len(tasks), run.note_of_frames)
-    summary: dict[str, float] = {name: run.counts[name] for name in ("done", "failed", "skipped")}
-    summary |= {"left": len(tasks) - run.ended, "seconds": round(time.monotonic() - begun, 3)}
-    if as_json:
-        click.echo(json.dumps(summary))
-    counts = f"{summary['done']} done, {summary['failed']} failed, {summary['skipped']} done before"
-    say(f"{counts}, {summary['left']} left; {out / JOURNAL} has the details")
-    return signals.code or (Exit.ITEMS if summary["failed"] else Exit.DONE)
+        try:
+            with Progress("archive", unit="file") as progress:
+                tasks = run.tasks(todo, past.begun, replace=request.force)
+                for event in crew.run(tasks, stop=lambda: signals.code is not None):
+                    run.note(event)
+                    progress(run.ended, len(todo), run.note_of_frames)
+        finally:
+            run.sum_up(len(todo), time.monotonic() - begun)
+    return signals.code or (Exit.ITEMS if run.counts["failed"] else Exit.DONE)
 
 
 class Run:
@@ -121,7 +117,7 @@ class Run:
 
     Attributes:
         counts: items that are "done", "failed" (in this run or before), and "skipped", done before.
-        ended: tasks that came to an end in this run.
+        ended: items that came to an end in this run.
         note_of_frames: how far the file is that was heard of last.
     """
 
@@ -131,23 +127,44 @@ class Run:
         self.counts: Counter[str] = Counter()
         self.ended, self.note_of_frames = 0, ""
 
-    def tasks(self, found: Found, past: Past, retry_failed: bool) -> Iterator[Task]:
-        """What is to be done; the rest is counted."""
-        for name, why in found.unread.items():
-            self.counts["failed"] += 1
-            self.tell({"event": "failed", "input": name, "error": why, "exit": int(Exit.INPUT)})
-            say(why)
-        if found.links:
-            say(f"{found.links} links were left out (--follow)")
+    def begin(self, found: Found, asked: dict[str, Any], workers: int, *, anew: bool) -> None:
+        """Say what was found; what cannot be read failed already."""
+        self.tell(
+            {
+                "event": "begin", "files": len(found.items), "workers": workers, "anew": anew,
+                "version": version("br2focus"), "options": asked,
+            }
+        )  # fmt: skip
         if self._journal.damaged:
             say(f"{self._journal.damaged} lines of {self._journal.path} are damaged: left out")
+        if found.links:
+            say(f"{found.links} links were left out (--follow)")
+        if found.ours:
+            say(f"{found.ours} files that annotate wrote were left out")
+        for name, why in found.unread.items():
+            self._fail(name, why, Exit.INPUT)
+
+    def to_do(self, found: Found, past: Past, retry_failed: bool) -> list[Item]:
+        """Items that are not done yet, last those during which a run was killed; the others are counted."""
+        todo = []
         for item in found.items:
-            self._items[item.name] = item
             before = past.of_item(item, self._outputs.out)
             if before is None or (before["event"] == "failed" and retry_failed):
-                yield Task(item.name, self._outputs.job_of(item), item.name in past.begun)
+                todo.append(item)
             else:
                 self.counts["skipped" if before["event"] == "done" else "failed"] += 1
+        return sorted(todo, key=lambda item: item.name in past.unfinished)
+
+    def tasks(self, todo: list[Item], begun: set[str], *, replace: bool) -> Iterator[Task]:
+        """A task for each item; one whose outputs cannot be written fails at once."""
+        for item in todo:
+            self._items[item.name] = item
+            ours = replace or item.name in begun
+            try:
+                yield Task(item.name, self._outputs.job_of(item, replace=ours), ours)
+            except SinkError as error:
+                self.ended += 1
+                self._fail(item.name, line_of(error), Exit.OUTPUT)
 
     def note(self, event: Event) -> None:
         """Write and tell one event."""
@@ -156,23 +173,48 @@ class Run:
             expected = entry["expected"] or "?"
             self.note_of_frames = f"{Path(name).name} {entry['frames']}/{expected}"
             return
-        item = self._items[name]
-        if event.kind in ("done", "failed"):
-            self.ended += 1
-            self.counts[event.kind] += 1
-            entry |= {"bytes": item.size, "changed_ns": item.changed}
-        if event.kind == "done":
+        self.ended += event.kind in ("done", "failed")
+        if event.kind == "failed":
+            self._fail(name, entry["error"], entry["exit"])
+            return
+        if event.kind == "died":
+            say(f"{name}: {entry['error']}; once more")
+        elif event.kind == "done":
+            self.counts["done"] += 1
+            entry |= self._identity(name)
             entry["outputs"] = self._written(event.task, entry.pop("output"))
-            entry.pop("stopped")
-        if "error" in entry:
-            say(entry["error"] if event.kind == "failed" else f"{name}: {entry['error']}; again")
+            del entry["stopped"]
         self.tell({"event": event.kind, **entry, "input": name})
+
+    def sum_up(self, todo: int, seconds: float) -> None:
+        """The last line."""
+        summary: dict[str, float] = {
+            name: self.counts[name] for name in ("done", "failed", "skipped")
+        }
+        summary |= {"left": todo - self.ended, "seconds": round(seconds, 3)}
+        if self._as_json:
+            click.echo(json.dumps(summary))
+        say(
+            f"{summary['done']} done, {summary['failed']} failed, {summary['skipped']} done before, "
+            f"{summary['left']} left; {self._journal.path} has the details"
+        )
 
     def tell(self, entry: Entry) -> None:
         """Write ``entry`` to the journal, and to stdout if asked."""
         self._journal.write(entry)
         if self._as_json:
             click.echo(json.dumps(entry))
+
+    def _fail(self, name: str, why: str, code: int) -> None:
+        self.counts["failed"] += 1
+        say(why)
+        entry = {"event": "failed", "error": why, "exit": int(code), **self._identity(name)}
+        self.tell(entry | {"input": name})
+
+    def _identity(self, name: str) -> dict[str, int | None]:
+        """By which a later run sees whether the input is the same still; a folder has none."""
+        item = self._items.get(name)
+        return {"bytes": item.size, "changed_ns": item.changed} if item else {}
 
     def _written(self, task: Task, drawn: str | None) -> list[str]:
         """Names below the output folder; that of the annotated file is known when it is written."""
@@ -184,30 +226,31 @@ def _found(source: Path, out: Path, follow: bool) -> Found:
     if source.is_dir() and out.is_dir() and source.samefile(out):
         raise SettingsError(f"{out}: is the folder of the inputs; give another one with --out")
     found = find(source, out, follow=follow)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SinkError(f"{out}: cannot be made a folder ({error.strerror})") from error
+    make_folder(out)
     return found
 
 
-def _asked(request: Request, outputs: Outputs) -> dict[str, Any]:
-    """The options that decide what comes out, as JSON has them."""
+def _asked(request: Request, outputs: Outputs, found: Found) -> dict[str, Any]:
+    """The options that decide what comes out, as JSON has them, and the inputs' root.
+
+    Raises:
+        CheckpointError: there is no such model.
+    """
     options = asdict(request)
-    engine = {name: options["engine"][name] for name in ("model", "size")}
-    made = {name: getattr(outputs, name) for name in ("draw", "maps", "metrics")}
-    asked: dict[str, Any] = json.loads(
-        json.dumps({name: options[name] for name in THE_SAME} | engine | made)
-    )
-    return asked
+    _, sha256 = checkpoint.find(request.engine.model)
+    asked = {name: options[name] for name in THE_SAME}
+    asked |= {name: getattr(outputs, name) for name in ("draw", "maps", "metrics")}
+    asked |= {"size": request.engine.size, "model": {request.engine.model: sha256}}
+    asked["root"] = os.path.realpath(found.root)
+    plain: dict[str, Any] = json.loads(json.dumps(asked))
+    return plain
 
 
 def _require_the_same(past: Past, asked: dict[str, Any], out: Path) -> None:
-    if past.options is None or past.options == asked:
-        return
-    name = next(n for n in asked if past.options.get(n) != asked[n])
-    before, now = past.options.get(name), asked[name]
-    raise SettingsError(
-        f"{out}: was begun with another {name} ({before}, now {now}): "
-        "give the same one, another --out, or --force"
-    )
+    for name, before in (past.options or asked).items():
+        now = asked.get(name, before)  # an option of another version says nothing
+        if now != before:
+            raise SettingsError(
+                f"{out}: was begun with another {name} ({before}, now {now}): "
+                "give the same one, another --out, or --force"
+            )

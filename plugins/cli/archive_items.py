@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from br2focus.realtime.errors import SettingsError, SourceError
+from br2focus.realtime.errors import SettingsError, SinkError, SourceError
 from br2focus.realtime.image_files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, media_kind
 
-from .jobs import MARK, OURS, SUFFIX_OF_CODEC, Job
+from .jobs import MARK, OPEN, OURS, SUFFIX_OF_CODEC, Job
+
+JOURNAL = "archive.jsonl"  # in the folder of the results; marks it as one
 
 MAX_MANIFEST = 1 << 28  # bytes
 # Of a name, so that what is put behind it (_annotated.partial.webm) still fits into the 255 of a file system.
@@ -43,27 +45,32 @@ class Found:
         root: what the names of the items are below.
         items: images and videos, in order.
         unread: folders that cannot be read, by name, and why.
-        links: links that were not followed.
+        links, ours: links that were not followed, and files that an earlier `annotate` wrote.
     """
 
     root: Path
     items: list[Item] = field(default_factory=list)
     unread: dict[str, str] = field(default_factory=dict)
     links: int = 0
+    ours: int = 0
 
 
 def find(given: Path, out: Path, *, follow: bool) -> Found:
     """The items of a folder, or of a list of files (one path a line, relative to the list).
 
-    Hidden files, what `annotate` wrote, and all of ``out`` are left out. Links are left out too unless
-    ``follow``; then every folder is read once, whatever leads to it.
+    Hidden files, what `annotate` wrote, and the folders that other runs write into are left out. Links are
+    left out too unless ``follow``; then every folder is read once, whatever leads to it.
 
     Raises:
         SourceError: ``given`` is missing, unreadable, or has no image and no video in it.
     """
-    found = _walk(given, out, follow) if given.is_dir() else _listed(given)
-    if not found.items and not found.unread:
-        raise SourceError(f"{given}: no image and no video found")
+    try:
+        found = _walk(given, out, follow) if given.is_dir() else _listed(given)
+    except PermissionError as error:
+        raise SourceError(f"{given}: cannot be read ({error.strerror})") from error
+    if not found.items:
+        nothing = f"{given}: no image and no video found"
+        raise SourceError(next(iter(found.unread.values()), nothing))
     return found
 
 
@@ -84,17 +91,26 @@ class Outputs:
     metrics: str | None
     codec: str
 
-    def job_of(self, item: Item) -> Job:
+    def job_of(self, item: Item, *, replace: bool) -> Job:
         """The outputs of ``item``: its folders kept, its whole name before what is added to it.
 
         So two inputs never share an output, and one that is added later changes no other's name. A name
         that is too long is cut, and ends with a hash of it.
+
+        Args:
+            item: the input.
+            replace: what is there may be replaced.
+
+        Raises:
+            SinkError: something is there that may not be, or a link leads out of `out`.
         """
         name = Path(item.name)
         stem = self.out / name.parent / shortened(name.name)
+        if not Path(os.path.realpath(stem.parent)).is_relative_to(os.path.realpath(self.out)):
+            raise SinkError(f"{stem.parent}: a link that leads out of {self.out}")
         image = media_kind(item.path) == "image"
         suffix = ".png" if image else SUFFIX_OF_CODEC.get(self.codec, "")
-        return Job(
+        job = Job(
             source=item.path,
             output=stem.with_name(f"{stem.name}{MARK}{suffix}") if self.draw else None,
             maps=stem.with_name(f"{stem.name}_maps{self.maps}") if self.maps else None,
@@ -102,6 +118,18 @@ class Outputs:
             suffix_open=self.draw and suffix == "",
             in_folder=True,
         )
+        for path in () if replace else names_of(job):
+            if os.path.lexists(path):
+                raise SinkError(f"{path}: exists, and no earlier run made it (--force replaces it)")
+        return job
+
+
+def names_of(job: Job) -> list[Path]:
+    """Every name that an output of ``job`` may get."""
+    drawn = [job.output] if job.output else []
+    if job.output and job.suffix_open:
+        drawn = [job.output.with_name(job.output.name + suffix) for suffix in OPEN]
+    return [*drawn, *filter(None, (job.maps, job.metrics))]
 
 
 def shortened(name: str) -> str:
@@ -122,54 +150,53 @@ def _walk(root: Path, out: Path, follow: bool) -> Found:
 
     visited = {_identity(out)}
     for folder, folders, files in os.walk(root, onerror=fail, followlinks=follow):
-        if (here := _identity(Path(folder))) in visited:
+        if (here := _identity(Path(folder))) in visited or (
+            JOURNAL in files and folder != str(root)
+        ):
             folders.clear()
             continue
         visited.add(here)
         folders[:] = sorted(name for name in folders if name[0] != ".")
         if not follow:
-            found.links += sum(Path(folder, name).is_symlink() for name in folders)
+            found.links += sum(_is_link(Path(folder, name)) for name in folders)
         for name in sorted(filter(_is_media, files)):
             path = Path(folder, name)
-            if path.is_symlink() and not follow:
+            if not follow and _is_link(path):
                 found.links += 1
+            elif path.stem.endswith(OURS):
+                found.ours += 1
             else:
                 found.items.append(_item(path, os.path.relpath(path, root)))
     return found
 
 
 def _listed(manifest: Path) -> Found:
-    """Files of a list, named below the folder that holds all of them."""
+    """Files of a list, named below its folder, or by their whole paths where one is elsewhere.
+
+    So the names stay the same while a list grows.
+    """
     here = manifest.parent.absolute()
-    paths = [Path(os.path.normpath(here / line)) for line in _lines(manifest)]
-    if not paths:
-        return Found(manifest.parent)
-    root = Path(os.path.commonpath([path.parent for path in paths]))
-    unique = dict.fromkeys(paths)
-    return Found(root, [_item(path, os.path.relpath(path, root)) for path in unique])
+    paths = dict.fromkeys(Path(os.path.normpath(here / line)) for line in _lines(manifest))
+    root = here if all(path.is_relative_to(here) for path in paths) else Path(here.anchor)
+    return Found(root, [_item(path, str(path.relative_to(root))) for path in paths])
 
 
-def _lines(manifest: Path) -> Iterator[str]:
+def _lines(manifest: Path) -> list[str]:
+    if not manifest.is_file():
+        raise SourceError(f"{manifest}: no such folder, and no list of files")
     try:
-        if not manifest.is_file():
-            raise SourceError(f"{manifest}: no such folder, and no list of files")
         if manifest.stat().st_size > MAX_MANIFEST:
             raise SettingsError(f"{manifest}: over {MAX_MANIFEST} bytes, not a list of files")
-        data = manifest.read_bytes()
-    except (SourceError, SettingsError):
-        raise
+        data = manifest.read_bytes().removeprefix(codecs.BOM_UTF8)
     except OSError as error:
         raise SourceError(f"{manifest}: cannot be read ({error.strerror})") from error
     if b"\0" in data:
         raise SettingsError(f"{manifest}: not a list of files (one path a line)")
-    for line in data.splitlines():
-        if line.strip():
-            yield os.fsdecode(line)
+    return [os.fsdecode(line) for line in data.splitlines() if line.strip()]
 
 
 def _is_media(name: str) -> bool:
-    known = name.lower().endswith(IMAGE_SUFFIXES + VIDEO_SUFFIXES)
-    return known and name[0] != "." and not Path(name).stem.endswith(OURS)
+    return name.lower().endswith(IMAGE_SUFFIXES + VIDEO_SUFFIXES) and name[0] != "."
 
 
 def _item(path: Path, name: str) -> Item:
@@ -180,6 +207,13 @@ def _item(path: Path, name: str) -> Item:
     if not stat.S_ISREG(status.st_mode):
         return Item(name, path)
     return Item(name, path, status.st_size, status.st_mtime_ns)
+
+
+def _is_link(path: Path) -> bool:
+    try:
+        return path.is_symlink()
+    except OSError:  # in a folder that may be listed and not searched
+        return False
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:

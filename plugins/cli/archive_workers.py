@@ -5,31 +5,43 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import resource
 import signal
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from multiprocessing import connection, get_context
+from itertools import islice
+from multiprocessing import connection, get_context, resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
+
+import cv2
 
 from br2focus.realtime.engine import Engine
 from br2focus.realtime.errors import ComputeError, FocusError, SinkError
+from br2focus.realtime.output import make_folder, temporary_name
 from br2focus.realtime.totals import Totals
 
-from .exits import code_of, line_of
+from .archive_items import names_of
+from .exits import Exit, code_of, line_of, say
 from .jobs import Job
 from .request import Request
 from .running import run_job
 
 TRIES = 3  # of an item whose process died or stood still
+STARTS = 10  # in a row of processes that died before they could work
 STEP = 0.25  # seconds between two looks at the clock
 END = 2.0  # seconds that processes have to end by themselves
-PR_SET_PDEATHSIG = 1
+FIRST = 60.0  # seconds that the first process has for itself
+PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # no other item can be written either
+SHAKEN = (
+    Exit.BUG,
+    Exit.COMPUTE,
+)  # who knows what state such an end left behind: a new process goes on
 
 
 @dataclass(frozen=True)
@@ -39,12 +51,12 @@ class Task:
     Attributes:
         name: what the journal knows it by.
         job: its input and outputs.
-        again: an earlier run began it: what is under its names is ours to replace.
+        replace: what is under the names of its outputs may be replaced.
     """
 
     name: str
     job: Job
-    again: bool = False
+    replace: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,25 +75,21 @@ class Event:
     entry: dict[str, Any]
 
 
-class Worker(Protocol):
-    """What a process runs: answers every `Task` of the pipe with messages, until it reads None."""
-
-    def __call__(self, pipe: Connection, request: Request, cores: set[int]) -> None: ...
-
-
 class AbandonedError(FocusError):
     """The run ends before this item does."""
 
 
-class _Hand:
+class Hand:
     """A process, its pipe, and the task that it has in hand."""
 
-    def __init__(self, worker: Worker, request: Request, cores: set[int]) -> None:
+    def __init__(self, request: Request, cores: set[int]) -> None:
         context = get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=worker, args=(theirs, request, cores), daemon=True)
-        # A Ctrl-C reaches all processes of a terminal: blocked here, it is blocked in the child for good.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        self.process = context.Process(target=work, args=(theirs, request, cores), daemon=True)
+        # A Ctrl-C reaches every process of a terminal, and SIGTERM every one of a service: blocked here, they
+        # are blocked in the child for good. Starting the tracker, which the first would do, unblocks them.
+        resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         try:
             self.process.start()
         finally:
@@ -89,20 +97,23 @@ class _Hand:
         theirs.close()  # so that the pipe ends with the process
         self.task: Task | None = None
         self.ready = self.proven = False
-        self.heard = time.monotonic()
+        self.made = self.heard = time.monotonic()
 
-    def begin(self, task: Task) -> None:
-        self.task, self.heard = task, time.monotonic()
+    def tell(self, task: Task | None) -> None:
+        """Give it a task, or None to end."""
         with suppress(OSError):  # it died: its pipe says so when it is read
             self.pipe.send(task)
 
-    def end(self) -> None:
-        with suppress(OSError):
-            self.pipe.send(None)
+    def kill(self) -> None:
+        """End it by force, and take away what it left unfinished."""
+        self.process.kill()
+        self.process.join(END)
+        if self.task is not None:
+            sweep(self.task.job)
 
     def why(self) -> str:
-        """How the process ended; it has."""
-        self.process.join()
+        """How the process ended."""
+        self.process.join(END)
         code = self.process.exitcode or 0
         if code >= 0:
             return f"its process ended with {code}"
@@ -120,20 +131,19 @@ class Workers:
         request: how to annotate.
         count: processes; each has an equal part of the cores.
         patience: seconds without a frame after which a process is killed.
-        worker: what they run.
     """
 
-    def __init__(
-        self, request: Request, *, count: int, patience: float = 300.0, worker: Worker | None = None
-    ) -> None:
+    def __init__(self, request: Request, *, count: int, patience: float = 300.0) -> None:
         self._request, self._patience = request, patience
-        self._worker: Worker = worker or work
         cores = sorted(os.sched_getaffinity(0))
-        self._cores = [set(cores[n::count]) or set(cores) for n in range(count)]
-        self._hands: dict[int, _Hand] = {}
+        self._slots = {number: set(cores[number::count]) or set(cores) for number in range(count)}
+        self._hands: dict[int, Hand] = {}
+        self._waiting: deque[Task] = deque()
+        self._deaths: Counter[str] = Counter()
         self._early_deaths = 0
+        self._said: set[str] = set()
 
-    def run(self, tasks: Iterable[Task], *, stop: Callable[[], bool]) -> Iterator[Event]:
+    def run(self, tasks: Iterator[Task], *, stop: Callable[[], bool]) -> Iterator[Event]:
         """Do ``tasks`` in order, as far as processes come free; ends early where ``stop`` says so.
 
         What is in hand when it ends early is given up: nothing of it is left.
@@ -142,86 +152,94 @@ class Workers:
             ComputeError: the model cannot be run.
             SinkError: the disk is full.
         """
-        waiting, tries = deque(tasks), dict[str, int]()
         try:
-            while (waiting or any(hand.task for hand in self._hands.values())) and not stop():
-                self._hire(len(waiting))
-                for hand in list(self._hands.values()):
-                    if waiting and hand.ready and hand.task is None:
-                        task = waiting.popleft()
-                        yield Event("started", task, {})
-                        hand.begin(task)
+            while not stop():
+                self._waiting.extend(islice(tasks, max(len(self._slots) - len(self._waiting), 0)))
+                if not self._waiting and not any(hand.task for hand in self._hands.values()):
+                    break
+                self._hire()
+                yield from self._hand_out()
                 before = time.monotonic()
-                ready = connection.wait([hand.pipe for hand in self._hands.values()], timeout=STEP)
-                for number, hand in list(self._hands.items()):
-                    if hand.pipe in ready:
-                        yield from self._hear(number, hand, waiting, tries)
+                yield from self._hear(STEP)
                 self._lose_patience(asleep=time.monotonic() - before > STEP + END)
+            yield from self._dismiss()
         finally:
-            self.close()
+            for hand in self._hands.values():
+                hand.kill()
 
-    def close(self) -> None:
-        """End all processes, by force where they do not hear."""
-        for hand in self._hands.values():
-            hand.end()
-        last = time.monotonic() + END
-        for hand in self._hands.values():
-            hand.process.join(max(last - time.monotonic(), 0))
-            if hand.process.is_alive():
-                hand.process.kill()
-                hand.process.join()
-            hand.pipe.close()
-        self._hands.clear()
-
-    def _hire(self, waiting: int) -> None:
+    def _hire(self) -> None:
         """A process for each part of the cores that has none, where there is work for it."""
-        proven = any(hand.proven for hand in self._hands.values())
+        now = time.monotonic()
+        go = any(hand.proven or now - hand.made > FIRST for hand in self._hands.values())
         idle = sum(hand.task is None for hand in self._hands.values())
-        for number, cores in enumerate(self._cores):
-            if number not in self._hands and waiting > idle and (proven or not self._hands):
-                self._hands[number] = _Hand(self._worker, self._request, cores)
+        for number, cores in self._slots.items():
+            if number not in self._hands and len(self._waiting) > idle and (go or not self._hands):
+                self._hands[number] = Hand(self._request, cores)
                 idle += 1
 
-    def _hear(
-        self, number: int, hand: _Hand, waiting: deque[Task], tries: dict[str, int]
-    ) -> Iterator[Event]:
-        try:
-            kind, entry = hand.pipe.recv()
-        except (EOFError, OSError):
-            yield from self._bury(number, waiting, tries)
-            return
-        hand.heard = time.monotonic()
-        if kind == "ready":
-            hand.ready, self._early_deaths = True, 0
-        elif kind == "broken":
+    def _hand_out(self) -> Iterator[Event]:
+        for hand in self._hands.values():
+            if self._waiting and hand.ready and hand.task is None:
+                task = self._waiting.popleft()
+                yield Event("started", task, {})
+                hand.task, hand.heard = task, time.monotonic()
+                hand.tell(task)
+
+    def _hear(self, seconds: float) -> Iterator[Event]:
+        """What the processes say within ``seconds``."""
+        pipes = connection.wait([hand.pipe for hand in self._hands.values()], timeout=seconds)
+        for number, hand in list(self._hands.items()):
+            if hand.pipe not in pipes:
+                continue
+            try:
+                kind, entry = hand.pipe.recv()
+            except (EOFError, OSError):
+                yield from self._bury(number)
+            else:
+                hand.heard = time.monotonic()
+                yield from self._understand(hand, kind, entry)
+
+    def _understand(self, hand: Hand, kind: Any, entry: dict[str, Any]) -> Iterator[Event]:
+        if kind == "broken":
             raise ComputeError(entry["error"])
+        if kind == "ready":
+            hand.ready = True
+            for notice in set(entry["notices"]) - self._said:
+                self._said.add(notice)
+                say(notice)
         elif hand.task is not None:
-            task = hand.task
-            hand.proven = True
+            if entry.pop(
+                "full", False
+            ):  # it is no fault of the item, which is to be done another day
+                raise SinkError(entry["error"])
+            task, hand.proven, self._early_deaths = hand.task, True, 0
             if kind != "frames":
                 hand.task = None
-            full = entry.pop("full", False)
+                hand.ready = entry.get("exit") not in SHAKEN
             yield Event(kind, task, entry)
-            if full:
-                raise SinkError(entry["error"])
 
-    def _bury(self, number: int, waiting: deque[Task], tries: dict[str, int]) -> Iterator[Event]:
+    def _bury(self, number: int) -> Iterator[Event]:
         """Take away a process that ended; its task is tried again, `TRIES` times in all."""
         hand = self._hands.pop(number)
         hand.pipe.close()
         why, task = hand.why(), hand.task
         if task is None:
-            self._early_deaths += not hand.ready
-            if self._early_deaths == TRIES:
-                raise ComputeError(f"no process could be started ({why})")
+            self._early_deaths += not hand.proven
+            if self._early_deaths == STARTS:
+                if not any(other.ready for other in self._hands.values()):
+                    raise ComputeError(f"no process can be started ({why})")
+                say(f"one process less from now on ({why})")
+                del self._slots[number]
+                self._early_deaths = 0
             return
-        tries[task.name] = tries.get(task.name, 0) + 1
-        if tries[task.name] < TRIES:
+        sweep(task.job)
+        self._deaths[task.name] += 1
+        if self._deaths[task.name] < TRIES:
             yield Event("died", task, {"error": why})
-            waiting.appendleft(replace(task, again=True))
+            self._waiting.appendleft(replace(task, replace=True))
         else:
             error = f"{task.job.source}: given up after {TRIES} tries, {why}"
-            yield Event("failed", task, {"error": error, "exit": 1})
+            yield Event("failed", task, {"error": error, "exit": int(Exit.BUG)})
 
     def _lose_patience(self, *, asleep: bool) -> None:
         """Kill what has said nothing for too long; not for the time that this process itself was stopped."""
@@ -232,49 +250,80 @@ class Workers:
             elif now - hand.heard > self._patience:
                 hand.process.kill()
 
+    def _dismiss(self) -> Iterator[Event]:
+        """End all processes; what one has done meanwhile counts."""
+        for hand in self._hands.values():
+            hand.tell(None)
+        last = time.monotonic() + END
+        while self._hands and (left := last - time.monotonic()) > 0:
+            for event in self._hear(left):
+                if event.kind in ("done", "failed"):
+                    yield event
+
+
+def sweep(job: Job) -> None:
+    """Remove what a process that was killed left unfinished of ``job``."""
+    for path in names_of(job):
+        with suppress(OSError):
+            temporary_name(path).unlink()
+
 
 def work(pipe: Connection, request: Request, cores: set[int]) -> None:
     """What each process runs; it dies with the one that started it."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.sched_setaffinity(0, cores)
-    try:
-        engine = Engine(request.engine)
-    except FocusError as error:
-        pipe.send(("broken", {"error": line_of(error)}))
-        return
-    pipe.send(("ready", {}))
+    _be_humble(cores)
     with suppress(EOFError, OSError):  # nobody listens any more
+        try:
+            engine = Engine(request.engine)
+        except Exception as error:
+            pipe.send(("broken", {"error": line_of(error)}))
+            return
+        pipe.send(("ready", {"notices": engine.notices}))
         while (task := pipe.recv()) is not None:
-            answer = _done(task, engine, request, pipe)
+            answer = answer_to(task, engine, request, pipe)
             if answer is None:
                 return
             pipe.send(answer)
+            if answer[1].get("exit") in SHAKEN:
+                return
 
 
-def _done(
+def _be_humble(cores: set[int]) -> None:
+    """Keep to ``cores``, gain no right, leave no core dump, and be the first to go when memory is short."""
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.sched_setaffinity(0, cores)
+    cv2.setNumThreads(len(cores))
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def answer_to(
     task: Task, engine: Engine, request: Request, pipe: Connection
 ) -> tuple[str, dict[str, Any]] | None:
     """The answer to a task; None where it was abandoned."""
-    said = time.monotonic()
+    reported = time.monotonic()
 
     def show(done: int, expected: int | None) -> bool:
-        nonlocal said
+        nonlocal reported
         if pipe.poll():
             raise AbandonedError("abandoned")
-        if time.monotonic() - said > STEP:
-            said = time.monotonic()
+        if time.monotonic() - reported > STEP:
+            reported = time.monotonic()
             pipe.send(("frames", {"frames": done, "expected": expected}))
         return False
 
     totals = Totals()
-    mine = replace(request, force=request.force or task.again)
+    request = replace(request, force=task.replace)
     try:
-        for path in filter(None, (task.job.output, task.job.maps, task.job.metrics)):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        entry = run_job(task.job, engine, mine, show, part=Path.unlink, also=[totals])
+        for path in names_of(task.job):
+            make_folder(path.parent)
+        entry = run_job(task.job, engine, request, show, part=Path.unlink, also=[totals])
     except AbandonedError:
         return None
     except Exception as error:
-        full = getattr(error.__cause__, "errno", None) in FULL
+        cause = error.__cause__ or error
+        full = getattr(cause, "errno", None) in FULL
         return "failed", {"error": line_of(error), "exit": int(code_of(error)), "full": full}
     return "done", entry | totals.summary()

@@ -10,7 +10,8 @@ import click
 
 from br2focus.realtime.engine import EngineSettings
 
-from .options import engine_options, report_options, size_of
+from .exits import report_options
+from .options import engine_options, size_of
 
 
 @click.group("bench")

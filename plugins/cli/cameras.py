@@ -13,7 +13,7 @@ from br2focus.realtime.camera import CameraInfo, list_cameras
 from br2focus.realtime.camera_controls import CameraControls, Control, Format, list_formats
 from br2focus.realtime.errors import SourceError
 
-from .options import report_options
+from .exits import report_options
 
 
 @click.command("cameras", epilog="Example: br2focus cameras")

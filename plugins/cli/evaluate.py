@@ -24,8 +24,8 @@ from br2focus.realtime.errors import SettingsError, SinkError, SourceError
 from br2focus.realtime.refining import RefineMode
 from br2focus.realtime.refining import refine as refined
 
-from .exits import say
-from .options import engine_options, refine_option, report_options
+from .exits import report_options, say
+from .options import engine_options, refine_option
 from .progress import Progress
 
 CLASSICAL_PREFIX = "classical:"

@@ -1,10 +1,12 @@
-"""Exit codes, and the one line on stderr that goes with each."""
+"""Exit codes, the one line on stderr that goes with each, and the options for more or other than that."""
 
 from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Callable
 from enum import IntEnum
+from typing import Any, TypeVar
 
 import click
 
@@ -17,6 +19,8 @@ from br2focus.realtime.errors import (
     SinkError,
     SourceError,
 )
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Exit(IntEnum):
@@ -90,3 +94,13 @@ def report(error: BaseException, *, debug: bool) -> int:
         traceback.print_exception(error)
     say(line_of(error))
     return code_of(error)
+
+
+def report_options(command: F) -> F:
+    """``--json`` and ``--debug``."""
+    for option in (
+        click.option("--debug", is_flag=True, help="Show a traceback with an error."),
+        click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout."),
+    ):
+        command = option(command)
+    return command

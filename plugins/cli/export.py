@@ -13,7 +13,7 @@ from br2focus.realtime.export import FORMATS, calibrate, export
 from br2focus.realtime.frame import Image
 from br2focus.realtime.image_files import Images, expand
 
-from .options import report_options
+from .exits import report_options
 
 PICTURES = 32
 

@@ -34,7 +34,7 @@ from br2focus.realtime.stats import Snapshot
 from br2focus.realtime.supervised import State, Supervised
 from br2focus.realtime.video_writer import VideoWriter
 
-from .exits import say
+from .exits import report_options, say
 from .options import (
     Form,
     RoiType,
@@ -42,7 +42,6 @@ from .options import (
     engine_options,
     given,
     refine_option,
-    report_options,
 )
 from .progress import StopSignals
 

@@ -11,7 +11,7 @@ import click
 
 from br2focus.models import checkpoint
 
-from .options import report_options
+from .exits import report_options
 
 
 @click.command("models", epilog="Example: br2focus models")

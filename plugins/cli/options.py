@@ -45,16 +45,6 @@ def engine_options(command: F) -> F:
     return command
 
 
-def report_options(command: F) -> F:
-    """``--json`` and ``--debug``."""
-    for option in (
-        click.option("--debug", is_flag=True, help="Show a traceback with an error."),
-        click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout."),
-    ):
-        command = option(command)
-    return command
-
-
 def given(options: dict[str, Any]) -> dict[str, Any]:
     """Those of a command's ``options`` that its user gave; the others have their defaults."""
     source = click.get_current_context().get_parameter_source

@@ -21,8 +21,7 @@ from br2focus.realtime.errors import (
     SourceError,
 )
 
-from .exits import Exit
-from .options import report_options
+from .exits import Exit, report_options
 from .progress import Progress, StopSignals
 
 if TYPE_CHECKING:

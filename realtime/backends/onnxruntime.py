@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from br2focus.realtime.device import cores
 from br2focus.realtime.frame import Image
 
 from . import Pending, shrink
@@ -37,7 +38,7 @@ class OnnxBackend:
     ) -> None:
         ort = library()
         options = ort.SessionOptions()
-        options.intra_op_num_threads = os.cpu_count() or 1
+        options.intra_op_num_threads = cores()
         options.log_severity_level = 3  # errors; it warns of what it cannot change
         path = cache / f"{graph_key(sha256, ort.__version__)}.onnx"
         graph: str | bytes = str(path)

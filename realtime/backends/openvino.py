@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 import threading
 import zlib
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from br2focus.realtime.device import cores
 from br2focus.realtime.frame import Image, Values
 
 from . import Pending, Precision, shrink
@@ -54,7 +54,7 @@ class OpenVinoBackend:
         key = graph_key(sha256, library().__version__)
         options: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
-            "NUM_STREAMS": str(max(1, min(depth - 1, os.cpu_count() or 1))),
+            "NUM_STREAMS": str(max(1, min(depth - 1, cores()))),
             # Pinned threads wait for their core while decoder and encoder use it.
             "ENABLE_CPU_PINNING": False,
         }

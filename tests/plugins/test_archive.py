@@ -7,11 +7,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
+from multiprocessing import Pipe
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import av
 import cv2
@@ -21,11 +25,11 @@ import pytest
 from br2focus.plugins.cli import archive_workers, run
 from br2focus.plugins.cli.archive_items import Item, Outputs, find, shortened
 from br2focus.plugins.cli.archive_journal import Journal
-from br2focus.plugins.cli.archive_workers import Task, _done
+from br2focus.plugins.cli.archive_workers import FULL, Event, Task, Workers, answer_to
 from br2focus.plugins.cli.jobs import Job
 from br2focus.plugins.cli.request import Request
 from br2focus.realtime.engine import EngineSettings
-from br2focus.realtime.errors import SettingsError, SinkError, SourceError
+from br2focus.realtime.errors import ComputeError, SettingsError, SinkError, SourceError
 from br2focus.realtime.overlay import OverlayStyle
 
 Result = tuple[int, list[dict[str, Any]], dict[str, Any]]
@@ -149,6 +153,9 @@ def test_a_file_that_is_in_the_way_is_not_replaced(command, tmp_path):
     code, events, _ = finish(command)
     [failed] = [e for e in events if e["event"] == "failed" and e["input"] == "still.jpg"]
     assert code == 7 and failed["exit"] == 5 and other.read_text() == "precious"
+    assert not [e for e in events if e["event"] == "started" and e["input"] == "still.jpg"]
+    code, _, summary = finish([*command, "--retry-failed"])
+    assert code == 7 and summary["failed"] == 2 and other.read_text() == "precious"
     code, _, summary = finish([*command, "--force"])
     assert summary["done"] == 4 and other.read_text(errors="ignore") != "precious"
 
@@ -160,6 +167,12 @@ def test_other_options_and_a_second_run_beside_the_first_are_refused(command, tm
     with Journal(tmp_path / "out" / "archive.jsonl"):
         done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and "another run" in done.stderr
+    elsewhere = footage.rename(tmp_path / "elsewhere")
+    command[len(PROGRAM)] = str(elsewhere)
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and "another root" in done.stderr
+    elsewhere.rename(footage)
+    command[len(PROGRAM)] = str(footage)
     inside = [*command, "--out", str(footage)]
     assert subprocess.run(inside, capture_output=True).returncode == 2
 
@@ -201,7 +214,7 @@ def test_what_kills_its_process_three_times_is_given_up(command, tmp_path, foota
     ]
     assert "3 tries" in failed["error"] and b"3 tries" in err
     assert json.loads(out.splitlines()[-1])["done"] == 4
-    assert not list((tmp_path / "out").rglob("poison*_metrics.csv"))
+    assert not list((tmp_path / "out").rglob("poison*"))
 
 
 def test_a_process_that_stands_still_is_ended(command, tmp_path, footage, make_clip):
@@ -232,7 +245,7 @@ def test_a_run_that_is_killed_goes_on(command, tmp_path):
             children = workers(process) or children
             if len(entries) >= number:
                 process.kill()
-        process.wait()
+        assert process.wait() == -signal.SIGKILL
         deadline = time.monotonic() + 20
         while any(Path(f"/proc/{n}/stat").exists() and zombie(n) is False for n in children):
             assert time.monotonic() < deadline, "a worker outlived the run"
@@ -257,11 +270,13 @@ def zombie(number: int) -> bool | None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_stopping_leaves_nothing_unfinished(command, tmp_path, footage, make_clip, number, code):
     make_clip(footage / "long.mp4", frames=600, size=(640, 480))
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
     for entries in watch(process, tmp_path / "out"):
         partial = tmp_path / "out" / "long.mp4_annotated.partial.mp4"
         if any(e.get("input") == "long.mp4" for e in entries) and partial.exists():
-            process.send_signal(number)
+            os.killpg(process.pid, number)  # as a terminal does
             break
     out, err = process.communicate(timeout=60)
     assert process.returncode == code, err
@@ -311,8 +326,8 @@ def test_a_list_of_files(command, footage, tmp_path):
     code, events, summary = finish(command)
     assert code == 7 and (summary["done"], summary["failed"]) == (2, 1)
     [failed] = [event for event in events if event["event"] == "failed"]
-    assert failed["input"] == "gone.mp4" and "no such file" in failed["error"]
-    assert (tmp_path / "out" / "card1" / "clip.mp4_annotated.mp4").exists()
+    assert failed["input"] == "footage/gone.mp4" and "no such file" in failed["error"]
+    assert (tmp_path / "out" / "footage" / "card1" / "clip.mp4_annotated.mp4").exists()
 
 
 @pytest.mark.parametrize(
@@ -336,20 +351,160 @@ def test_wrong_calls_are_one_line(footage, tmp_path, monkeypatch, capfd, argumen
     assert text in err and len(err.splitlines()) == 1 and "Traceback" not in err
 
 
-def test_a_full_disk_ends_the_run(monkeypatch, tmp_path):
-    def refuse(*_: object, **__: object) -> None:
-        raise SinkError("the disk is full") from OSError(28, "No space left on device")
+def test_a_run_anew_that_is_killed_goes_on(command, tmp_path):
+    finish(command)
+    process = subprocess.Popen([*command, "--force"], stdout=subprocess.DEVNULL)
+    before = len(journal(tmp_path / "out"))
+    for entries in watch(process, tmp_path / "out"):
+        if any(entry["event"] == "done" for entry in entries[before:]):
+            process.kill()
+    code, events, summary = finish(command)
+    assert code == 7 and summary["skipped"] >= 1 and summary["done"] + summary["skipped"] == 4
+    assert Counter(e["exit"] for e in events if e["event"] == "failed") in ({3: 1}, {})
 
-    class Pipe:
-        def poll(self) -> bool:
-            return False
+
+def test_a_link_does_not_lead_out_of_the_results(command, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out" / "card1").symlink_to(tmp_path / "elsewhere")
+    _, events, summary = finish(command)
+    assert summary["failed"] == 3 and not list((tmp_path / "elsewhere").iterdir())
+    assert [e["exit"] for e in events if e["event"] == "failed" and "card1" in e["input"]] == [5, 5]
+
+
+def test_a_model_that_does_not_compute_ends_the_run(command, tmp_path):
+    done = subprocess.run([*command, "--device", "cuda:77"], capture_output=True, text=True)
+    assert done.returncode == 6 and "no device" in done.stderr and "Traceback" not in done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["left"] == 5
+    assert finish(command)[2]["done"] == 4
+
+
+# --- the processes, with others in their place --------------------------------------------------------------
+
+
+class FakeHand:
+    """Instead of a process, a thread that runs `script` at the other end of the pipe."""
+
+    script = staticmethod(lambda pipe: None)
+    made_so_far: ClassVar[list[FakeHand]] = []
+
+    def __init__(self, request: object, cores: set[int]) -> None:
+        self.pipe, theirs = Pipe()
+        self.task = None
+        self.ready = self.proven = False
+        self.made = self.heard = time.monotonic()
+        self.process = SimpleNamespace(kill=lambda: None)
+        self.made_so_far.append(self)
+        threading.Thread(target=self._run, args=(theirs,), daemon=True).start()
+
+    def _run(self, theirs) -> None:
+        with theirs, suppress(EOFError, OSError):
+            type(self).script(theirs)
+
+    def tell(self, task) -> None:
+        with suppress(OSError):
+            self.pipe.send(task)
+
+    def kill(self) -> None:
+        self.pipe.close()
+
+    def why(self) -> str:
+        return "it ended"
+
+
+@pytest.fixture
+def crew(monkeypatch, tmp_path):
+    """Runs three tasks with the script in place of processes; returns what was told."""
+
+    def work(script, stop=lambda: False) -> list[Event]:
+        monkeypatch.setattr(archive_workers, "Hand", FakeHand)
+        monkeypatch.setattr(FakeHand, "script", staticmethod(script))
+        FakeHand.made_so_far.clear()
+        tasks = iter([Task(name, Job(tmp_path / name, None, None, None)) for name in "abc"])
+        told: list[Event] = []
+        for event in Workers(REQUEST, count=1).run(tasks, stop=stop):
+            told.append(event)
+            TOLD[:] = told
+        return told
+
+    return work
+
+
+TOLD: list[Event] = []
+REQUEST = Request(
+    EngineSettings(), "heat", OverlayStyle(), (), None, "off", "h264", None, False, False, False
+)
+READY = ("ready", {"notices": ["one notice"]})
+
+
+def kinds(told: list[Event]) -> str:
+    return " ".join(f"{event.kind}:{event.task.name}" for event in told)
+
+
+def test_tasks_are_done_in_order_and_notices_said_once(crew, capsys):
+    def script(pipe) -> None:
+        pipe.send(READY)
+        while pipe.recv() is not None:
+            pipe.send(("frames", {"frames": 1, "expected": None}))
+            pipe.send(("done", {}))
+
+    assert kinds(crew(script)) == " ".join(f"started:{n} frames:{n} done:{n}" for n in "abc")
+    assert capsys.readouterr().err.count("one notice") == 1
+
+
+def test_a_full_disk_ends_the_run_and_blames_no_item(crew):
+    def script(pipe) -> None:
+        pipe.send(READY)
+        pipe.recv()
+        pipe.send(("failed", {"error": "the disk is full", "exit": 5, "full": True}))
+        pipe.recv()
+
+    with pytest.raises(SinkError, match="disk is full"):
+        crew(script)
+    assert kinds(TOLD) == "started:a"
+
+
+@pytest.mark.parametrize("number", FULL)
+def test_a_worker_knows_a_full_disk(monkeypatch, tmp_path, number):
+    def refuse(*_: object, **__: object) -> None:
+        raise SinkError("cannot be written") from OSError(number, "No")
 
     monkeypatch.setattr(archive_workers, "run_job", refuse)
-    style, engine = OverlayStyle(), EngineSettings()
-    request = Request(engine, "heat", style, (), None, "off", "h264", None, False, False, False)
     task = Task("a", Job(tmp_path / "a.mp4", tmp_path / "a", None, None))
-    kind, entry = _done(task, None, request, Pipe())  # type: ignore[arg-type, misc]
+    kind, entry = answer_to(task, None, REQUEST, SimpleNamespace(poll=lambda: False))
     assert kind == "failed" and entry["full"] and entry["exit"] == 5
+
+
+def test_a_process_that_met_a_bug_is_not_used_again(crew):
+    def script(pipe) -> None:
+        pipe.send(READY)
+        while pipe.recv() is not None:
+            pipe.send(("failed", {"error": "a bug", "exit": 1}))
+            return
+
+    assert kinds(crew(script)) == "started:a failed:a started:b failed:b started:c failed:c"
+    assert len(FakeHand.made_so_far) == 3
+
+
+def test_processes_that_cannot_be_started_end_the_run(crew):
+    with pytest.raises(ComputeError, match="no process can be started"):
+        crew(lambda pipe: None)
+    assert len(FakeHand.made_so_far) == archive_workers.STARTS
+    with pytest.raises(ComputeError, match="no such model"):
+        crew(lambda pipe: pipe.send(("broken", {"error": "no such model"})))
+
+
+def test_what_is_done_while_the_run_ends_counts(crew):
+    asked = threading.Event()
+
+    def script(pipe) -> None:
+        pipe.send(READY)
+        pipe.recv()
+        asked.set()
+        assert pipe.recv() is None  # to end
+        pipe.send(("done", {}))
+
+    assert kinds(crew(script, stop=asked.is_set)) == "started:a done:a"
 
 
 # --- the journal and the names ----------------------------------------------------------------------------
@@ -392,10 +547,17 @@ def test_a_journal_that_is_a_link_is_refused(tmp_path):
     assert (tmp_path / "elsewhere").read_text() == "precious"
 
 
+def test_something_else_is_not_taken_for_a_journal(tmp_path):
+    (tmp_path / "j.jsonl").write_text("my notes, without a line's end")
+    with pytest.raises(SettingsError, match="not the journal"):
+        Journal(tmp_path / "j.jsonl")
+    assert (tmp_path / "j.jsonl").read_text() == "my notes, without a line's end"
+
+
 def test_names_of_outputs_differ_whatever_the_inputs_are_called(tmp_path):
     names = ["a.mp4", "a.mkv", "a", "n" * 240 + "1", "n" * 240 + "2", "a.mp4_annotated.mp4"]
     outputs = Outputs(tmp_path, draw=True, maps=".npz", metrics=".csv", codec="h264")
-    jobs = [outputs.job_of(Item(name, tmp_path / name)) for name in names]
+    jobs = [outputs.job_of(Item(name, tmp_path / name), replace=False) for name in names]
     found = [p for job in jobs for p in (job.output, job.maps, job.metrics)]
     assert len(set(found)) == 3 * len(names)
     assert all(len(os.fsencode(p.name)) < 230 for p in found if p)
@@ -412,7 +574,10 @@ def test_what_is_found(tmp_path, make_clip):
     (root / "out").mkdir()
     make_clip(root / "out" / "c.mp4", frames=1)
     found = find(root, root / "out", follow=False)
-    assert [item.name for item in found.items] == ["a.mp4", "b.MP4"] and found.links == 0
+    assert [item.name for item in found.items] == ["a.mp4", "b.MP4"]
+    assert (found.links, found.ours) == (0, 1)
+    (root / "out" / "archive.jsonl").write_text("")
+    assert find(root, tmp_path / "other", follow=False).items == found.items
     with pytest.raises(SourceError):
         find(tmp_path / "nothing", root / "out", follow=False)
     (tmp_path / "big").write_bytes(b"\0")
