@@ -26,11 +26,12 @@ class Totals(ClosingSink):
             self._best, self._second = sharpness, float(result.frame.seconds)
 
     def summary(self) -> dict[str, float]:
-        """``in_focus_share`` and ``sharpness``, 0 to 1, and ``sharpest_second``; without frames nothing."""
+        """Means of ``in_focus_share`` and ``sharpness``, and the frame with the most of the latter; or {}."""
         if not self._frames:
             return {}
         return {
             "in_focus_share": round(self._share / self._frames, 4),
             "sharpness": round(self._sharpness / self._frames, 4),
+            "sharpest_sharpness": round(self._best, 4),
             "sharpest_second": round(self._second, 3),
         }

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from br2focus.plugins.cli import run
+from br2focus.plugins.cli.archive_run import COLUMNS as ARCHIVE_COLUMNS
 from br2focus.realtime.metrics_file import COLUMNS
 from br2focus.realtime.presets import load_preset
 
@@ -66,7 +67,7 @@ def test_archive(model, make_clip, tmp_path, monkeypatch, capfd):
         assert event.keys() - {"event"} == told, event
 
 
-@pytest.mark.parametrize("column", [*COLUMNS, "NAME_sharpness"])
+@pytest.mark.parametrize("column", [*COLUMNS, "NAME_sharpness", *ARCHIVE_COLUMNS])
 def test_columns(column):
     assert re.search(rf"^\| .*`{column}`.* \|", PAGE, re.MULTILINE)
 

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from br2focus.realtime.engine import Engine
+from br2focus.realtime.errors import SettingsError
 from br2focus.realtime.output import make_folder
 from br2focus.realtime.overlay import load_font
 
@@ -19,7 +20,7 @@ from .exits import Exit, line_of, report, report_options, say
 from .jobs import Job, plan
 from .progress import Progress, StopSignals
 from .request import Request, make_request, request_options
-from .running import run_job
+from .running import notices_of, run_job
 
 
 @click.command(
@@ -69,6 +70,8 @@ def command(
     """
     request = make_request(**options)
     drawn = request.overlay != "none" or out is not None or not (maps or metrics)
+    if drawn and request.every:
+        raise SettingsError("--every is for figures and maps: give --overlay none with them")
     jobs = plan(list(inputs), out=out, maps=maps, metrics=metrics, codec=request.codec, draw=drawn)
     with StopSignals() as signals:
         entries = _run_all(jobs, request, stop=lambda: signals.code is not None, debug=debug)
@@ -86,10 +89,7 @@ def _run_all(
 ) -> list[dict[str, Any]]:
     """The entries of all jobs in order; one that fails is reported and the next one begins."""
     engine = Engine(request.engine)
-    notices = list(engine.notices)
-    if request.gpu_decode and engine.gpu is None:
-        notices.append("--gpu-decode is for a GPU: left out")
-    for notice in notices:
+    for notice in notices_of(engine, request):
         say(notice)
     # While the model is loaded; no daemon, which would be killed inside OpenCV if all ends at once.
     Thread(target=load_font).start()

@@ -171,14 +171,21 @@ def _walk(root: Path, out: Path, follow: bool) -> Found:
 
 
 def _listed(manifest: Path) -> Found:
-    """Files of a list, named below its folder, or by their whole paths where one is elsewhere.
+    """Files of a list: named as they stand there below its folder, else by their whole path.
 
-    So the names stay the same while a list grows.
+    So a name depends on no other line, and stays what it is while a list grows.
     """
     here = manifest.parent.absolute()
-    paths = dict.fromkeys(Path(os.path.normpath(here / line)) for line in _lines(manifest))
-    root = here if all(path.is_relative_to(here) for path in paths) else Path(here.anchor)
-    return Found(root, [_item(path, str(path.relative_to(root))) for path in paths])
+    items: dict[str, Item] = {}
+    for line in _lines(manifest):
+        name = os.path.normpath(line)
+        path = here / name
+        if Path(name).parts[0] in ("/", ".."):
+            path = Path(os.path.normpath(path))
+            name = str(path.relative_to(path.anchor))
+        if items.setdefault(name, _item(path, name)).path != path:
+            raise SettingsError(f"{manifest}: two files would be called {name}: give whole paths")
+    return Found(here, list(items.values()))
 
 
 def _lines(manifest: Path) -> list[str]:

@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import time
+import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -29,16 +30,16 @@ from .archive_items import names_of
 from .exits import Exit, code_of, line_of, say
 from .jobs import Job
 from .request import Request
-from .running import run_job
+from .running import notices_of, run_job
 
 TRIES = 3  # of an item whose process died or stood still
 STARTS = 10  # in a row of processes that died before they could work
-STEP = 0.25  # seconds between two looks at the clock
-END = 2.0  # seconds that processes have to end by themselves
-FIRST = 60.0  # seconds that the first process has for itself
+POLL_SECONDS = 0.25  # seconds between two looks at the clock
+GRACE_SECONDS = 2.0  # seconds that processes have to end by themselves
+WARM_UP_SECONDS = 60.0  # seconds that the first process has for itself
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # no other item can be written either
-SHAKEN = (
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # no other item can be written either
+RESTART_AFTER = (
     Exit.BUG,
     Exit.COMPUTE,
 )  # who knows what state such an end left behind: a new process goes on
@@ -79,13 +80,15 @@ class AbandonedError(FocusError):
     """The run ends before this item does."""
 
 
-class Hand:
+class WorkerProcess:
     """A process, its pipe, and the task that it has in hand."""
 
-    def __init__(self, request: Request, cores: set[int]) -> None:
+    def __init__(self, request: Request, cores: set[int], debug: bool) -> None:
         context = get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=work, args=(theirs, request, cores), daemon=True)
+        self.process = context.Process(
+            target=work, args=(theirs, request, cores, debug), daemon=True
+        )
         # A Ctrl-C reaches every process of a terminal, and SIGTERM every one of a service: blocked here, they
         # are blocked in the child for good. Starting the tracker, which the first would do, unblocks them.
         resource_tracker.ensure_running()
@@ -107,13 +110,13 @@ class Hand:
     def kill(self) -> None:
         """End it by force, and take away what it left unfinished."""
         self.process.kill()
-        self.process.join(END)
+        self.process.join(GRACE_SECONDS)
         if self.task is not None:
             sweep(self.task.job)
 
     def why(self) -> str:
         """How the process ended."""
-        self.process.join(END)
+        self.process.join(GRACE_SECONDS)
         code = self.process.exitcode or 0
         if code >= 0:
             return f"its process ended with {code}"
@@ -131,13 +134,16 @@ class Workers:
         request: how to annotate.
         count: processes; each has an equal part of the cores.
         patience: seconds without a frame after which a process is killed.
+        debug: show a traceback of what fails.
     """
 
-    def __init__(self, request: Request, *, count: int, patience: float = 300.0) -> None:
-        self._request, self._patience = request, patience
+    def __init__(
+        self, request: Request, *, count: int, patience: float = 300.0, debug: bool = False
+    ) -> None:
+        self._request, self._patience, self._debug = request, patience, debug
         cores = sorted(os.sched_getaffinity(0))
         self._slots = {number: set(cores[number::count]) or set(cores) for number in range(count)}
-        self._hands: dict[int, Hand] = {}
+        self._hands: dict[int, WorkerProcess] = {}
         self._waiting: deque[Task] = deque()
         self._deaths: Counter[str] = Counter()
         self._early_deaths = 0
@@ -160,8 +166,8 @@ class Workers:
                 self._hire()
                 yield from self._hand_out()
                 before = time.monotonic()
-                yield from self._hear(STEP)
-                self._lose_patience(asleep=time.monotonic() - before > STEP + END)
+                yield from self._hear(POLL_SECONDS)
+                self._lose_patience(asleep=time.monotonic() - before > POLL_SECONDS + GRACE_SECONDS)
             yield from self._dismiss()
         finally:
             for hand in self._hands.values():
@@ -170,11 +176,11 @@ class Workers:
     def _hire(self) -> None:
         """A process for each part of the cores that has none, where there is work for it."""
         now = time.monotonic()
-        go = any(hand.proven or now - hand.made > FIRST for hand in self._hands.values())
+        go = any(hand.proven or now - hand.made > WARM_UP_SECONDS for hand in self._hands.values())
         idle = sum(hand.task is None for hand in self._hands.values())
         for number, cores in self._slots.items():
             if number not in self._hands and len(self._waiting) > idle and (go or not self._hands):
-                self._hands[number] = Hand(self._request, cores)
+                self._hands[number] = WorkerProcess(self._request, cores, self._debug)
                 idle += 1
 
     def _hand_out(self) -> Iterator[Event]:
@@ -199,7 +205,7 @@ class Workers:
                 hand.heard = time.monotonic()
                 yield from self._understand(hand, kind, entry)
 
-    def _understand(self, hand: Hand, kind: Any, entry: dict[str, Any]) -> Iterator[Event]:
+    def _understand(self, hand: WorkerProcess, kind: Any, entry: dict[str, Any]) -> Iterator[Event]:
         if kind == "broken":
             raise ComputeError(entry["error"])
         if kind == "ready":
@@ -215,7 +221,7 @@ class Workers:
             task, hand.proven, self._early_deaths = hand.task, True, 0
             if kind != "frames":
                 hand.task = None
-                hand.ready = entry.get("exit") not in SHAKEN
+                hand.ready = entry.get("exit") not in RESTART_AFTER
             yield Event(kind, task, entry)
 
     def _bury(self, number: int) -> Iterator[Event]:
@@ -239,7 +245,7 @@ class Workers:
             self._waiting.appendleft(replace(task, replace=True))
         else:
             error = f"{task.job.source}: given up after {TRIES} tries, {why}"
-            yield Event("failed", task, {"error": error, "exit": int(Exit.BUG)})
+            yield Event("failed", task, {"error": error, "exit": int(Exit.COMPUTE)})
 
     def _lose_patience(self, *, asleep: bool) -> None:
         """Kill what has said nothing for too long; not for the time that this process itself was stopped."""
@@ -254,7 +260,7 @@ class Workers:
         """End all processes; what one has done meanwhile counts."""
         for hand in self._hands.values():
             hand.tell(None)
-        last = time.monotonic() + END
+        last = time.monotonic() + GRACE_SECONDS
         while self._hands and (left := last - time.monotonic()) > 0:
             for event in self._hear(left):
                 if event.kind in ("done", "failed"):
@@ -268,26 +274,26 @@ def sweep(job: Job) -> None:
             temporary_name(path).unlink()
 
 
-def work(pipe: Connection, request: Request, cores: set[int]) -> None:
+def work(pipe: Connection, request: Request, cores: set[int], debug: bool) -> None:
     """What each process runs; it dies with the one that started it."""
-    _be_humble(cores)
+    _limit_itself(cores)
     with suppress(EOFError, OSError):  # nobody listens any more
         try:
             engine = Engine(request.engine)
         except Exception as error:
             pipe.send(("broken", {"error": line_of(error)}))
             return
-        pipe.send(("ready", {"notices": engine.notices}))
+        pipe.send(("ready", {"notices": notices_of(engine, request)}))
         while (task := pipe.recv()) is not None:
-            answer = answer_to(task, engine, request, pipe)
+            answer = answer_to(task, engine, request, pipe, debug)
             if answer is None:
                 return
             pipe.send(answer)
-            if answer[1].get("exit") in SHAKEN:
+            if answer[1].get("exit") in RESTART_AFTER:
                 return
 
 
-def _be_humble(cores: set[int]) -> None:
+def _limit_itself(cores: set[int]) -> None:
     """Keep to ``cores``, gain no right, leave no core dump, and be the first to go when memory is short."""
     libc = ctypes.CDLL(None)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -300,7 +306,7 @@ def _be_humble(cores: set[int]) -> None:
 
 
 def answer_to(
-    task: Task, engine: Engine, request: Request, pipe: Connection
+    task: Task, engine: Engine, request: Request, pipe: Connection, debug: bool
 ) -> tuple[str, dict[str, Any]] | None:
     """The answer to a task; None where it was abandoned."""
     reported = time.monotonic()
@@ -309,7 +315,7 @@ def answer_to(
         nonlocal reported
         if pipe.poll():
             raise AbandonedError("abandoned")
-        if time.monotonic() - reported > STEP:
+        if time.monotonic() - reported > POLL_SECONDS:
             reported = time.monotonic()
             pipe.send(("frames", {"frames": done, "expected": expected}))
         return False
@@ -323,7 +329,9 @@ def answer_to(
     except AbandonedError:
         return None
     except Exception as error:
+        if debug:
+            traceback.print_exception(error)
         cause = error.__cause__ or error
-        full = getattr(cause, "errno", None) in FULL
+        full = getattr(cause, "errno", None) in DISK_FULL
         return "failed", {"error": line_of(error), "exit": int(code_of(error)), "full": full}
     return "done", entry | totals.summary()

@@ -35,6 +35,7 @@ class Request:
     gpu_decode: bool
     strict: bool
     force: bool
+    every: float | None = None
     start: float | None = None
     duration: float | None = None
     stream: int | None = None
@@ -58,6 +59,10 @@ def request_options(command: F) -> F:
         click.option(
             "--codec", type=click.Choice(list(CODECS)), default="h264", show_default=True,
             help="Video codec.",
+        ),
+        click.option(
+            "--every", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
+            help="One frame in so many seconds; for figures and maps.",
         ),
         refine_option("best"),
         click.option(

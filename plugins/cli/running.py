@@ -18,15 +18,22 @@ from br2focus.realtime.image_sink import ImageFile, already_drawn
 from br2focus.realtime.maps import Maps
 from br2focus.realtime.metrics_file import Metrics
 from br2focus.realtime.overlay import draw
+from br2focus.realtime.sampled import Sampled
 from br2focus.realtime.sink import Sink
 from br2focus.realtime.smoothing import make_smoother
-from br2focus.realtime.source import SourceInfo
+from br2focus.realtime.source import Source, SourceInfo
 from br2focus.realtime.video_file import VideoFile
 from br2focus.realtime.video_info import VideoInfo
 from br2focus.realtime.video_writer import VideoSettings, VideoWriter
 
 from .jobs import Job
 from .request import Request
+
+
+def notices_of(engine: Engine, request: Request) -> list[str]:
+    """What a user should know before the first job."""
+    left_out = request.gpu_decode and engine.gpu is None
+    return engine.notices + ["--gpu-decode is for a GPU: left out"] * left_out
 
 
 def run_job(
@@ -50,7 +57,8 @@ def run_job(
         if isinstance(source.info, VideoInfo) and job.output and job.suffix_open:
             name = job.output.name + suggest_suffix(source.info)
             job = replace(job, output=job.output.with_name(name))
-        sinks = _sinks(job, source, request)
+        frames = Sampled(source, request.every) if request.every else source
+        sinks = _sinks(job, frames, request)
         already = len(engine.notices)
         paint, model = painter(engine), engine.info.name
 
@@ -59,7 +67,7 @@ def run_job(
 
         try:
             summary = annotate(
-                source, engine, [*sinks, *also],
+                frames, engine, [*sinks, *also],
                 smoothing=make_smoother(request.smoothing, patient=True),
                 refining=request.refine, draw=render if job.output else None, progress=progress,
             )  # fmt: skip
@@ -71,7 +79,7 @@ def run_job(
     notices = [*getattr(source, "notices", ()), *engine.notices[already:]]
     notices += [n for sink in sinks for n in getattr(sink, "notices", ())]
     if summary.stopped:
-        expected = f" of {source.info.frames}" if source.info.frames else ""
+        expected = f" of {frames.info.frames}" if frames.info.frames else ""
         notices.append(f"stopped after {summary.frames}{expected} frames; the rest is missing")
     return {**_entry(job, source, summary, sinks, engine), "notices": notices}
 
@@ -86,7 +94,7 @@ def _open(job: Job, request: Request, gpu: int | None) -> Images | VideoFile:
     )  # fmt: skip
 
 
-def _sinks(job: Job, source: Images | VideoFile, request: Request) -> list[Sink]:
+def _sinks(job: Job, source: Source, request: Request) -> list[Sink]:
     """The outputs of one job; what was opened is given up when a later one cannot be."""
     opened: list[Sink] = []
     try:

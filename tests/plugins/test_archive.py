@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -25,7 +26,7 @@ import pytest
 from br2focus.plugins.cli import archive_workers, run
 from br2focus.plugins.cli.archive_items import Item, Outputs, find, shortened
 from br2focus.plugins.cli.archive_journal import Journal
-from br2focus.plugins.cli.archive_workers import FULL, Event, Task, Workers, answer_to
+from br2focus.plugins.cli.archive_workers import DISK_FULL, Event, Task, Workers, answer_to
 from br2focus.plugins.cli.jobs import Job
 from br2focus.plugins.cli.request import Request
 from br2focus.realtime.engine import EngineSettings
@@ -78,7 +79,7 @@ def contents(out: Path) -> dict[str, Any]:
         if path.suffix == ".mp4":
             with av.open(str(path)) as container:
                 found[name] = [frame.to_ndarray().tobytes() for frame in container.decode(video=0)]
-        elif path.name != "archive.jsonl":
+        elif path.name not in ("archive.jsonl", "archive.csv"):
             found[name] = path.read_bytes()
     return found
 
@@ -127,6 +128,49 @@ def test_everything_once_and_a_second_run_does_nothing(command, footage, tmp_pat
     assert contents(tmp_path / "out") == before
 
 
+def test_a_table_has_a_row_for_each(command, tmp_path):
+    finish(command)
+    with (tmp_path / "out" / "archive.csv").open(newline="") as file:
+        rows = {row["input"]: row for row in csv.DictReader(file)}
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "card1/clip.mkv": "done", "card1/clip.mp4": "done", "card2/broken.mp4": "failed",
+        "card2/clip.mp4": "done", "still.jpg": "done",
+    }  # fmt: skip
+    clip, broken = rows["card1/clip.mp4"], rows["card2/broken.mp4"]
+    assert float(clip["sharpest_sharpness"]) >= float(clip["sharpness"]) > 0
+    assert clip["outputs"].startswith("card1/clip.mp4_annotated.mp4; ")
+    assert "not a readable video" in broken["error"] and broken["sharpness"] == ""
+    before = (tmp_path / "out" / "archive.csv").read_bytes()
+    finish(command)
+    assert (tmp_path / "out" / "archive.csv").read_bytes() == before
+
+
+def test_figures_alone_of_a_frame_now_and_then(command, tmp_path):
+    place = command.index("--metrics")
+    command[place : place + 2] = ["--overlay", "none", "--every", "0.1"]
+    _, events, summary = finish(command)
+    frames = {event["input"]: event["frames"] for event in events if event["event"] == "done"}
+    assert frames["card1/clip.mp4"] == 3 and summary["done"] == 4  # at 0, .12 and .2 seconds
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"archive.jsonl", "archive.csv"}
+    done = subprocess.run([*command, "--overlay", "heat"], capture_output=True, text=True)
+    assert done.returncode == 2 and "--overlay none" in done.stderr
+
+
+def test_a_disk_that_is_unplugged_is_no_broken_file(command, tmp_path, footage, make_clip):
+    make_clip(footage / "card1" / "a_long.mp4", frames=200, size=(640, 480))
+    alone = [*command, "--workers", "1"]
+    process = subprocess.Popen(alone, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    for entries in watch(process, tmp_path / "out"):
+        if any(e.get("input") == "card1/a_long.mp4" for e in entries) and footage.exists():
+            footage.rename(tmp_path / "unplugged")
+    _, err = process.communicate()
+    assert process.returncode == 3 and b"is gone with all that was in it" in err
+    assert not [e for e in journal(tmp_path / "out") if e["event"] == "failed"]
+    (tmp_path / "unplugged").rename(footage)
+    code, _, summary = finish(command)
+    assert code == 7 and summary["done"] + summary["skipped"] == 5 and summary["done"] >= 2
+
+
 def test_only_what_changed_or_is_gone_is_done_again(command, footage, tmp_path, make_clip):
     finish(command)
     make_clip(footage / "card1" / "clip.mkv", frames=9)
@@ -170,7 +214,9 @@ def test_other_options_and_a_second_run_beside_the_first_are_refused(command, tm
     elsewhere = footage.rename(tmp_path / "elsewhere")
     command[len(PROGRAM)] = str(elsewhere)
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2 and "another root" in done.stderr
+    assert done.returncode == 2 and "another folder of inputs" in done.stderr
+    code, _, summary = finish([*command, "--moved"])
+    assert code == 7 and (summary["done"], summary["skipped"]) == (0, 4)
     elsewhere.rename(footage)
     command[len(PROGRAM)] = str(footage)
     inside = [*command, "--out", str(footage)]
@@ -322,12 +368,15 @@ def test_an_unusual_codec_is_decoded_when_it_is_allowed(command, footage, make_c
 def test_a_list_of_files(command, footage, tmp_path):
     listed = tmp_path / "list.txt"
     listed.write_text("footage/card1/clip.mp4\n\nfootage/still.jpg\nfootage/gone.mp4\n")
+    with listed.open("a") as file:
+        file.write(f"{footage}/card2/clip.mp4\n")  # by its whole path
     command[len(PROGRAM)] = str(listed)
     code, events, summary = finish(command)
-    assert code == 7 and (summary["done"], summary["failed"]) == (2, 1)
+    assert code == 7 and (summary["done"], summary["failed"]) == (3, 1)
     [failed] = [event for event in events if event["event"] == "failed"]
     assert failed["input"] == "footage/gone.mp4" and "no such file" in failed["error"]
     assert (tmp_path / "out" / "footage" / "card1" / "clip.mp4_annotated.mp4").exists()
+    assert (tmp_path / "out" / str(footage)[1:] / "card2" / "clip.mp4_annotated.mp4").exists()
 
 
 @pytest.mark.parametrize(
@@ -382,13 +431,13 @@ def test_a_model_that_does_not_compute_ends_the_run(command, tmp_path):
 # --- the processes, with others in their place --------------------------------------------------------------
 
 
-class FakeHand:
+class FakeProcess:
     """Instead of a process, a thread that runs `script` at the other end of the pipe."""
 
     script = staticmethod(lambda pipe: None)
-    made_so_far: ClassVar[list[FakeHand]] = []
+    made_so_far: ClassVar[list[FakeProcess]] = []
 
-    def __init__(self, request: object, cores: set[int]) -> None:
+    def __init__(self, request: object, cores: set[int], debug: bool) -> None:
         self.pipe, theirs = Pipe()
         self.task = None
         self.ready = self.proven = False
@@ -417,9 +466,9 @@ def crew(monkeypatch, tmp_path):
     """Runs three tasks with the script in place of processes; returns what was told."""
 
     def work(script, stop=lambda: False) -> list[Event]:
-        monkeypatch.setattr(archive_workers, "Hand", FakeHand)
-        monkeypatch.setattr(FakeHand, "script", staticmethod(script))
-        FakeHand.made_so_far.clear()
+        monkeypatch.setattr(archive_workers, "WorkerProcess", FakeProcess)
+        monkeypatch.setattr(FakeProcess, "script", staticmethod(script))
+        FakeProcess.made_so_far.clear()
         tasks = iter([Task(name, Job(tmp_path / name, None, None, None)) for name in "abc"])
         told: list[Event] = []
         for event in Workers(REQUEST, count=1).run(tasks, stop=stop):
@@ -464,14 +513,14 @@ def test_a_full_disk_ends_the_run_and_blames_no_item(crew):
     assert kinds(TOLD) == "started:a"
 
 
-@pytest.mark.parametrize("number", FULL)
+@pytest.mark.parametrize("number", DISK_FULL)
 def test_a_worker_knows_a_full_disk(monkeypatch, tmp_path, number):
     def refuse(*_: object, **__: object) -> None:
         raise SinkError("cannot be written") from OSError(number, "No")
 
     monkeypatch.setattr(archive_workers, "run_job", refuse)
     task = Task("a", Job(tmp_path / "a.mp4", tmp_path / "a", None, None))
-    kind, entry = answer_to(task, None, REQUEST, SimpleNamespace(poll=lambda: False))
+    kind, entry = answer_to(task, None, REQUEST, SimpleNamespace(poll=lambda: False), False)
     assert kind == "failed" and entry["full"] and entry["exit"] == 5
 
 
@@ -483,13 +532,13 @@ def test_a_process_that_met_a_bug_is_not_used_again(crew):
             return
 
     assert kinds(crew(script)) == "started:a failed:a started:b failed:b started:c failed:c"
-    assert len(FakeHand.made_so_far) == 3
+    assert len(FakeProcess.made_so_far) == 3
 
 
 def test_processes_that_cannot_be_started_end_the_run(crew):
     with pytest.raises(ComputeError, match="no process can be started"):
         crew(lambda pipe: None)
-    assert len(FakeHand.made_so_far) == archive_workers.STARTS
+    assert len(FakeProcess.made_so_far) == archive_workers.STARTS
     with pytest.raises(ComputeError, match="no such model"):
         crew(lambda pipe: pipe.send(("broken", {"error": "no such model"})))
 

@@ -14,6 +14,7 @@ import pytest
 
 from br2focus.realtime.errors import SourceError
 from br2focus.realtime.image_files import Images
+from br2focus.realtime.sampled import Sampled
 from br2focus.realtime.source import Frames, Source
 from br2focus.realtime.video_file import VideoFile
 
@@ -21,7 +22,7 @@ COUNT, SIZE = 12, (64, 48)
 Open = Callable[[], Source]
 
 
-@pytest.fixture(params=["frames", "images", "video", "video-part"])
+@pytest.fixture(params=["frames", "images", "video", "video-part", "sampled"])
 def open_source(
     request: pytest.FixtureRequest,
     tmp_path: Path,
@@ -37,9 +38,11 @@ def open_source(
         for path, picture in zip(paths, pictures, strict=True):
             cv2.imwrite(str(path), picture)
         return lambda: Images(paths)
-    if request.param == "video":
+    if request.param in ("video", "sampled"):
         clip = make_clip(tmp_path / "clip.mp4", frames=COUNT, size=SIZE)
-        return lambda: VideoFile(clip)
+        if request.param == "video":
+            return lambda: VideoFile(clip)
+        return lambda: Sampled(VideoFile(clip), 0.01)  # more often than there are frames
     clip = make_clip(tmp_path / "clip.mp4", frames=3 * COUNT, size=SIZE)
     return lambda: VideoFile(clip, start=COUNT / 25, duration=COUNT / 25)
 

@@ -1,0 +1,41 @@
+"""Fewer frames of a source: one in so many seconds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+
+from .frame import Frame
+from .source import ClosingSource, Source
+
+
+class Sampled(ClosingSource):
+    """``source`` with its first frame, and then the first one in every ``seconds``; each keeps its own time.
+
+    Args:
+        source: closed with this one.
+        seconds: above 0; those of the source's times, so that a variable rate does not matter.
+    """
+
+    def __init__(self, source: Source, seconds: float) -> None:
+        self._source = source
+        self._step = Fraction(seconds).limit_denominator(10**6)  # a fifth, not the float next to it
+        info, frames = source.info, None
+        if info.frames is not None and info.rate is not None:
+            frames = min(info.frames, math.ceil(info.frames / info.rate / self._step))
+        self.info = replace(info, frames=frames)
+
+    def close(self) -> None:
+        """End the iteration, from any thread."""
+        self._source.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        due: Fraction | None = None
+        for frame in self._source:
+            if due is None:
+                due = frame.seconds
+            if frame.seconds >= due:
+                yield frame
+                due += self._step * (1 + (frame.seconds - due) // self._step)
