@@ -60,6 +60,8 @@ def run_job(
         frames = Sampled(source, request.every) if request.every else source
         sinks = _sinks(job, frames, request)
         already = len(engine.notices)
+        shown = bool(job.output or job.maps)  # figures are of each frame's own map
+        smoothing = make_smoother(request.smoothing if shown else None, patient=True)
         paint, model = painter(engine), engine.info.name
 
         def render(result: FocusResult) -> Image:
@@ -68,20 +70,27 @@ def run_job(
         try:
             summary = annotate(
                 frames, engine, [*sinks, *also],
-                smoothing=make_smoother(request.smoothing, patient=True),
-                refining=request.refine, draw=render if job.output else None, progress=progress,
+                smoothing=smoothing, refining=request.refine if shown else "off",
+                draw=render if job.output else None, progress=progress,
             )  # fmt: skip
         except BaseException:
             for kept in (sink.kept for sink in sinks if isinstance(sink, VideoWriter)):
                 if kept is not None:
                     part(kept)
             raise
-    notices = [*getattr(source, "notices", ()), *engine.notices[already:]]
-    notices += [n for sink in sinks for n in getattr(sink, "notices", ())]
-    if summary.stopped:
-        expected = f" of {frames.info.frames}" if frames.info.frames else ""
-        notices.append(f"stopped after {summary.frames}{expected} frames; the rest is missing")
+    notices = _notices(source, sinks, summary, frames.info.frames) + engine.notices[already:]
     return {**_entry(job, source, summary, sinks, engine), "notices": notices}
+
+
+def _notices(
+    source: Images | VideoFile, sinks: Sequence[Sink], summary: Summary, expected: int | None
+) -> list[str]:
+    """What a user should know of one job, a line each."""
+    notices = [n for part in (source, *sinks) for n in getattr(part, "notices", ())]
+    if summary.stopped:
+        of_all = f" of {expected}" if expected else ""
+        notices.append(f"stopped after {summary.frames}{of_all} frames; the rest is missing")
+    return notices
 
 
 def _open(job: Job, request: Request, gpu: int | None) -> Images | VideoFile:

@@ -98,6 +98,25 @@ def test_metrics_with_rois(annotate, make_clip, tmp_path):
     assert code == 0 and len(lines) == 4 and lines[0].endswith("eye_sharpness")
 
 
+def test_metrics_do_not_depend_on_what_is_drawn_and_smoothed(annotate, make_clip, tmp_path):
+    clip = make_clip(tmp_path / "clip.mp4", frames=8)
+    annotate(clip, "--metrics", tmp_path / "drawn.csv")
+    annotate(clip, "--metrics", tmp_path / "alone.csv", "--overlay", "none")
+    assert (tmp_path / "alone.csv").read_bytes() == (tmp_path / "drawn.csv").read_bytes()
+
+
+def test_one_frame_in_so_many_seconds(annotate, make_clip, tmp_path):
+    clip = make_clip(tmp_path / "clip.mp4", frames=25)
+    code, [entry], _ = annotate(
+        clip, "--metrics", tmp_path / "m.csv", "--overlay", "none", "--every", 0.4
+    )
+    rows = (tmp_path / "m.csv").read_text().splitlines()[1:]
+    assert code == 0 and entry["frames"] == 3
+    assert [row.split(",")[0] for row in rows] == ["0", "10", "20"]
+    code, _, err = annotate(clip, "--every", 0.4)
+    assert code == 2 and "--overlay none" in err
+
+
 def test_an_image_and_a_folder_of_both(annotate, make_clip, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
