@@ -57,6 +57,7 @@ lint: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/accuracy.py
 	$(BIN)/python benchmarks/annotate.py
+	$(BIN)/python benchmarks/archive.py
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/training.py

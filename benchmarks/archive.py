@@ -5,7 +5,8 @@
 The command runs as its user runs it, over a folder of rendered clips: once undisturbed; with a worker
 killed (SIGKILL) again and again; with the run itself killed at random moments and started anew. Every output
 must then be the same, byte by byte, and every input be done once in the journal. Throughput is of the same
-folder with `annotate` and with one and two workers, in turns, the median of `ROUNDS`.
+folder with `annotate` and with one and two workers, in turns, the median of `ROUNDS`. At last an archive of
+`MANY` files.
 Writes archive.json beside this file; with names of `PARTS`, measures and prints those alone.
 """
 
@@ -15,6 +16,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import signal
 import statistics
 import subprocess
@@ -37,6 +39,7 @@ PROGRAM = [sys.executable, "-m", "br2focus.plugins.cli"]
 FILES, FRAMES, SIZE = 40, 24, (640, 360)
 KILLS, RUN_KILLS = 100, 20
 ROUNDS = 3
+MANY = 10_000
 
 Row = dict[str, Any]
 
@@ -50,12 +53,18 @@ def main() -> None:
         _archive(
             root, "reference"
         )  # converts the model, measures the backends, makes the reference
-        found = {name: PARTS[name](root) for name in wanted}
+        clips = {"many": "clips of 2 frames"}
+        found = {
+            name: {
+                "machine": f"{os.cpu_count()} cores, {cpu_name()}, "
+                f"{clips.get(name, f'{FILES} clips of {FRAMES} frames')} of {SIZE[0]} x {SIZE[1]}",
+                "rows": PARTS[name](root),
+            }
+            for name in wanted
+        }
     print(json.dumps(found, indent=2))
     if len(wanted) == len(PARTS):
-        machine = f"{os.cpu_count()} cores, {cpu_name()}, {FILES} clips of {FRAMES} frames"
-        text = json.dumps({"machine": f"{machine}, {SIZE[0]} x {SIZE[1]}", **found}, indent=2)
-        (HERE / "archive.json").write_text(text + "\n")
+        (HERE / "archive.json").write_text(json.dumps(found, indent=2) + "\n")
 
 
 def kills(root: Path) -> list[Row]:
@@ -86,24 +95,66 @@ def speed(root: Path) -> list[Row]:
     ]
 
 
-PARTS: dict[str, Callable[[Path], list[Row]]] = {"kills": kills, "speed": speed}
+def many(root: Path) -> list[Row]:
+    """`MANY` files (links to one clip of two frames, so that what is beside the frames shows), twice."""
+    folder, command = root / "many", [*PROGRAM, "archive", str(root / "many"), "--workers", "2"]
+    folder.mkdir()
+    _clip(root / "tiny.mp4", 0, frames=2)
+    for number in range(MANY):
+        (folder / f"{number % 100:02}").mkdir(exist_ok=True)
+        (folder / f"{number % 100:02}" / f"{number:05}.mp4").hardlink_to(root / "tiny.mp4")
+    rows = []
+    for what in ("all of them", "once more, all done"):
+        begun, most = time.monotonic(), 0
+        process = subprocess.Popen(
+            [*command, "--out", str(root / "many_out"), "--overlay", "none", "--metrics", "csv"],
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        while process.poll() is None:
+            most = max(most, _kilobytes(process.pid))
+            time.sleep(0.1)
+        seconds = time.monotonic() - begun
+        done = Counter(e["input"] for e in _journal(root / "many_out") if e["event"] == "done")
+        rows.append({
+            f"{MANY} files": what, "seconds": round(seconds, 1),
+            "files a second": round(MANY / seconds), "MB of the run itself": round(most / 1024),
+            "done": len(done), "recorded twice": sum(count > 1 for count in done.values()),
+        })  # fmt: skip
+    return rows
+
+
+PARTS: dict[str, Callable[[Path], list[Row]]] = {"kills": kills, "speed": speed, "many": many}
 
 
 def _clips(folder: Path) -> None:
-    """Clips of one photograph-like pattern that blurs and sharpens as it moves."""
     folder.mkdir()
-    width, height = SIZE
     for number in range(FILES):
-        rng = np.random.default_rng(number)
-        base = cv2.resize(rng.integers(0, 255, (45, 80, 3)).astype(np.uint8), (width, height))
-        with av.open(str(folder / f"clip_{number:02}.mp4"), "w") as container:
-            stream = container.add_stream("libx264", rate=25)
-            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-            for index in range(FRAMES):
-                image = cv2.GaussianBlur(np.roll(base, 4 * index, 1), (0, 0), 0.4 + index % 12)
-                image[: height // 2, : width // 2] = base[: height // 2, : width // 2]
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
-            container.mux(stream.encode(None))
+        _clip(folder / f"clip_{number:02}.mp4", number, frames=FRAMES)
+
+
+def _clip(path: Path, seed: int, *, frames: int) -> None:
+    """A pattern that moves, and blurs and sharpens all around a corner that stays sharp."""
+    width, height = SIZE
+    rng = np.random.default_rng(seed)
+    base = cv2.resize(rng.integers(0, 255, (45, 80, 3)).astype(np.uint8), (width, height))
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for index in range(frames):
+            image = cv2.GaussianBlur(np.roll(base, 4 * index, 1), (0, 0), 0.4 + index % 12)
+            image[: height // 2, : width // 2] = base[: height // 2, : width // 2]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+        container.mux(stream.encode(None))
+
+
+def _kilobytes(number: int) -> int:
+    """Memory that a process has, 0 when it is gone."""
+    try:
+        status = Path(f"/proc/{number}/status").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"VmRSS:\s+(\d+)", status)
+    return int(found[1]) if found else 0
 
 
 def _command(root: Path, out: str, *more: str) -> list[str]:

@@ -15,7 +15,7 @@ The table NAME stands between `<!-- table:NAME -->` and `<!-- /table -->`:
 * `network_PART`, `stages`, `peers`, `video`, `starts` from speed.json: what `br2focus bench engine` and
   `bench video` print, PART being a key of the file;
 * `gpu`, `gpu_frame`, `gpu_kernels` from gpu.json, `gpu_video` from gpu_video.json, which gpu.sh writes;
-* `live` from live.json, `refining` from refining.json, the same;
+* `live` from live.json, `refining` from refining.json, the same; `archive_PART` from archive.json too;
 * `live_faults` from live_faults.json: the same, its rows are
   `{"what": TEXT, KEY OF FAULT_FIGURES: {"median": X, "worst": X}, ..., "must": TEXT, "held": BOOL}`.
 """
@@ -276,6 +276,9 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "gpu_kernels": ("gpu.json", lambda content: gpu_kernels(content, 1)),
     "gpu_kernels_64": ("gpu.json", lambda content: gpu_kernels(content, 64)),
     "gpu_video": ("gpu_video.json", video),
+    "archive_kills": ("archive.json", lambda content: exact(content["kills"])),
+    "archive_many": ("archive.json", lambda content: exact(content["many"])),
+    "archive_speed": ("archive.json", lambda content: exact(content["speed"])),
     "smoothing": ("smoothing.json", lambda content: exact(content["clips"])),
     "flicker": ("smoothing.json", lambda content: exact(content["flicker"])),
     "real_smoothing": ("smoothing.json", lambda content: exact(content["real"])),
