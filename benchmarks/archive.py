@@ -50,9 +50,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         _clips(root / "in")
-        _archive(
-            root, "reference"
-        )  # converts the model, measures the backends, makes the reference
+        _archive(root, "reference")  # it also converts the model and measures the backends
         clips = {"many": "clips of 2 frames"}
         found = {
             name: {

@@ -10,7 +10,7 @@ from pathlib import Path
 from platformdirs import user_config_path
 from pydantic import TypeAdapter
 
-from .errors import FocusError, SettingsError
+from .errors import SettingsError
 from .output import Output, refusal
 
 NAME = "cameras.json"
@@ -38,20 +38,13 @@ def remember(camera_id: str, values: Mapping[str, int], folder: Path | None = No
     path = (folder or config_folder()) / NAME
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        output = Output(path, overwrite=True)  # nobody else writes from here on
-        try:
-            remembered = _read(path) | {camera_id: dict(values)}
-            output.temporary.chmod(0o600)  # ids hold serial numbers
-            text = json.dumps({each: kept for each, kept in remembered.items() if kept}, indent=2)
-            output.temporary.write_text(text + "\n", encoding="utf-8")
-            output.commit()
-        except BaseException:
-            output.discard()
-            raise
-    except FocusError:
-        raise
     except OSError as error:
         raise refusal(path, error) from error
+    with Output(path, overwrite=True) as output:  # nobody else writes from here on
+        remembered = _read(path) | {camera_id: dict(values)}
+        output.temporary.chmod(0o600)  # ids hold serial numbers
+        text = json.dumps({each: kept for each, kept in remembered.items() if kept}, indent=2)
+        output.temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def recalled(camera_id: str, folder: Path | None = None) -> dict[str, int]:

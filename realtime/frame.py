@@ -137,6 +137,13 @@ class Timing:
         return max(0.0, self.ready - self.arrived - spent)
 
 
+class Figures(NamedTuple):
+    """What a map comes to: the share of pixels in focus, and the mean of 1 - P; both 0 to 1."""
+
+    in_focus_share: float
+    sharpness: float
+
+
 @dataclass(frozen=True, eq=False)
 class FocusResult:
     """A frame with its own map: an overlay can never be drawn on another frame than its own.
@@ -162,6 +169,11 @@ class FocusResult:
     def measured(self) -> BlurMap:
         """The map that figures are taken from: of this frame alone, so that no figure is late."""
         return self.blur if self.raw is None else self.raw.at(self.frame.size)
+
+    @cached_property
+    def figures(self) -> Figures:
+        """Of all of `measured`, which more than one sink asks for."""
+        return Figures(self.measured.in_focus_share(), self.measured.sharpness())
 
     def __post_init__(self) -> None:
         if self.frame.image.shape[:2] != self.blur.values.shape:

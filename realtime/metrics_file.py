@@ -59,12 +59,12 @@ class Metrics(FileSink):
             raise
 
     def _write(self, result: FocusResult) -> None:
-        frame, blur = result.frame, result.measured
+        frame = result.frame
         row: Row = {
             "index": frame.index, "pts": frame.pts, "seconds": float(frame.seconds),
-            "in_focus_share": blur.in_focus_share(), "sharpness": blur.sharpness(),
+            **result.figures._asdict(),
         }  # fmt: skip
-        self._table.add(row | self._sharpness(blur))
+        self._table.add(row | self._sharpness(result.measured))
 
     def _sharpness(self, blur: BlurMap) -> Row:
         """Of every region."""

@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from br2focus.models.errors import FocusError
 
@@ -79,6 +81,25 @@ class Output:
             self._refuse_source(source)
             self._refuse_existing()
             self._lock = self._reserve()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        """Commit what was written; discard it after an error; the system's own become a `SinkError`."""
+        if error is None:
+            try:
+                self.commit()
+            except BaseException:
+                self.discard()
+                raise
+            return
+        self.discard()
+        if isinstance(error, OSError) and not isinstance(error, FocusError):
+            raise refusal(self.path, error) from error
 
     def commit(self) -> None:
         """Give it its final name, on the disk for good.

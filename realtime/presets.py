@@ -133,13 +133,8 @@ def save_preset(settings: ViewSettings, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SinkError(f"{path.parent}: {error.strerror}") from error
-    output = Output(path, overwrite=True)
-    try:
+    with Output(path, overwrite=True) as output:
         output.temporary.write_text(tomli_w.dumps(_values(settings)), encoding="utf-8")
-        output.commit()
-    except BaseException:
-        output.discard()
-        raise
 
 
 def _values(settings: ViewSettings) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 
+from .errors import SettingsError
 from .frame import Frame
 from .source import ClosingSource, Source
 
@@ -17,11 +18,16 @@ class Sampled(ClosingSource):
     Args:
         source: closed with this one.
         seconds: above 0; those of the source's times, so that a variable rate does not matter.
+
+    Raises:
+        SettingsError: ``seconds`` is not a number above 0.
     """
 
     def __init__(self, source: Source, seconds: float) -> None:
+        if not 0 < seconds < math.inf:
+            raise SettingsError(f"one frame in every {seconds} seconds: give a number above 0")
         self._source = source
-        self._step = Fraction(seconds).limit_denominator(10**6)  # a fifth, not the float next to it
+        self._step = Fraction(str(seconds))  # a fifth, not the float next to it
         info, frames = source.info, None
         if info.frames is not None and info.rate is not None:
             frames = min(info.frames, math.ceil(info.frames / info.rate / self._step))

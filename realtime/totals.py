@@ -17,10 +17,9 @@ class Totals(ClosingSink):
 
     def write(self, result: FocusResult) -> None:
         """Count one frame."""
-        blur = result.measured
-        sharpness = blur.sharpness()
+        share, sharpness = result.figures
         self._frames += 1
-        self._share += blur.in_focus_share()
+        self._share += share
         self._sharpness += sharpness
         if sharpness > self._best:
             self._best, self._second = sharpness, float(result.frame.seconds)

@@ -12,14 +12,13 @@ from typing import Any
 import click
 
 from br2focus.realtime.engine import Engine
-from br2focus.realtime.errors import SettingsError
 from br2focus.realtime.output import make_folder
 from br2focus.realtime.overlay import load_font
 
 from .exits import Exit, line_of, report, report_options, say
 from .jobs import Job, plan
 from .progress import Progress, StopSignals
-from .request import Request, make_request, request_options
+from .request import Request, check_every, make_request, request_options
 from .running import notices_of, run_job
 
 
@@ -70,8 +69,7 @@ def command(
     """
     request = make_request(**options)
     drawn = request.overlay != "none" or out is not None or not (maps or metrics)
-    if drawn and request.every:
-        raise SettingsError("--every is for figures and maps: give --overlay none with them")
+    check_every(request, draw=drawn)
     jobs = plan(list(inputs), out=out, maps=maps, metrics=metrics, codec=request.codec, draw=drawn)
     with StopSignals() as signals:
         entries = _run_all(jobs, request, stop=lambda: signals.code is not None, debug=debug)

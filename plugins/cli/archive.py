@@ -22,7 +22,7 @@ from .archive_run import Run
 from .archive_workers import Workers
 from .exits import Exit, report_options
 from .progress import Progress, StopSignals
-from .request import Request, make_request, request_options
+from .request import Request, check_every, make_request, request_options
 
 MAX_WORKERS = 8  # processes where nobody says how many: each takes up to half a gigabyte
 # Their decoders are those that many have looked for holes in: files of an archive come from anywhere.
@@ -81,15 +81,10 @@ def command(
     """
     begun = time.monotonic()
     request = make_request(**options, codecs=SAFE_CODECS + allowed)
-    if request.every and request.overlay != "none":
-        raise SettingsError("--every is for figures and maps: give --overlay none with it")
-    outputs = Outputs(
-        out,
-        request.overlay != "none",
-        maps and f".{maps}",
-        metrics and f".{metrics}",
-        request.codec,
-    )
+    draw = request.overlay != "none"
+    check_every(request, draw=draw)
+    maps, metrics = (kind and f".{kind}" for kind in (maps, metrics))
+    outputs = Outputs(out, draw, maps, metrics, request.codec)
     found = _found(source, out, follow)
     asked = _asked(request, outputs, found)
     with Journal(out / JOURNAL) as journal, StopSignals() as signals:

@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from br2focus.realtime.errors import SettingsError, SinkError, SourceError
-from br2focus.realtime.image_files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, media_kind
+from br2focus.realtime.image_files import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
-from .jobs import MARK, OPEN, OURS, SUFFIX_OF_CODEC, Job
+from .jobs import MARK, OURS, Job, suffix_of
 
 JOURNAL = "archive.jsonl"  # in the folder of the results; marks it as one
-
 MAX_MANIFEST = 1 << 28  # bytes
 # Of a name, so that what is put behind it (_annotated.partial.webm) still fits into the 255 of a file system.
 MAX_NAME = 200  # bytes
@@ -108,8 +107,7 @@ class Outputs:
         stem = self.out / name.parent / shortened(name.name)
         if not Path(os.path.realpath(stem.parent)).is_relative_to(os.path.realpath(self.out)):
             raise SinkError(f"{stem.parent}: a link that leads out of {self.out}")
-        image = media_kind(item.path) == "image"
-        suffix = ".png" if image else SUFFIX_OF_CODEC.get(self.codec, "")
+        suffix = suffix_of(item.path, self.codec)
         job = Job(
             source=item.path,
             output=stem.with_name(f"{stem.name}{MARK}{suffix}") if self.draw else None,
@@ -118,18 +116,10 @@ class Outputs:
             suffix_open=self.draw and suffix == "",
             in_folder=True,
         )
-        for path in () if replace else names_of(job):
+        for path in () if replace else job.names():
             if os.path.lexists(path):
                 raise SinkError(f"{path}: exists, and no earlier run made it (--force replaces it)")
         return job
-
-
-def names_of(job: Job) -> list[Path]:
-    """Every name that an output of ``job`` may get."""
-    drawn = [job.output] if job.output else []
-    if job.output and job.suffix_open:
-        drawn = [job.output.with_name(job.output.name + suffix) for suffix in OPEN]
-    return [*drawn, *filter(None, (job.maps, job.metrics))]
 
 
 def shortened(name: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from br2focus.realtime.errors import SinkError, SourceError
-from br2focus.realtime.output import Output, refusal
+from br2focus.realtime.output import Output
 
 from .archive_items import Found, Item, Outputs
 from .archive_journal import Entry, Journal, Past
@@ -137,19 +137,16 @@ class Run:
         self._write_table(self._outputs.out / TABLE)
 
     def _write_table(self, path: Path) -> None:
-        output = Output(path, overwrite=True)
-        try:
-            with output.temporary.open("w", newline="", errors="surrogateescape") as file:
-                writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", restval="")
-                writer.writeheader()
-                for name in self._items:
-                    entry = self._last.get(name, {"event": "left"})
-                    lists = {key: "; ".join(entry.get(key, ())) for key in ("notices", "outputs")}
-                    writer.writerow(entry | lists | {"input": name, "status": entry["event"]})
-            output.commit()
-        except OSError as error:
-            output.discard()
-            raise refusal(path, error) from error
+        with (
+            Output(path, overwrite=True) as output,
+            output.temporary.open("w", newline="", errors="surrogateescape") as file,
+        ):
+            writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", restval="")
+            writer.writeheader()
+            for name in self._items:
+                entry = self._last.get(name, {"event": "left"})
+                lists = {key: "; ".join(entry.get(key, ())) for key in ("notices", "outputs")}
+                writer.writerow(entry | lists | {"input": name, "status": entry["event"]})
 
     def _fail(self, name: str, why: str, code: int) -> None:
         item = self._items.get(name)

@@ -26,7 +26,6 @@ from br2focus.realtime.errors import ComputeError, FocusError, SinkError
 from br2focus.realtime.output import make_folder, temporary_name
 from br2focus.realtime.totals import Totals
 
-from .archive_items import names_of
 from .exits import Exit, code_of, line_of, say
 from .jobs import Job
 from .request import Request
@@ -34,15 +33,13 @@ from .running import notices_of, run_job
 
 TRIES = 3  # of an item whose process died or stood still
 STARTS = 10  # in a row of processes that died before they could work
-POLL_SECONDS = 0.25  # seconds between two looks at the clock
-GRACE_SECONDS = 2.0  # seconds that processes have to end by themselves
-WARM_UP_SECONDS = 60.0  # seconds that the first process has for itself
+POLL_SECONDS = 0.25  # between two looks at the clock
+GRACE_SECONDS = 2.0  # that processes have to end by themselves
+WARM_UP_SECONDS = 60.0  # that the first process has for itself
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # no other item can be written either
-RESTART_AFTER = (
-    Exit.BUG,
-    Exit.COMPUTE,
-)  # who knows what state such an end left behind: a new process goes on
+# Who knows what state such an end left behind: a new process goes on.
+RESTART_AFTER = (Exit.BUG, Exit.COMPUTE)
 
 
 @dataclass(frozen=True)
@@ -143,7 +140,7 @@ class Workers:
         self._request, self._patience, self._debug = request, patience, debug
         cores = sorted(os.sched_getaffinity(0))
         self._slots = {number: set(cores[number::count]) or set(cores) for number in range(count)}
-        self._hands: dict[int, WorkerProcess] = {}
+        self._workers: dict[int, WorkerProcess] = {}
         self._waiting: deque[Task] = deque()
         self._deaths: Counter[str] = Counter()
         self._early_deaths = 0
@@ -161,7 +158,7 @@ class Workers:
         try:
             while not stop():
                 self._waiting.extend(islice(tasks, max(len(self._slots) - len(self._waiting), 0)))
-                if not self._waiting and not any(hand.task for hand in self._hands.values()):
+                if not self._waiting and not any(worker.task for worker in self._workers.values()):
                     break
                 self._hire()
                 yield from self._hand_out()
@@ -170,69 +167,73 @@ class Workers:
                 self._lose_patience(asleep=time.monotonic() - before > POLL_SECONDS + GRACE_SECONDS)
             yield from self._dismiss()
         finally:
-            for hand in self._hands.values():
-                hand.kill()
+            for worker in self._workers.values():
+                worker.kill()
 
     def _hire(self) -> None:
         """A process for each part of the cores that has none, where there is work for it."""
         now = time.monotonic()
-        go = any(hand.proven or now - hand.made > WARM_UP_SECONDS for hand in self._hands.values())
-        idle = sum(hand.task is None for hand in self._hands.values())
-        for number, cores in self._slots.items():
-            if number not in self._hands and len(self._waiting) > idle and (go or not self._hands):
-                self._hands[number] = WorkerProcess(self._request, cores, self._debug)
+        go = any(
+            worker.proven or now - worker.made > WARM_UP_SECONDS
+            for worker in self._workers.values()
+        )
+        idle = sum(worker.task is None for worker in self._workers.values())
+        for number in sorted(self._slots.keys() - self._workers.keys()):
+            if len(self._waiting) > idle and (go or not self._workers):
+                cores = self._slots[number]
+                self._workers[number] = WorkerProcess(self._request, cores, self._debug)
                 idle += 1
 
     def _hand_out(self) -> Iterator[Event]:
-        for hand in self._hands.values():
-            if self._waiting and hand.ready and hand.task is None:
+        for worker in self._workers.values():
+            if self._waiting and worker.ready and worker.task is None:
                 task = self._waiting.popleft()
                 yield Event("started", task, {})
-                hand.task, hand.heard = task, time.monotonic()
-                hand.tell(task)
+                worker.task, worker.heard = task, time.monotonic()
+                worker.tell(task)
 
     def _hear(self, seconds: float) -> Iterator[Event]:
         """What the processes say within ``seconds``."""
-        pipes = connection.wait([hand.pipe for hand in self._hands.values()], timeout=seconds)
-        for number, hand in list(self._hands.items()):
-            if hand.pipe not in pipes:
+        pipes = connection.wait([worker.pipe for worker in self._workers.values()], timeout=seconds)
+        for number, worker in list(self._workers.items()):
+            if worker.pipe not in pipes:
                 continue
             try:
-                kind, entry = hand.pipe.recv()
+                kind, entry = worker.pipe.recv()
             except (EOFError, OSError):
                 yield from self._bury(number)
             else:
-                hand.heard = time.monotonic()
-                yield from self._understand(hand, kind, entry)
+                worker.heard = time.monotonic()
+                yield from self._understand(worker, kind, entry)
 
-    def _understand(self, hand: WorkerProcess, kind: Any, entry: dict[str, Any]) -> Iterator[Event]:
+    def _understand(
+        self, worker: WorkerProcess, kind: Any, entry: dict[str, Any]
+    ) -> Iterator[Event]:
         if kind == "broken":
             raise ComputeError(entry["error"])
         if kind == "ready":
-            hand.ready = True
+            worker.ready = True
             for notice in set(entry["notices"]) - self._said:
                 self._said.add(notice)
                 say(notice)
-        elif hand.task is not None:
-            if entry.pop(
-                "full", False
-            ):  # it is no fault of the item, which is to be done another day
+        elif worker.task is not None:
+            if entry.pop("full", False):  # no fault of the item, which is to be done another day
                 raise SinkError(entry["error"])
-            task, hand.proven, self._early_deaths = hand.task, True, 0
+            task, worker.proven, self._early_deaths = worker.task, True, 0
             if kind != "frames":
-                hand.task = None
-                hand.ready = entry.get("exit") not in RESTART_AFTER
+                worker.task = None
+                worker.ready = entry.get("exit") not in RESTART_AFTER
             yield Event(kind, task, entry)
 
     def _bury(self, number: int) -> Iterator[Event]:
         """Take away a process that ended; its task is tried again, `TRIES` times in all."""
-        hand = self._hands.pop(number)
-        hand.pipe.close()
-        why, task = hand.why(), hand.task
+        worker = self._workers.pop(number)
+        worker.pipe.close()
+        why, task = worker.why(), worker.task
         if task is None:
-            self._early_deaths += not hand.proven
+            self._early_deaths += not worker.proven
             if self._early_deaths == STARTS:
-                if not any(other.ready for other in self._hands.values()):
+                if not any(other.ready for other in self._workers.values()):
                     raise ComputeError(f"no process can be started ({why})")
                 say(f"one process less from now on ({why})")
                 del self._slots[number]
@@ -250,18 +251,18 @@ class Workers:
     def _lose_patience(self, *, asleep: bool) -> None:
         """Kill what has said nothing for too long; not for the time that this process itself was stopped."""
         now = time.monotonic()
-        for hand in self._hands.values():
-            if asleep or hand.task is None:
-                hand.heard = now
-            elif now - hand.heard > self._patience:
-                hand.process.kill()
+        for worker in self._workers.values():
+            if asleep or worker.task is None:
+                worker.heard = now
+            elif now - worker.heard > self._patience:
+                worker.process.kill()
 
     def _dismiss(self) -> Iterator[Event]:
         """End all processes; what one has done meanwhile counts."""
-        for hand in self._hands.values():
-            hand.tell(None)
+        for worker in self._workers.values():
+            worker.tell(None)
         last = time.monotonic() + GRACE_SECONDS
-        while self._hands and (left := last - time.monotonic()) > 0:
+        while self._workers and (left := last - time.monotonic()) > 0:
             for event in self._hear(left):
                 if event.kind in ("done", "failed"):
                     yield event
@@ -269,7 +270,7 @@ class Workers:
 
 def sweep(job: Job) -> None:
     """Remove what a process that was killed left unfinished of ``job``."""
-    for path in names_of(job):
+    for path in job.names():
         with suppress(OSError):
             temporary_name(path).unlink()
 
@@ -323,7 +324,7 @@ def answer_to(
     totals = Totals()
     request = replace(request, force=task.replace)
     try:
-        for path in names_of(task.job):
+        for path in task.job.names():
             make_folder(path.parent)
         entry = run_job(task.job, engine, request, show, part=Path.unlink, also=[totals])
     except AbandonedError:

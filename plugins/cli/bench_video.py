@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import tempfile
 import time
@@ -19,6 +18,7 @@ import numpy as np
 from br2focus.models.sizes import network_size
 from br2focus.realtime.annotate import annotate, few_threads
 from br2focus.realtime.backends import shrink
+from br2focus.realtime.device import cores
 from br2focus.realtime.engine import Engine, EngineSettings
 from br2focus.realtime.finishing import painter, refiner
 from br2focus.realtime.focus_pull import FocusPull
@@ -140,7 +140,7 @@ def _report(
         for name, times in spent.items()
     }
     bare = sum(cpu for name, (_, cpu) in per_frame.items() if name.startswith("bare"))
-    most = (os.cpu_count() or 1) * 1e3 / bare
+    most = cores() * 1e3 / bare
     rows = [
         {
             "what": name, "wall_ms": round(wall, 2), "cpu_ms": round(cpu, 2),

@@ -40,6 +40,13 @@ class Job:
         """True for a still."""
         return media_kind(self.source) == "image"
 
+    def names(self) -> list[Path]:
+        """Every name that an output may get."""
+        drawn = [self.output] if self.output else []
+        if self.output and self.suffix_open:
+            drawn = [self.output.with_name(self.output.name + suffix) for suffix in OPEN]
+        return [*drawn, *filter(None, (self.maps, self.metrics))]
+
 
 def plan(
     inputs: list[Path], *, out: Path | None, maps: Path | None, metrics: Path | None,
@@ -67,7 +74,7 @@ def plan(
         name = source.stem if stems[source.parent, source.stem] == 1 else source.name
         if out is None or in_folder:
             folder = source.parent if out is None else out / below
-            suffix = _suffix(source, codec)
+            suffix = suffix_of(source, codec)
             output = folder / f"{name}{MARK}{suffix}"
         own = "-".join([*below.parts, name])
         its_maps, its_metrics = (_named(p, own) if many else p for p in (maps, metrics))
@@ -93,7 +100,8 @@ def _found(inputs: list[Path]) -> dict[Path, Path]:
     return found
 
 
-def _suffix(source: Path, codec: str) -> str:
+def suffix_of(source: Path, codec: str) -> str:
+    """Of the annotated file; "" where it follows from the input's sound."""
     return ".png" if media_kind(source) == "image" else SUFFIX_OF_CODEC.get(codec, "")
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from br2focus.realtime.engine import EngineSettings
+from br2focus.realtime.errors import SettingsError
 from br2focus.realtime.frame import Roi
 from br2focus.realtime.overlay import KINDS, OverlayKind, OverlayStyle
 from br2focus.realtime.refining import RefineMode
@@ -109,6 +110,16 @@ def make_request(
     engine = EngineSettings(model, device, size, backend, precision, compiled)
     style = replace(style, stripes=stripes or style.stripes, legend=legend)
     return Request(engine=engine, style=style, **options)
+
+
+def check_every(request: Request, *, draw: bool) -> None:
+    """Refuse ``--every`` where a picture is drawn: a video of some of its frames is none.
+
+    Raises:
+        SettingsError: it is so.
+    """
+    if draw and request.every:
+        raise SettingsError("--every is for figures and maps: give --overlay none with it")
 
 
 def _saved(preset: str) -> tuple[dict[str, Any], OverlayStyle]:

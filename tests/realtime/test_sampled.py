@@ -5,6 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from br2focus.realtime.errors import SettingsError
 from br2focus.realtime.sampled import Sampled
 from br2focus.realtime.source import Frames
 from br2focus.realtime.video_file import VideoFile
@@ -20,6 +21,16 @@ def source(count: int, rate: int = 10) -> Frames:
 )
 def test_first_frame_of_each_step(seconds, wanted):
     assert [frame.index for frame in Sampled(source(12), seconds)] == wanted
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("inf"), float("nan")])
+def test_what_is_no_time_is_refused(seconds):
+    with pytest.raises(SettingsError, match="above 0"):
+        Sampled(source(3), seconds)
+
+
+def test_a_step_shorter_than_any_frame_takes_all():
+    assert len(list(Sampled(source(3), 1e-9))) == 3
 
 
 def test_times_are_those_of_the_source(make_clip, tmp_path):
