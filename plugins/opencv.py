@@ -14,13 +14,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from fractions import Fraction
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from br2focus.realtime.closing import Closing
 from br2focus.realtime.engine import BackendName, Engine, EngineSettings, PrecisionName
 from br2focus.realtime.finishing import refiner
 from br2focus.realtime.frame import BlurMap, FocusResult, Frame, Image, Roi, Values
@@ -69,7 +69,7 @@ class StageResult:
         return np.array(draw(self.result, kind, style, self.model))
 
 
-class FocusStage:
+class FocusStage(Closing):
     """Computes blur maps of single frames in the calling thread.
 
     Args:
@@ -134,15 +134,6 @@ class FocusStage:
     def close(self) -> None:
         """Release the network; the stage may be used again."""
         self._engine.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
-        self.close()
 
 
 def _as_bgr(image: Any) -> Image:

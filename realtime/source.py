@@ -11,6 +11,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
+from .closing import Closing
 from .errors import SourceError
 from .frame import Frame, Image
 
@@ -52,20 +53,8 @@ class Source(Protocol):
     ) -> None: ...  # fmt: skip
 
 
-class ClosingSource:
+class ClosingSource(Closing):
     """The context manager half of a source."""
-
-    def close(self) -> None:
-        """Release what the source holds; may be called twice."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
-        self.close()
 
 
 class Frames(ClosingSource):

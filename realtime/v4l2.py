@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from enum import IntEnum
 from fractions import Fraction
 from struct import Struct
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
+from .closing import Closing
 from .errors import SourceError
 
 
@@ -74,7 +74,7 @@ def code_of(fourcc: int) -> str:
     return letters.to_bytes(4, "little").decode("ascii", "replace").rstrip(" \0")
 
 
-class Node:
+class Node(Closing):
     """A camera's device, open, while others may stream from it.
 
     What the driver does not want to tell counts as not there.
@@ -96,13 +96,8 @@ class Node:
         except OSError as error:
             raise self._explained(error) from error
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    def close(self) -> None:
+        """Let go of the device."""
         os.close(self._file)
 
     def formats(self) -> Iterator[int]:

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from br2focus.realtime.closing import Closing
 from br2focus.realtime.errors import SettingsError
 from br2focus.realtime.output import refusal, sync
 
@@ -22,7 +22,7 @@ Entry = dict[str, Any]
 FIRST = b'{"event": "'  # what every line begins with
 
 
-class Journal:
+class Journal(Closing):
     """JSON lines with a checksum each, on the disk before `write` returns; one process at a time has it.
 
     What a kill tore off at the end is cut; a damaged line elsewhere is left out.
@@ -67,13 +67,8 @@ class Journal:
                 line = line[self._file.write(line) or 0 :]
             os.fsync(self._file)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    def close(self) -> None:
+        """Let another run have it."""
         self._file.close()
 
     def _lock(self) -> None:

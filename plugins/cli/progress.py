@@ -11,6 +11,8 @@ from queue import SimpleQueue
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Self
 
+from br2focus.realtime.closing import Closing
+
 from .exits import Exit, Terminated, say
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 LINE_SECONDS = 10.0
 
 
-class Progress:
+class Progress(Closing):
     """Shows ``name: done/expected`` with the rate and the time left; a context manager."""
 
     def __init__(self, name: str, unit: str = "frame") -> None:
@@ -53,13 +55,8 @@ class Progress:
             self._bar.set_postfix_str(note, refresh=False)
         self._bar.update(done - self._bar.n)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    def close(self) -> None:
+        """Take the bar away."""
         if self._bar is not None:
             self._bar.close()
 
