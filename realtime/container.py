@@ -93,7 +93,7 @@ def open_container(
 
 def _check_file(path: Path, *, allow_special: bool) -> None:
     try:
-        mode = path.stat().st_mode
+        status = path.stat()
     except (OSError, ValueError) as error:
         protocol = _PROTOCOL.match(str(path))
         if protocol:  # without the rest, which may hold a password
@@ -101,11 +101,12 @@ def _check_file(path: Path, *, allow_special: bool) -> None:
                 f"{protocol[0]}...: not a readable video (a URL, not a file)"
             ) from None
         raise SourceError(f"{path}: not a readable video ({_reason(error)})") from error
+    mode = status.st_mode
     if stat.S_ISDIR(mode):
         raise SourceError(f"{path}: not a readable video (it is a folder)")
     if not stat.S_ISREG(mode) and not allow_special:
         raise SourceError(f"{path}: not a readable video (a pipe or device: needs --allow-special)")
-    if stat.S_ISREG(mode) and path.stat().st_size == 0:
+    if stat.S_ISREG(mode) and status.st_size == 0:
         raise SourceError(f"{path}: not a readable video (the file is empty)")
 
 
@@ -285,11 +286,11 @@ class Pictures:
 
     def _missing_samples(self, stream: VideoStream) -> int:
         """How many pictures the index places behind the end of the file."""
-        if not self.seekable or "mov" not in (
-            self._container.format.name if self._container else ""
-        ):
+        assert self._container is not None
+        if not self.seekable or "mov" not in self._container.format.name:
             return 0
-        size, entries, missing = self.path.stat().st_size, stream.index_entries, 0
+        # Of the file that is open: another may be under its name by now, or none.
+        size, entries, missing = self._container.size, stream.index_entries, 0
         for number in range(len(entries) - 1, -1, -1):
             if entries[number].pos + entries[number].size <= size:
                 break

@@ -10,12 +10,14 @@ from collections.abc import Callable
 from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 import torch
 
+from br2focus.realtime import container
 from br2focus.realtime.container import FORMATS
 from br2focus.realtime.errors import SourceError
 from br2focus.realtime.frame import Frame
@@ -464,3 +466,18 @@ def test_closing_while_another_thread_reads(tmp_path: Path, make_clip: MakeClip)
         source.close()
         thread.join()
         assert seen == list(range(len(seen))) and len(seen) > number
+
+
+def test_a_file_that_goes_while_it_is_opened_is_read_all_the_same(
+    make_clip: MakeClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", frames=4)
+    choose = container.choose_stream
+
+    def gone(*arguments: Any) -> Any:
+        clip.unlink(missing_ok=True)
+        return choose(*arguments)
+
+    monkeypatch.setattr(container, "choose_stream", gone)
+    with VideoFile(clip) as source:
+        assert len(list(source)) == 4
