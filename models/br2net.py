@@ -13,7 +13,8 @@ probability of being blurred.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -23,15 +24,23 @@ from torch import Tensor, nn
 from .attention import make_attention
 from .backbones import make_backbone
 from .config import BR2NetConfig
+from .detail import Blur, Detail
+from .limits import spacing_of
 from .rlrm import Rlrm, Size, resize
 
 
 class Maps(NamedTuple):
-    """Everything the training supervises, as logits B x 1 x H x W at the size of the image."""
+    """Everything the training supervises, as logits B x 1 x H x W at the size of the image.
+
+    Attributes:
+        l2h, h2l, fused: the maps of the pathways and of their fusion.
+        blur: with ``detail``, the result; all maps are then half as large as the image.
+    """
 
     l2h: list[Tensor]
     h2l: list[Tensor]
     fused: Tensor
+    blur: Blur | None = None
 
     def all(self) -> list[Tensor]:
         """The eleven maps of the loss: ten side maps and the fused one."""
@@ -63,6 +72,8 @@ class BR2Net(nn.Module):
             self.fuse = nn.Conv2d(2, 1, 1)
             nn.init.constant_(self.fuse.weight, 0.5)
             nn.init.zeros_(self.fuse.bias)  # type: ignore[arg-type]
+        if config.detail != "none":
+            self.detail = Detail(channels)
 
     def _rlrm(self, channels: int) -> Rlrm:
         return Rlrm(channels, self.config.width, residual=self.config.rlrm)
@@ -129,11 +140,49 @@ class BR2Net(nn.Module):
         assert bias is not None
         return u * weight[0] + v * weight[1] + bias
 
-    def forward(self, x: Tensor) -> Maps:
-        """Normalised images B x 3 x H x W -> eleven maps of logits at H x W (see `Maps`)."""
+    def evidence(self, frames: Sequence[Tensor], size: Size) -> tuple[Tensor, Tensor]:
+        """What the frames' own pixels show, B x C x H/2 x W/2, and ln of their ratio to ``size``, B x 1.
+
+        Args:
+            frames: luma of each picture, 1 x H' x W' in 0..255, of sizes of their own.
+            size: H and W of the network's input.
+        """
+        ratios = [max(frame.shape[-2:]) / max(size) for frame in frames]
+        log_ratio = frames[0].new_tensor(ratios).log()[:, None]
+        planes = [
+            self.detail.at_half(frame[None], spacing_of(ratio), log_ratio[i : i + 1], size)
+            for i, (frame, ratio) in enumerate(zip(frames, ratios, strict=True))
+        ]
+        return torch.cat(planes), log_ratio
+
+    def forward(self, x: Tensor, frames: Sequence[Tensor] | None = None) -> Maps:
+        """Normalised images B x 3 x H x W -> eleven maps of logits at H x W (see `Maps`).
+
+        With ``detail``, ``frames`` are the luma planes that ``x`` was shrunk from (see `evidence`), and all
+        maps are H/2 x W/2.
+        """
         size = (x.shape[-2], x.shape[-1])
         a = self.attended(x)
+        detail = log_ratio = x
+        if self.config.detail != "none":
+            assert frames is not None, "this network looks at the frames themselves, too"
+            detail, log_ratio = self.evidence(frames, size)
+            a = [self.detail.joined(i, feature, detail) for i, feature in enumerate(a)]
+            size = (detail.shape[-2], detail.shape[-1])
         # The five maps of a pathway are resized as channels of one: a third of the time on a CPU.
         l2h = list(torch.chunk(resize(torch.cat(self.pathway_l2h(a), 1), size), 5, 1))
         h2l = list(torch.chunk(resize(torch.cat(self.pathway_h2l(a), 1), size), 5, 1))
-        return Maps(l2h, h2l, self.fusion(l2h[-1], h2l[-1]))
+        fused = self.fusion(l2h[-1], h2l[-1])
+        if self.config.detail == "none":
+            return Maps(l2h, h2l, fused)
+        return Maps(l2h, h2l, fused, self.detail.blur(fused, a[0], detail, log_ratio))
+
+
+def without_detail(net: BR2Net) -> BR2Net:
+    """``net`` with ``detail = "none"``: its backbone and pathways alone, for measurements."""
+    if net.config.detail == "none":
+        return net
+    plain = BR2Net(replace(net.config, detail="none")).train(net.training)
+    names = plain.state_dict().keys()
+    plain.load_state_dict({name: t for name, t in net.state_dict().items() if name in names})
+    return plain

@@ -28,6 +28,8 @@ class BR2NetConfig:
         h2l_tap: the H2L pathway runs at the size of this tap (5 in the paper).
         h2l_shrink: how larger features get to that size; "area" has the low-pass filter that
             "bilinear" (the paper) lacks.
+        detail: "learned" adds evidence measured at the frame's own pixels (see `br2focus.models.detail`)
+            and gives blur radii; "none" is the network by itself.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
@@ -40,6 +42,7 @@ class BR2NetConfig:
     reduce: int | None = None
     h2l_tap: int = 5
     h2l_shrink: Literal["bilinear", "area"] = "bilinear"
+    detail: Literal["none", "learned"] = "none"
 
     def __post_init__(self) -> None:
         allowed = {
@@ -49,6 +52,7 @@ class BR2NetConfig:
             "fusion": FUSIONS,
             "h2l_tap": (1, 2, 3, 4, 5),
             "h2l_shrink": ("bilinear", "area"),
+            "detail": ("none", "learned"),
         }
         for name, values in allowed.items():
             if getattr(self, name) not in values:

@@ -49,29 +49,46 @@ def eligible(net: InferenceNet) -> dict[str, nn.Conv2d]:
             name = f"{pathway}.{index}"
             if not (pathway == "l2h" and net.by_taps[index]):
                 found[f"{name}.enter"] = unit.enter
-            middle = unit.body[2]
-            assert isinstance(middle, nn.Conv2d)
-            found[f"{name}.body.2"] = middle
+            found[f"{name}.body.2"] = _middle(unit)
+    if net.net.config.detail != "none":
+        unit = net.net.detail.refine
+        found["detail.refine.enter"], found["detail.refine.body.2"] = unit.enter, _middle(unit)
     return found
 
 
+def _middle(unit: Rlrm) -> nn.Conv2d:
+    conv = unit.body[2]
+    assert isinstance(conv, nn.Conv2d)
+    return conv
+
+
 @torch.inference_mode()
-def observe(net: InferenceNet, pictures: Iterable[Tensor]) -> dict[str, Range]:
-    """The smallest and largest input of every eligible convolution over ``pictures`` (see `InferenceNet`)."""
-    ranges: dict[str, Range] = {}
+def observe(
+    net: InferenceNet,
+    pictures: Iterable[tuple[Tensor, ...]],
+    before: Mapping[str, Range] | None = None,
+) -> dict[str, Range]:
+    """The smallest and largest input of every eligible convolution.
+
+    Args:
+        net: the network.
+        pictures: what it is called with, such as one picture, or a picture and its frame's luma.
+        before: ranges that were found already; the result spans them too.
+    """
+    ranges: dict[str, Range] = dict(before or {})
 
     def watch(name: str) -> object:
         def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             low, high = (float(bound) for bound in inputs[0].aminmax())
-            before = ranges.get(name, (low, high))
-            ranges[name] = min(low, before[0]), max(high, before[1])
+            known = ranges.get(name, (low, high))
+            ranges[name] = min(low, known[0]), max(high, known[1])
 
         return eligible(net)[name].register_forward_pre_hook(look)
 
     hooks = [watch(name) for name in eligible(net)]
     try:
         for picture in pictures:
-            net(picture)
+            net(*picture)
     finally:
         for hook in hooks:
             hook.remove()  # type: ignore[attr-defined]
@@ -89,8 +106,6 @@ def with_ranges(net: InferenceNet, ranges: Mapping[str, Range]) -> InferenceNet:
     if convs.keys() != ranges.keys():
         raise ValueError(f"ranges are of other layers: {sorted(convs.keys() ^ ranges.keys())[:3]}")
     for name, conv in convs.items():
-        unit, _, place = name.partition(".")[2].partition(".")
-        parent = getattr(marked.net, name.partition(".")[0])[int(unit)]
-        owner, key = (parent, place) if place == "enter" else (parent.body, place.split(".")[1])
-        setattr(owner, key, RoundedInput(conv, *ranges[name]))
+        owner, _, key = name.rpartition(".")
+        setattr(marked.net.get_submodule(owner), key, RoundedInput(conv, *ranges[name]))
     return marked

@@ -25,11 +25,15 @@ class Rlrm(nn.Module):
     """Residual refining of a map of logits by a feature (Tang et al., IEEE TMM 2020).
 
     ``residual=False`` is the ablation without RLRM: the map is replaced instead of corrected.
+    With more ``outputs`` the first one is the refined map, the others follow as they are.
     """
 
-    def __init__(self, channels: int, width: int = 128, *, residual: bool = True) -> None:
+    def __init__(
+        self, channels: int, width: int = 128, *, residual: bool = True, outputs: int = 1
+    ) -> None:
         super().__init__()
         self.residual = residual
+        self.outputs = outputs
         self.enter = nn.Conv2d(channels + 1, width, 3, padding=1)
         self.body = nn.Sequential(
             nn.BatchNorm2d(width),
@@ -37,13 +41,17 @@ class Rlrm(nn.Module):
             nn.Conv2d(width, width, 3, padding=1),
             nn.BatchNorm2d(width),
             nn.PReLU(),
-            nn.Conv2d(width, 1, 1),
+            nn.Conv2d(width, outputs, 1),
         )
 
     def leave(self, p: Tensor, entered: Tensor) -> Tensor:
         """What follows the first convolution: ``entered`` (B x width x H x W) refines ``p``."""
         change: Tensor = self.body(entered)
-        return p + change if self.residual else change
+        if not self.residual:
+            return change
+        if self.outputs == 1:
+            return p + change
+        return torch.cat([p + change[:, :1], change[:, 1:]], 1)
 
     def forward(self, p: Tensor, feature: Tensor) -> Tensor:
         """Refine ``p`` (B x 1 x H x W logits) by ``feature`` (B x C x H x W)."""

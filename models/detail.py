@@ -1,0 +1,185 @@
+"""Evidence of blur at the sensor's own pixels, which shrinking a frame for the network throws away.
+
+Short luma kernels run over the frame and over its half. What counts is how strongly they answer, mean and
+maximum of every cell: the cell's spectrum tells how fine the picture is there, its total how certain that
+is. The strongest answers of the whole picture tell how fine it gets with this camera, lens and compression::
+
+    c = [mean_cell |K * Y|; max_cell |K * Y|] + e      T = mean over kernels of c
+    D = ReLU(W [sqrt(c / T); T^(1/4)] + V [ln z; ln ratio])      z = power mean of c over the picture
+
+``D`` is brought to half the network's input. BR2Net takes it in at two places: every attended tap gets it,
+``A_t + C_t D``, and the fused map is refined by it once more.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .limits import SENSOR, SOFT_SHARE, WIDTHS_SEEN
+from .rlrm import Rlrm, Size, resize
+
+KERNEL = 8  # side of a kernel in pixels
+FREQUENCIES = (
+    (0, 2), (2, 0), (0, 4), (4, 0), (0, 6), (6, 0), (2, 2), (5, 5),
+)  # fmt: skip
+OCTAVES = 2  # the frame, and the frame halved
+FLOOR = 0.5  # code values; answers below it are noise
+POWER = 4  # of the mean that stands for the strongest answers
+
+
+class Blur(NamedTuple):
+    """How blurred a picture is, as a distribution: ln(radius) is logistic around ``log_radius``.
+
+    Attributes:
+        log_radius: ln of the blur radius in pixels of the frame, softness included; B x 1 x h x w.
+        gain: how sure: 1 / scale of the distribution, above 0; B x 1 x h x w.
+        log_softness: ln of the radius that the sharpest this camera gives would have; B.
+    """
+
+    log_radius: Tensor
+    gain: Tensor
+    log_softness: Tensor
+
+    def logits(self, log_limit: Tensor) -> Tensor:
+        """Logits of P(radius > limit), B x 1 x h x w; ``log_limit`` fits that shape."""
+        return self.gain * (self.log_radius - log_limit)
+
+
+def log_limit(log_softness: Tensor, width: Tensor) -> Tensor:
+    """ln of the blur radius, softness included, up to which something counts as in focus; any one shape.
+
+    The circle of confusion (see `limits.tolerance`) comes on top of the softness of the footage; blurs add by
+    their squares.
+    """
+    softness = log_softness.exp()
+    allowed = torch.maximum((width / WIDTHS_SEEN).clamp(min=SENSOR), SOFT_SHARE * softness)
+    limit: Tensor = (softness.square() + allowed.square()).log() / 2
+    return limit
+
+
+def _cosines() -> Tensor:
+    """Windowed cosines of `FREQUENCIES`, 8 x 1 x 8 x 8, each of norm 1."""
+    place = torch.arange(KERNEL) + 0.5
+    window = torch.sin(math.pi * place / KERNEL)
+    waves = torch.stack([torch.cos(math.pi * f * place / KERNEL) * window for f in range(KERNEL)])
+    kernels = torch.stack([torch.outer(waves[v], waves[u]) for v, u in FREQUENCIES])
+    kernels = kernels - kernels.mean((1, 2), keepdim=True)
+    norm: Tensor = kernels.square().sum((1, 2), keepdim=True).sqrt()
+    return torch.div(kernels, norm)[:, None]
+
+
+class Evidence(nn.Module):
+    """Luma at the frame's size -> ``channels`` planes, one cell for each `spacing_of` pixels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        count = (OCTAVES + 1) * len(FREQUENCIES)
+        self.kernels = nn.Parameter(_cosines())
+        self.mix = nn.Conv2d(count + 1, channels, 1)
+        self.compare = nn.Linear(OCTAVES * len(FREQUENCIES) + 1, channels)
+        self.act = nn.ReLU()
+
+    def answers(self, luma: Tensor, spacing: int) -> tuple[list[Tensor], Tensor]:
+        """Mean of ``|K * Y|`` in every cell for each octave, and its maximum in the first one.
+
+        All are B x 8 x h x w; those of the second octave may be a cell smaller.
+        """
+        kernels = self.kernels - self.kernels.mean((2, 3), keepdim=True)  # blind to brightness
+        means, peak = [], luma
+        for octave in range(OCTAVES):
+            stride = min(4, max(1, spacing >> octave))
+            cell = (spacing >> octave) // stride
+            # No padding: an invented border would look like an edge. A cell is moved by 2 pixels at most.
+            answer = F.conv2d(luma, kernels, stride=stride).abs()
+            means.append(F.avg_pool2d(answer, cell, ceil_mode=True) if cell > 1 else answer)
+            if not octave:
+                peak = F.max_pool2d(answer, cell, ceil_mode=True) if cell > 1 else answer
+                luma = F.avg_pool2d(luma, 2)
+        return means, peak
+
+    def forward(self, luma: Tensor, spacing: int, log_ratio: Tensor) -> Tensor:
+        """Luma B x 1 x H x W in 0..255 -> B x channels x H/spacing x W/spacing.
+
+        Args:
+            luma: the frame's.
+            spacing: see `spacing_of`.
+            log_ratio: ln of the pixels of the frame for one of the network's; B x 1.
+        """
+        means, peak = self.answers(luma, spacing)
+        size = (means[0].shape[-2], means[0].shape[-1])
+        cells = torch.cat([resize(each, size) for each in (*means, peak)], 1) + FLOOR
+        total = cells.mean(1, keepdim=True)
+        spectrum = torch.cat([(cells / total).sqrt(), total.sqrt().sqrt()], 1)
+        strongest = torch.cat([_power_mean(mean) for mean in means], 1)
+        compared = self.compare(torch.cat([strongest, log_ratio], 1))
+        mixed: Tensor = self.mix(spectrum) + compared[:, :, None, None]
+        shown: Tensor = self.act(mixed)
+        return shown
+
+
+def _power_mean(mean: Tensor) -> Tensor:
+    """ln of the `POWER` mean over the picture, taken over cells of 4 x 4; B x C."""
+    coarse = F.avg_pool2d(mean, 4, ceil_mode=True) + FLOOR
+    power: Tensor = (coarse * (1 / 16)).pow(POWER).mean((2, 3)).log() / POWER
+    return power
+
+
+class Detail(nn.Module):
+    """What `BR2Net` has beside its pathways where ``detail`` is on.
+
+    Args:
+        taps: channels of the attended taps, shallow first.
+        channels: of the evidence.
+        width: of the last refining unit.
+    """
+
+    def __init__(self, taps: list[int], channels: int = 16, width: int = 16) -> None:
+        super().__init__()
+        self.evidence = Evidence(channels)
+        self.inject = nn.ModuleList(nn.Conv2d(channels, count, 1, bias=False) for count in taps)
+        for conv in self.inject:
+            nn.init.zeros_(conv.weight)  # type: ignore[arg-type]
+        self.tap = nn.Conv2d(taps[0], 8, 1)
+        # Outputs: logits at the radius that the network's own input shows, ln radius, gain, softness, where.
+        self.refine = Rlrm(channels + 8, width, outputs=5)
+        self.certainty = nn.Parameter(torch.ones(1))  # calibrates the gain as a whole
+
+    def joined(self, number: int, feature: Tensor, detail: Tensor) -> Tensor:
+        """Tap ``number`` (from 0) with the evidence ``detail`` at its own size."""
+        size = (feature.shape[-2], feature.shape[-1])
+        ratio = detail.shape[-1] // size[1]
+        injected: Tensor = feature + self.inject[number](F.avg_pool2d(detail, ratio))
+        return injected
+
+    def blur(self, fused: Tensor, a1: Tensor, detail: Tensor, log_ratio: Tensor) -> Blur:
+        """The last refinement: logits ``fused``, the first tap and the evidence -> `Blur`.
+
+        Args:
+            fused: B x 1 x h x w logits of any size.
+            a1: attended first tap.
+            detail: evidence at half the network's input; the result has its size.
+            log_ratio: B x 1.
+        """
+        size = (detail.shape[-2], detail.shape[-1])
+        feature = torch.cat([detail, resize(self.tap(a1), size)], 1)
+        refined = self.refine(resize(fused, size), feature)
+        return distribution(refined, log_ratio, self.certainty)
+
+    def at_half(self, luma: Tensor, spacing: int, log_ratio: Tensor, size: Size) -> Tensor:
+        """Evidence at half of ``size`` (H, W of the network's input)."""
+        return resize(self.evidence(luma, spacing, log_ratio), (size[0] // 2, size[1] // 2))
+
+
+def distribution(refined: Tensor, log_ratio: Tensor, certainty: Tensor) -> Blur:
+    """`Blur` of the last refining unit's five planes, B x 5 x h x w; ``certainty`` scales the gain."""
+    logits, log_radius, gain, softness, where = refined.chunk(5, 1)
+    offset = log_ratio[:, :, None, None]
+    radius = offset + math.log(1.25) + logits / 3 + log_radius
+    share = torch.softmax(where.flatten(1), 1)
+    voted = (share * softness.flatten(1)).sum(1) - 0.2
+    return Blur(radius, certainty * (F.softplus(gain + 3) + 0.2), voted)
