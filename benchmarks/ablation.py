@@ -117,7 +117,7 @@ class Supervised(nn.Module):
         self.net = net
         self.fused = torch.empty(0)
 
-    def forward(self, x: Tensor) -> Maps:
+    def forward(self, x: Tensor, frames: None = None) -> Maps:
         """Normalised images B x 3 x H x W -> the maps to supervise, logits at H x W."""
         maps = self._maps(x)
         self.fused = maps.fused.detach()
@@ -250,7 +250,8 @@ def read(path: Path, base: TrainingConfig) -> Content:
     if not path.exists():
         return {"base": plain(base), "runs": []}
     content: Content = json.loads(path.read_text())
-    if content["base"] != plain(base):
+    # A setting that came later has its default in an older file.
+    if plain(TypeAdapter(TrainingConfig).validate_python(content["base"])) != plain(base):
         raise ValueError(
             f"{path} holds trainings of another base configuration: delete it, or give --out another folder"
         )

@@ -118,8 +118,8 @@ class Rendered:
 
     def read(self, pair: Pair, *, fit_mask: bool = True) -> Sample:
         """One of `scenes`."""
-        image, label = self.scenes[int(pair.image.stem)]
-        return Sample(image, label == BLURRED, label != IGNORED)
+        scene = self.scenes[int(pair.image.stem)]
+        return Sample(scene.image, scene.label == BLURRED, scene.label != IGNORED)
 
 
 def _cuhk() -> DataSet:
@@ -153,6 +153,13 @@ def _cuhk_motion() -> DataSet:
     )
 
 
+def _native() -> DataSet:
+    """Real scenes at a camera's own resolution; for validation alone."""
+    root = DATA / "native"
+    folder = MaskedFolder(root / "images", root / "masks", "blurred", ignore=128)
+    return DataSet("five DSLR scenes at 1620 x 1080, as the camera gives them", folder)
+
+
 def _sharp(name: str, title: str) -> DataSet:
     return DataSet(title, UniformFolder(DATA / "sharp" / name, blurred=False))
 
@@ -165,6 +172,7 @@ SETS: dict[str, Callable[[], DataSet]] = {
     "cuhk": _cuhk,
     "szu_bd": _szu_bd,
     "cuhk_motion": _cuhk_motion,
+    "native": _native,
     "kodak24": lambda: _sharp("kodak24", "Kodak, 24 photographs in focus"),
     "urban100": lambda: _sharp("urban100", "Urban100, 100 photographs in focus"),
     "kodak24_defocused": lambda: _defocused(
@@ -174,6 +182,16 @@ SETS: dict[str, Callable[[], DataSet]] = {
         "urban100",
         "Urban100, all of every picture under a disk whose radius is 1 % of its width",
         0.01,
+    ),
+    "kodak24_soft": lambda: _defocused(
+        "kodak24",
+        "Kodak, all of every picture under a disk whose radius is .4 % of its width",
+        0.004,
+    ),
+    "urban100_soft": lambda: _defocused(
+        "urban100",
+        "Urban100, all of every picture under a disk whose radius is .4 % of its width",
+        0.004,
     ),
     "foregrounds": lambda: DataSet(
         "rendered: defocused fences, leaves, fingers, stalks before Kodak's photographs",

@@ -225,3 +225,23 @@ def _near_both(mask: Pixels) -> NDArray[np.bool_]:
     square = np.ones((9, 9), np.uint8)
     near = [cv2.dilate((mask == c).astype(np.uint8), square) for c in (IN_FOCUS, BLURRED)]
     return np.asarray((near[0] > 0) & (near[1] > 0))
+
+
+def radius_map(coverage: Sequence[Values], radii: Sequence[Values | float]) -> Values:
+    """Blur radius of the layer that covers more than half of each pixel.
+
+    Args:
+        coverage: alpha of each layer as composed, float32 H x W, back to front; the first covers all.
+        radii: circle of confusion of each layer in pixels, a number or an array that fits H x W.
+
+    Returns:
+        float32 H x W in pixels; NaN where two layers of different blur mix.
+    """
+    radius = np.zeros(coverage[0].shape, np.float32)
+    mixed = np.zeros(coverage[0].shape, np.bool_)
+    for alpha, value in zip(coverage, radii, strict=True):
+        own = np.broadcast_to(np.asarray(value, np.float32), radius.shape)
+        differs = np.abs(own - radius) > 0.3 + 0.3 * np.maximum(own, radius)
+        mixed = (mixed & (alpha <= 0.9)) | ((alpha > 0.15) & (alpha < 0.85) & differs)
+        radius = np.where(alpha > 0.5, own, radius)
+    return np.where(mixed, np.float32(np.nan), radius)

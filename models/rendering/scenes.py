@@ -26,6 +26,7 @@ from .optics import (
     over,
     polygon_kernel,
     premultiply,
+    radius_map,
     to_linear,
     to_srgb,
 )
@@ -37,10 +38,17 @@ Matte = tuple[Pixels, NDArray[np.uint8]]
 
 
 class Scene(NamedTuple):
-    """A rendered picture: BGR uint8 N x N x 3 and labels uint8 N x N (see `optics.label`)."""
+    """A rendered picture and the truth about it.
+
+    Attributes:
+        image: BGR uint8 N x N x 3.
+        label: uint8 N x N, see `optics.label`.
+        radius: blur radius in pixels of the picture, float32 N x N, see `optics.radius_map`.
+    """
 
     image: Pixels
     label: Pixels
+    radius: Values
 
 
 @dataclass(frozen=True)
@@ -91,11 +99,18 @@ class Scenes:
             return self._scene(rng)
         side = round(self.side * float(rng.uniform(1.1, 1.6)))
         pixel = side / self.side
-        image, labels = Scenes(self.photos, self.mattes, side, self.mix, pixel)._scene(rng)
+        image, labels, radius = Scenes(self.photos, self.mattes, side, self.mix, pixel)._scene(rng)
         size = (self.side, self.side)
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        nearest = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT)
-        return Scene(np.asarray(small, np.uint8), np.asarray(nearest, np.uint8))
+        nearest, radii = (
+            cv2.resize(truth, size, interpolation=cv2.INTER_NEAREST_EXACT)
+            for truth in (labels, radius / np.float32(pixel))
+        )
+        return Scene(
+            np.asarray(small, np.uint8),
+            np.asarray(nearest, np.uint8),
+            np.asarray(radii, np.float32),
+        )
 
     def _scene(self, rng: np.random.Generator) -> Scene:
         kind, mix = rng.random(), self.mix
@@ -140,7 +155,7 @@ class Scenes:
         steep = largest * np.clip(distance - rng.uniform(0, 0.2), 0, None) / 0.7
         radius = np.minimum(steep, largest, dtype=np.float32)
         image = BlurStack(light, float(radius.max()), factor=1.4).at_pixels(radius)
-        return Scene(to_srgb(image), classes(radius / np.float32(self.pixel)))
+        return Scene(to_srgb(image), classes(radius / np.float32(self.pixel)), radius)
 
     def _layers(self, rng: np.random.Generator) -> Scene:
         back = self._photo(rng)
@@ -176,8 +191,9 @@ class Scenes:
             front = defocus(self._highlights(layer, rng), radius)
             image = over(front, image)
             coverage.append(front[:, :, 3])
-        radii = [radius / self.pixel for radius in (behind, *(radius for _, radius in fronts))]
-        return Scene(to_srgb(image), label(coverage, radii))
+        radii = [behind, *(radius for _, radius in fronts)]
+        labels = label(coverage, [radius / self.pixel for radius in radii])
+        return Scene(to_srgb(image), labels, radius_map(coverage, radii))
 
     # --- material ----------------------------------------------------------------------------------
 

@@ -99,6 +99,53 @@ def fingers(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
         _line(canvas, np.stack([start, end]), rng.uniform(0.04, 0.16) * side)
 
 
+def hairs(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
+    """Hair, whiskers, wires: long curves of one to a few pixels, some of them crossing."""
+    side = len(canvas)
+    for _ in range(rng.integers(2, 9)):
+        root, aim, spread = _point(side, rng), rng.uniform(0, 2 * np.pi), rng.uniform(0.05, 0.8)
+        for _ in range(rng.integers(2, 14)):
+            t = np.linspace(0, 1, 20)[:, None]
+            turn = aim + rng.normal(0, spread)
+            along = np.array([[np.cos(turn), np.sin(turn)]])
+            across = np.array([[-np.sin(turn), np.cos(turn)]])
+            reach, bend = rng.uniform(0.1, 0.9) * side, rng.normal(0, 0.15) * side
+            curve = root + rng.normal(0, 0.02, 2) * side + reach * t * along + bend * t**2 * across
+            _line(canvas, curve, OVERSAMPLING * float(np.exp(rng.uniform(0, np.log(6)))))
+
+
+def panicles(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
+    """Seed heads: thin stalks with small grains along them."""
+    side = len(canvas)
+    for _ in range(rng.integers(2, 10)):
+        t = np.linspace(0, 1, 40)
+        foot, lean, bend = _point(side, rng, 0.1), *rng.normal(0, 0.5, 2)
+        x = foot[0] + side * (lean * t + bend * t**2)
+        y = foot[1] - side * rng.uniform(0.2, 0.9) * (t - rng.uniform(0, 0.7) * t**2)
+        _line(canvas, np.stack([x, y], 1), rng.uniform(0.001, 0.004) * side)
+        grain = rng.uniform(0.003, 0.01) * side
+        for place in rng.uniform(0.3, 1.0, rng.integers(10, 70)):
+            at = np.array([np.interp(place, t, x), np.interp(place, t, y)]) + rng.normal(
+                0, grain, 2
+            )
+            axes = (max(1, round(grain)), max(1, round(grain * rng.uniform(0.3, 0.7))))
+            centre = (int(at[0]), int(at[1]))
+            cv2.ellipse(canvas, centre, axes, float(rng.uniform(0, 360)), 0, 360, 255, -1)
+
+
+def lettering(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
+    """A few lines of text, in strokes down to two pixels."""
+    side = len(canvas)
+    size = float(np.exp(rng.uniform(np.log(0.004), np.log(0.03)))) * side / 8
+    letters = np.array(list("abcdefghkmnopqrstuvxyzABCDEFGHKLMNPRSTUVXYZ0123456789   "))
+    top = float(rng.uniform(0.05, 0.6)) * side
+    for line in range(int(rng.integers(1, 9))):
+        text = "".join(rng.choice(letters, int(rng.integers(3, 24))))
+        place = (int(rng.uniform(-0.05, 0.5) * side), int(top + line * 42 * size))
+        font = cv2.FONT_HERSHEY_DUPLEX
+        cv2.putText(canvas, text, place, font, size, 255, max(2, round(2.4 * size)))
+
+
 def blob(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
     """Smooth noise above a threshold: an irregular outline, sometimes with holes."""
     cells = int(rng.integers(3, 9))
@@ -117,6 +164,6 @@ def polygon(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
 
 SHAPES: dict[str, Draw] = {
     "fence": fence, "stalks": stalks, "leaves": leaves, "fingers": fingers, "blob": blob,
-    "polygon": polygon, "blades": blades,
+    "polygon": polygon, "blades": blades, "hairs": hairs, "panicles": panicles, "lettering": lettering,
 }  # fmt: skip
 COMMON = ("fence", "stalks", "leaves", "fingers", "blob", "polygon")  # what a random thing is

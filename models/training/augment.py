@@ -7,13 +7,18 @@ and in-focus regions, or the network would learn the noise instead of the blur.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from br2focus.models.evaluation.masks import Sample
+from br2focus.models.limits import tolerance
+from br2focus.models.rendering.native import NativeScene
+
+UNKNOWN = np.full((1, 1), np.nan, np.float32)
+CERTAIN = 1.3  # a radius this many times the tolerance is blurred; between the two it has no label
 
 
 @dataclass(frozen=True)
@@ -46,15 +51,35 @@ class AugmentConfig:
             )
 
 
+class Crop(NamedTuple):
+    """A training crop, and what is known of it.
+
+    Attributes:
+        sample: the crop as the network sees it, N x N.
+        luma: uint8 M x M at the frame's own pixels, or None.
+        radius: blur radius in pixels of the frame, float32 N x N or 1 x 1, NaN where not known.
+        softness: of camera and codec as a blur radius in pixels of the frame, NaN where not known.
+        width: of the whole frame in pixels.
+    """
+
+    sample: Sample
+    luma: NDArray[np.uint8] | None = None
+    radius: NDArray[np.float32] = UNKNOWN
+    softness: float = float("nan")
+    width: float = 640.0
+
+
 def augment(sample: Sample, config: AugmentConfig, rng: np.random.Generator) -> Sample:
     """A random crop of ``sample``: images crop x crop; pixels outside the picture are not valid."""
     return develop(_crop(sample, config, rng), config, rng)
 
 
-def develop(sample: Sample, config: AugmentConfig, rng: np.random.Generator) -> Sample:
+def develop(
+    sample: Sample, config: AugmentConfig, rng: np.random.Generator, *, mirror: bool = True
+) -> Sample:
     """What a camera and a codec do to the whole of ``sample`` alike: flip, colour, noise, JPEG."""
     image, mask, valid = sample
-    if rng.random() < 0.5:
+    if mirror and rng.random() < 0.5:
         image, mask, valid = image[:, ::-1], mask[:, ::-1], valid[:, ::-1]
     light = _colour(image.astype(np.float32), config.colour, rng)
     if config.noise and rng.random() < 0.5:
@@ -63,6 +88,72 @@ def develop(sample: Sample, config: AugmentConfig, rng: np.random.Generator) -> 
     if config.jpeg < 100 and rng.random() < 0.5:
         pixels = _jpeg(pixels, int(rng.integers(config.jpeg, 100)))
     return Sample(np.ascontiguousarray(pixels), mask, valid)
+
+
+def native_crop(
+    sample: Sample, config: AugmentConfig, long_side: int, rng: np.random.Generator
+) -> Crop:
+    """A random crop of a photograph together with its own pixels.
+
+    The photograph is sometimes shrunk first: a camera of fewer pixels. The network then sees it at
+    ``long_side``, or smaller still.
+    """
+    scale = 1.0 if rng.random() < 0.5 else float(rng.uniform(0.6, 1.0))
+    image = sample.image
+    classes = np.where(sample.valid, sample.mask.astype(np.uint8), 2).astype(np.uint8)
+    if scale < 1:
+        size = [round(side * scale) for side in sample.mask.shape[::-1]]
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+        small = cv2.resize(classes, size, interpolation=cv2.INTER_NEAREST_EXACT)
+        classes = np.asarray(small, np.uint8)
+    longest = max(image.shape[:2])
+    usual = max(1.0, longest / long_side)
+    ratio = usual * float(rng.uniform(0.95, 1.1) if rng.random() < 0.6 else rng.uniform(1, 1.6))
+    side = max(config.crop, round(config.crop * ratio / 4) * 4)
+    image, classes = _window(image, classes, side, rng)
+    whole = develop(Sample(image, classes == 1, classes != 2), config, rng)
+    labels = np.where(whole.valid, whole.mask.astype(np.uint8), 2).astype(np.uint8)
+    seen = cv2.resize(labels, (config.crop,) * 2, interpolation=cv2.INTER_NEAREST_EXACT)
+    return _with_luma(whole.image, np.asarray(seen, np.uint8), config.crop)._replace(
+        width=float(longest)
+    )
+
+
+def _window(
+    image: NDArray[np.uint8], classes: NDArray[np.uint8], side: int, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """``side`` x ``side`` pixels; what lies beyond the picture is its reflection, without a label."""
+    height, width = classes.shape
+    y, x = (int(rng.integers(max(0, s - side) + 1)) for s in (height, width))
+    part, labels = image[y : y + side, x : x + side], classes[y : y + side, x : x + side]
+    below, right = (max(0, side - s) for s in part.shape[:2])
+    grown = cv2.copyMakeBorder(part, 0, below, 0, right, cv2.BORDER_REFLECT)
+    known = cv2.copyMakeBorder(labels, 0, below, 0, right, cv2.BORDER_CONSTANT, value=[2])
+    return np.asarray(grown, np.uint8), np.asarray(known, np.uint8)
+
+
+def shown(scene: NativeScene, config: AugmentConfig, rng: np.random.Generator) -> Crop:
+    """A rendered scene with a light, noise and codec of its own, its label from its blur radius."""
+    radius = scene.radius.astype(np.float32)
+    allowed = tolerance(scene.width, scene.softness)
+    classes = np.where(radius <= allowed, 0, np.where(radius > CERTAIN * allowed, 1, 2))
+    mirrored = rng.random() < 0.5
+    image = scene.image[:, ::-1] if mirrored else scene.image
+    nothing = np.zeros((0, 0), np.bool_)
+    plain = develop(Sample(image, nothing, nothing), config, rng, mirror=False)
+    crop = _with_luma(plain.image, classes.astype(np.uint8), config.crop)
+    if mirrored:
+        labels = Sample(crop.sample.image, crop.sample.mask[:, ::-1], crop.sample.valid[:, ::-1])
+        crop, radius = crop._replace(sample=labels), radius[:, ::-1]
+    return crop._replace(radius=radius, softness=scene.softness, width=float(scene.width))
+
+
+def _with_luma(image: NDArray[np.uint8], classes: NDArray[np.uint8], side: int) -> Crop:
+    small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+    luma = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    return Crop(
+        Sample(np.asarray(small, np.uint8), classes == 1, classes != 2), np.asarray(luma, np.uint8)
+    )
 
 
 def _crop(sample: Sample, config: AugmentConfig, rng: np.random.Generator) -> Sample:

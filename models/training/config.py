@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from br2focus.models.config import BR2NetConfig, InputScale
+from br2focus.models.rendering.native import NativeMix
 from br2focus.models.rendering.scenes import SceneMix
 
 from .augment import AugmentConfig
@@ -22,7 +23,9 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 # What a run may change on the way: names, words, how often and at which size it is looked at, and what is
 # done with its result.
-INCIDENTAL = ("name", "size", "keep", "validate_every", "save_every", "data.description")
+INCIDENTAL = (
+    "name", "size", "keep", "validate_every", "save_every", "data.description", "native.folder",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -90,18 +93,48 @@ class RenderedConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class NativeConfig:
+    """Scenes at a camera's own pixels (`br2focus.models.rendering.native`), for networks with ``detail``.
+
+    Attributes:
+        share: of all training crops.
+        count: how many scenes there are; each is shown again with other noise and colours.
+        photos: list of photographs in focus everywhere; the list lies beside the configuration, its
+            lines are relative to the data root.
+        mattes: folder with ``images`` and ``masks`` (255 = the thing), relative to the data root.
+        folder: where scenes are kept once rendered.
+        mix: how often each kind of scene comes.
+    """
+
+    share: Share
+    count: PositiveInt
+    photos: Path
+    mattes: Path | None = None
+    folder: Path = Path("runs/scenes")
+    mix: NativeMix = field(default_factory=NativeMix)
+
+
+@dataclass(frozen=True, config=STRICT)
 class LossConfig:
     """Weights of what is added to the paper's loss (eleven mean BCE terms, each 1).
 
     Attributes:
         iou: soft intersection over union of the fused map, mean over both classes.
         edge: BCE of the fused map once more, inside a band around the mask's edge.
+        side: weight of the paper's eleven terms.
+        blur: with ``detail``, BCE of P(radius > limit) at the usual limit.
+        radius: with ``detail``, the error of ln radius and of P at random limits, where the radius is known.
+        softness: with ``detail``, the error of ln softness, where that is known.
         teacher: a checkpoint by name or path whose P is a second, soft mask; None = off.
         distil: share of the soft mask in the target of every map, 0 to 1; rendered masks stay exact.
     """
 
     iou: NonNegative = 0.0
     edge: NonNegative = 0.0
+    side: NonNegative = 1.0
+    blur: NonNegative = 2.0
+    radius: NonNegative = 1.0
+    softness: NonNegative = 0.2
     teacher: str | None = None
     distil: Share = 0.5
 
@@ -149,6 +182,7 @@ class TrainingConfig:
             either end (Wortsman et al., CVPR 2022); chosen on validation when the run is over.
         extra: further pairs with their share.
         rendered: rendered scenes with their share, or None.
+        native: scenes at a camera's own pixels with their share, or None; for ``detail`` alone.
     """
 
     name: str
@@ -167,18 +201,23 @@ class TrainingConfig:
     keep: Share = 0.0
     extra: tuple[ExtraConfig, ...] = ()
     rendered: RenderedConfig | None = None
+    native: NativeConfig | None = None
     loss: LossConfig = field(default_factory=LossConfig)
     scale: InputScale = field(default_factory=InputScale)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
 
     def __post_init__(self) -> None:
-        shares = [e.share for e in self.extra] + ([self.rendered.share] if self.rendered else [])
+        shares = [each.share for each in (*self.extra, self.rendered, self.native) if each]
+        if self.native and self.network.detail == "none":
+            raise ValueError('native scenes are for a network with detail = "learned"')
+        if self.rendered and self.network.detail != "none":
+            raise ValueError("rendered scenes have no frames, which detail looks at: use native")
         if self.keep and not self.start:
             raise ValueError("keep is a share of the weights of start, which is not given")
         if sum(shares) > 1 + 1e-9:
             raise ValueError(
-                f"the shares of extra and rendered are {sum(shares):g} together, over 1"
+                f"the shares of extra, rendered and native are {sum(shares):g} together, over 1"
             )
 
 
@@ -192,6 +231,8 @@ def decisive(config: TrainingConfig) -> dict[str, Any]:
     values = TypeAdapter(TrainingConfig).dump_python(config, mode="json")
     if config.rendered:
         values["rendered"]["photos"] = config.rendered.photos.name
+    if config.native:
+        values["native"]["photos"] = config.native.photos.name
     return {key: value for key, value in _flat(values).items() if key not in INCIDENTAL}
 
 
@@ -226,10 +267,13 @@ def read_config(path: Path) -> TrainingConfig:
 
 def with_photos_beside(config: TrainingConfig, path: Path) -> TrainingConfig:
     """``config`` with its list of photographs beside the file ``path``, where configurations have it."""
-    if config.rendered is None:
-        return config
-    photos = path.parent / config.rendered.photos
-    return replace(config, rendered=replace(config.rendered, photos=photos))
+    if config.rendered:
+        photos = path.parent / config.rendered.photos
+        config = replace(config, rendered=replace(config.rendered, photos=photos))
+    if config.native:
+        photos = path.parent / config.native.photos
+        config = replace(config, native=replace(config.native, photos=photos))
+    return config
 
 
 def _say(place: tuple[int | str, ...], kind: str, message: str) -> str:

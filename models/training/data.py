@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,19 +22,31 @@ from br2focus.models.evaluation.masks import Sample
 from br2focus.models.rendering.optics import BLURRED, IGNORED
 from br2focus.models.rendering.scenes import Scene, Scenes
 
-from .augment import AugmentConfig, augment, develop
+from .augment import AugmentConfig, Crop, augment, develop, native_crop, shown
+from .scenes import SceneStore
 
 
 class Batch(NamedTuple):
-    """Images B x 3 x N x N (normalised RGB), masks and validity B x 1 x N x N in {0, 1}.
+    """Training crops; in an item of `TrainingSet` the same without B.
 
-    ``drawn`` (B x 1 x 1 x 1) is 1 where a person drew the mask, 0 where the renderer knows it.
+    Attributes:
+        image: B x 3 x N x N, normalised RGB.
+        mask, valid: B x 1 x N x N in {0, 1}.
+        drawn: B x 1 x 1 x 1, 1 where a person drew the mask, 0 where the renderer knows it.
+        frames: luma uint8 1 x M x M of each crop at its frame's own pixels; empty without ``detail``.
+        radius: B x 1 x N x N, blur radius beyond the softness in pixels of the frame, NaN = not known.
+        softness: B, of camera and codec as a blur radius in pixels of the frame, NaN = not known.
+        width: B, of the frames in pixels.
     """
 
     image: Tensor
     mask: Tensor
     valid: Tensor
     drawn: Tensor
+    frames: tuple[Tensor, ...]
+    radius: Tensor
+    softness: Tensor
+    width: Tensor
 
 
 class Share(NamedTuple):
@@ -61,39 +74,80 @@ class Material:
         samples: the training pairs.
         extras: further pairs, each list with its share of all crops.
         scenes: rendered scenes with their share, or None.
+        native: scenes at a camera's own pixels with their share, or None.
     """
 
     samples: Sequence[Sample]
     extras: Sequence[tuple[float, Sequence[Sample]]] = ()
     scenes: tuple[float, Scenes] | None = None
+    native: tuple[float, SceneStore] | None = None
 
 
 class TrainingSet(Dataset[Batch]):
-    """Item ``i`` is the ``i``-th training crop of the run; each epoch is a new permutation."""
+    """Item ``i`` is the ``i``-th training crop of the run; each epoch is a new permutation.
+
+    Args:
+        material: what crops are made from.
+        config: how they are changed.
+        scale: of the network's input.
+        seed: another seed, other crops.
+        long_side: that whole frames have in the network, where crops come with the frame's own pixels
+            (networks with ``detail``); None for crops alone.
+    """
 
     def __init__(
-        self, material: Material, config: AugmentConfig, scale: InputScale, seed: int
-    ) -> None:
+        self, material: Material, config: AugmentConfig, scale: InputScale, seed: int,
+        long_side: int | None = None,
+    ) -> None:  # fmt: skip
         self.material, self.config, self.scale, self.seed = material, config, scale, seed
+        self.long_side = long_side
 
     def __getitem__(self, index: int) -> Batch:
-        sample, drawn = self._sample(index, np.random.default_rng((self.seed, 1, index)))
-        mask, valid = (torch.from_numpy(np.ascontiguousarray(m))[None].float() for m in sample[1:])
-        image = normalise(sample.image, self.scale)
-        return Batch(image, mask, valid, torch.full((1, 1, 1), float(drawn)))
+        crop, drawn = self._crop(index, np.random.default_rng((self.seed, 1, index)))
+        mask, valid, radius = (
+            torch.tensor(np.ascontiguousarray(m), dtype=torch.float32)[None]
+            for m in (*crop.sample[1:], np.broadcast_to(crop.radius, crop.sample.mask.shape))
+        )
+        image = normalise(crop.sample.image, self.scale)
+        frames = () if crop.luma is None else (torch.from_numpy(crop.luma)[None],)
+        known = torch.tensor(crop.softness), torch.tensor(float(crop.width))
+        return Batch(
+            image, mask, valid, torch.full((1, 1, 1), float(drawn)), frames, radius, *known
+        )
 
-    def _sample(self, index: int, rng: np.random.Generator) -> tuple[Sample, bool]:
+    def _crop(self, index: int, rng: np.random.Generator) -> tuple[Crop, bool]:
         """A crop, and whether a person drew its mask."""
         draw, material = rng.random(), self.material
         for share, samples in material.extras:
             if draw < share:
-                return augment(samples[int(rng.integers(len(samples)))], self.config, rng), True
+                return self._changed(samples[int(rng.integers(len(samples)))], rng), True
             draw -= share
+        if material.native and draw < (share := material.native[0]):
+            store = material.native[1]
+            number = int(np.random.default_rng((self.seed, 2, index)).integers(len(store)))
+            return shown(store[number], self.config, rng), False
+        draw -= material.native[0] if material.native else 0
         if material.scenes and draw < material.scenes[0]:
-            return develop(labelled(material.scenes[1].render(rng)), self.config, rng), False
+            scene = labelled(material.scenes[1].render(rng))
+            return Crop(develop(scene, self.config, rng)), False
         epoch, place = divmod(index, len(material.samples))
         order = np.random.default_rng((self.seed, 0, epoch)).permutation(len(material.samples))
-        return augment(material.samples[order[place]], self.config, rng), True
+        return self._changed(material.samples[order[place]], rng), True
+
+    def _changed(self, sample: Sample, rng: np.random.Generator) -> Crop:
+        if self.long_side is None:
+            return Crop(augment(sample, self.config, rng))
+        return native_crop(sample, self.config, self.long_side, rng)
+
+
+def stacked(items: Sequence[Batch]) -> Batch:
+    """Items as a batch; frames have sizes of their own and stay apart."""
+    fields = {
+        name: torch.stack([getattr(item, name) for item in items])
+        for name in Batch._fields
+        if name != "frames"
+    }
+    return Batch(**fields, frames=tuple(frame for item in items for frame in item.frames))
 
 
 def labelled(scene: Scene) -> Sample:
@@ -109,12 +163,20 @@ def batches(
     With several processes each gets its part of every batch, so that together they see the same crops.
     """
     own = size // share.processes
+    # A forked worker has none of OpenCV's threads, and would wait for them.
+    cv2.setNumThreads(1)
     sampler = [
         batch * size + share.rank * own + i for batch in range(first, last) for i in range(own)
     ]
     return iter(
         DataLoader(
-            data, own, sampler=sampler, num_workers=1, prefetch_factor=4, worker_init_fn=_set_apart
+            data,
+            own,
+            sampler=sampler,
+            num_workers=1,
+            prefetch_factor=4,
+            worker_init_fn=_set_apart,
+            collate_fn=stacked,
         )
     )
 

@@ -5,13 +5,18 @@ Targets are P(blurred) in [0, 1], B x 1 x H x W; ``valid`` is 1 where a pixel ha
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from br2focus.models.br2net import Maps
+from br2focus.models.detail import Blur, log_limit
+from br2focus.models.rlrm import resize
 
 from .config import LossConfig
+from .data import Batch
 from .distributed import mean_over_processes
 
 EDGE_BAND = 5  # pixels on each side of the mask's edge
@@ -61,9 +66,84 @@ def _count(pixels: Tensor) -> Tensor:
     )  # without a pixel the sum above it is 0
 
 
+def reference(log_softness: Tensor, known: Tensor, told: Tensor) -> Tensor:
+    """ln softness that P is judged by: the one that is ``told`` where that is known, else the network's own.
+
+    In a clip the reference comes from other frames; a network that only ever sees its own would not know
+    what to do with it.
+
+    Args:
+        log_softness: the network's own, B.
+        known: the true softness, B, NaN where not known.
+        told: bool B.
+    """
+    return torch.where(
+        told & known.isfinite(), torch.nan_to_num(known, nan=1.0).log(), log_softness
+    )
+
+
+def radius_loss(blur: Blur, radius: Tensor, softness: Tensor, limits: Tensor) -> Tensor:
+    """Error of ln radius, and of P(radius > limit) at ``limits``, where the radius is known.
+
+    The mean over all limits of the second is the continuous ranked probability score: least where the
+    predicted distribution is the true one (Gneiting and Raftery, JASA 2007).
+
+    Args:
+        blur: the prediction, at half the size of ``radius``.
+        radius: beyond the softness, B x 1 x N x N, NaN = not known.
+        softness: B, NaN = not known.
+        limits: ln of some radii in pixels of the frame.
+    """
+    radius = radius[:, :, ::2, ::2]
+    whole = (radius.square() + softness[:, None, None, None].square()).log() / 2
+    valid = whole.isfinite().float()
+    whole = torch.nan_to_num(whole)
+    error = F.smooth_l1_loss(blur.log_radius.float(), whole, reduction="none", beta=0.3)
+    for limit in limits:
+        logits = blur.logits(limit).float()
+        above = (whole > limit).float()
+        error = error + F.binary_cross_entropy_with_logits(logits, above, reduction="none")
+    return (error * valid).sum() / _count(valid)
+
+
+def softness_loss(log_softness: Tensor, known: Tensor) -> Tensor:
+    """Error of ln softness (B) where it is known; 0 where a batch has none."""
+    valid = known.isfinite().float()
+    truth = torch.nan_to_num(known, nan=1.0).log()
+    error = F.smooth_l1_loss(log_softness.float(), truth, reduction="none", beta=0.2)
+    return (error * valid).sum() / _count(valid)
+
+
+def detail_loss(
+    config: LossConfig, maps: Maps, batch: Batch, target: Tensor, valid: Tensor,
+    random: torch.Generator,
+) -> Tensor:  # fmt: skip
+    """The loss of a network with ``detail``: P at the usual limit, radius, softness, the side maps."""
+    blur = maps.blur
+    assert blur is not None
+    half = [F.avg_pool2d(plane, 2) for plane in (target, valid)]
+    some = (half[1] > 0.99).float()
+    told = torch.rand(len(batch.softness), generator=random).to(target.device) < 0.5
+    known = batch.softness * torch.randn(len(told), generator=random).mul(0.15).exp()
+    softness = reference(blur.log_softness.float(), known.to(target.device), told)
+    limit = log_limit(softness, batch.width.to(target.device))[:, None, None, None]
+    logits = resize(blur.logits(limit).float(), (target.shape[-2], target.shape[-1]))
+    bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    limits = torch.rand(3, generator=random) * (math.log(40) - math.log(0.5)) + math.log(0.5)
+    true = batch.softness.to(target.device)
+    return (
+        config.side * side_loss(maps, half[0], some)
+        + config.blur * (bce * valid).sum() / _count(valid)
+        + config.iou * iou_loss(logits, target, valid)
+        + config.edge * edge_loss(logits, target, valid)
+        + config.radius * radius_loss(blur, batch.radius.to(target.device), true, limits)
+        + config.softness * softness_loss(blur.log_softness, true)
+    )
+
+
 def total_loss(config: LossConfig, maps: Maps, target: Tensor, valid: Tensor) -> Tensor:
     """The paper's loss plus what ``config`` gives a weight."""
-    loss = side_loss(maps, target, valid)
+    loss = config.side * side_loss(maps, target, valid)
     if config.iou:
         loss = loss + config.iou * iou_loss(maps.fused, target, valid)
     if config.edge:

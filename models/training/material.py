@@ -17,10 +17,13 @@ from br2focus.models.evaluation.masks import (
     Sample,
     UnreadableError,
 )
+from br2focus.models.rendering.native import NativeScenes
 from br2focus.models.rendering.scenes import Matte, Scenes
+from br2focus.models.rendering.textures import draw_texture
 
 from .config import DataConfig, ExtraConfig, RenderedConfig, TrainingConfig
 from .data import Material
+from .scenes import SceneStore
 from .validate import predict
 
 FIRM = 0.8  # P, or 1 - P, from which a network's contradiction of a label counts
@@ -63,7 +66,24 @@ def read_material(
     scenes = None
     if config.rendered:
         scenes = config.rendered.share, read_scenes(config.rendered, root, config.augment.crop)
-    return Material(samples, extras, scenes)
+    native = None
+    if config.native:
+        native = config.native.share, read_native(config, root)
+    return Material(samples, extras, scenes, native)
+
+
+def read_native(config: TrainingConfig, root: Path) -> SceneStore:
+    """The scenes at a camera's own pixels; raises what `read_scenes` raises."""
+    native = config.native
+    assert native
+    photos = [_picture(root / name, cv2.IMREAD_COLOR) for name in _lines(native.photos)]
+    if not photos:
+        raise FolderError(f"{native.photos} lists no photograph")
+    mattes = _read_mattes(root / native.mattes, 1600) if native.mattes else []
+    rng = np.random.default_rng(config.seed)
+    smooth = [draw_texture(1200, 1200, rng, kind) for kind in ("rough", "smooth") * 3]
+    scenes = NativeScenes(photos, mattes, smooth, config.augment.crop, config.size, native.mix)
+    return SceneStore(scenes, native.folder, config.seed, native.count)
 
 
 def read_extra(extra: ExtraConfig, root: Path) -> list[Sample]:
@@ -131,7 +151,7 @@ def _photo(path: Path, side: int) -> NDArray[np.uint8]:
     return photo
 
 
-def _read_mattes(folder: Path) -> list[Matte]:
+def _read_mattes(folder: Path, largest: int = 800) -> list[Matte]:
     """Cut-outs with their coverage, which is gray: `MaskedFolder` finds them and does not read them."""
     mattes = []
     for pair in MaskedFolder(folder / "images", folder / "masks", "focused").pairs():
@@ -140,7 +160,7 @@ def _read_mattes(folder: Path) -> list[Matte]:
         coverage = _picture(pair.mask, cv2.IMREAD_GRAYSCALE)
         if image.shape[:2] != coverage.shape:
             raise UnreadableError(f"{pair.mask} has another size than {pair.image}")
-        mattes.append((_shrunk(image), _shrunk(coverage)))
+        mattes.append((_shrunk(image, largest), _shrunk(coverage, largest)))
     return mattes
 
 

@@ -22,7 +22,7 @@ from .config import OptimiserConfig, TrainingConfig, decisive
 from .data import ALL, Batch, Share, TrainingSet, batches
 from .depthwise import use_float_gradients
 from .distributed import from_first, mean_over_processes
-from .losses import total_loss
+from .losses import detail_loss, total_loss
 from .material import read_material, split
 from .start import calibrate_batchnorm, start_network
 from .state import load_state, save_state
@@ -92,7 +92,8 @@ class Trainer:
             data=config.data.description,
         )  # fmt: skip
         material = read_material(config, root, self.train_pairs, self.folder)
-        self.data = TrainingSet(material, config.augment, config.scale, config.seed)
+        whole = config.size if config.network.detail != "none" else None
+        self.data = TrainingSet(material, config.augment, config.scale, config.seed, whole)
         torch.manual_seed(config.seed)
         self.net = start_network(config, root)
         self.out.mkdir(parents=True, exist_ok=True)
@@ -185,11 +186,16 @@ class Trainer:
         image = batch.image.to(self.device, memory_format=torch.channels_last)
         target, valid = batch.mask.to(self.device), batch.valid.to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16()):
-            maps = self.model(image)
+            frames = [frame.to(self.device).float() for frame in batch.frames]
+            maps = self.model(image, frames or None)
             if self.teacher:
                 part = self.config.loss.distil * batch.drawn.to(self.device)
                 target = torch.lerp(target, self.teacher(image), part)
-        loss = total_loss(self.config.loss, maps, target, valid)
+        if maps.blur is None:
+            loss = total_loss(self.config.loss, maps, target, valid)
+        else:
+            random = torch.Generator().manual_seed(self.iteration)
+            loss = detail_loss(self.config.loss, maps, batch, target, valid, random)
         value = float(mean_over_processes(loss.detach()))
         if not math.isfinite(value):
             raise FloatingPointError(

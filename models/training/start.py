@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -28,9 +29,16 @@ def start_network(config: TrainingConfig, root: Path) -> BR2Net:
     """
     if config.start:
         net, info = checkpoint.load(checkpoint.find(config.start)[0])
-        if (info.config, info.scale) != (config.network, config.scale):
+        same = replace(info.config, detail=config.network.detail)
+        if (same, info.scale) != (config.network, config.scale):
             raise ValueError(f"start = {config.start!r}: another network, or another input scale")
-        return net
+        if info.config == same:
+            return net
+        if config.keep:
+            raise ValueError(f"keep: start = {config.start!r} lacks a part of the network")
+        detailed = BR2Net(config.network)  # the start has no detail: that begins at random
+        detailed.load_state_dict(net.state_dict(), strict=False)
+        return detailed
     weights = read_weights(root / config.backbone_start) if config.backbone_start else None
     return BR2Net(config.network, weights)
 

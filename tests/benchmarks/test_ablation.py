@@ -18,7 +18,7 @@ import torch
 from br2focus.models.br2net import BR2Net
 from br2focus.models.config import BR2NetConfig
 from br2focus.models.training.config import read_config
-from br2focus.models.training.data import Batch
+from br2focus.models.training.data import stacked
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 DOCUMENT = BENCHMARKS.parent / "docs" / "ablation.md"
@@ -164,7 +164,7 @@ def test_the_loss_of_the_result_is_told_apart(
     config = ablation.configure(read_config(data / "tiny.toml"), "base", 0)
     trainer = ablation.RowTrainer(config, data / "data", data / "run")
     items = [trainer.data[i] for i in range(2)]
-    batch = Batch(*(torch.stack(parts) for parts in zip(*items, strict=True)))
+    batch = stacked(items)
     whole = trainer.step(batch)
     fused = trainer.supervised.fused
     bce = torch.nn.functional.binary_cross_entropy_with_logits
@@ -220,7 +220,7 @@ def test_a_stopped_row_goes_on_where_it_was(
     whole = run("--only", "no_rlrm", "--seeds", "0", out="whole")
     train, step, steps = ablation.train, ablation.RowTrainer.step, []
 
-    def counted(trainer: Any, batch: Batch) -> float:
+    def counted(trainer: Any, batch: Any) -> float:
         steps.append(trainer.iteration)
         return float(step(trainer, batch))
 

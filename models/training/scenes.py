@@ -1,0 +1,62 @@
+"""Scenes at a camera's own pixels, rendered once and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from br2focus.models.rendering.native import NativeScene, NativeScenes
+
+VERSION = 1  # another way of rendering needs another number, or old scenes would be found
+
+
+class SceneStore:
+    """Scene ``k`` of a run, rendered when it is first asked for; the same whoever asks.
+
+    Args:
+        scenes: the renderer.
+        folder: where scenes are kept.
+        seed: another seed, other scenes.
+        count: how many scenes there are.
+    """
+
+    def __init__(self, scenes: NativeScenes, folder: Path, seed: int, count: int) -> None:
+        self.scenes, self.seed, self.count = scenes, seed, count
+        pictures = (*scenes.photos, *(part for matte in scenes.mattes for part in matte))
+        sums = [int(picture.sum()) for picture in (*pictures, *scenes.smooth)]
+        what = [VERSION, seed, scenes.side, scenes.long_side, asdict(scenes.mix), sums]
+        self.folder = folder / hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]
+
+    def __getitem__(self, number: int) -> NativeScene:
+        path = self.folder / f"{number}.npz"
+        try:
+            with np.load(path) as kept:
+                return NativeScene(
+                    kept["image"], kept["radius"], float(kept["softness"]), int(kept["width"])
+                )
+        except FileNotFoundError:
+            return self._made(number, path)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def fill(self) -> None:
+        """Render the scenes that are missing; several processes may do so at once."""
+        for number in np.random.default_rng(os.getpid()).permutation(self.count).tolist():
+            path = self.folder / f"{number}.npz"
+            if not path.exists():
+                self._made(number, path)
+
+    def _made(self, number: int, path: Path) -> NativeScene:
+        scene = self.scenes.render(np.random.default_rng((self.seed, 3, number)))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        with partial.open("wb") as file:
+            np.savez(file, **scene._asdict())
+        partial.replace(path)
+        return scene
