@@ -11,7 +11,7 @@ import sys
 import cv2
 import numpy as np
 
-from br2focus.plugins.opencv import FocusStage
+from br2focus.plugins.opencv import FocusStage, StageResult
 
 Box = tuple[int, int, int, int]  # x, y, width, height
 
@@ -25,6 +25,13 @@ def detect(frame: np.ndarray) -> list[Box]:
     return [(int(x) - side // 2, int(y) - side // 2, side, side) for x, y in corners.reshape(-1, 2)]
 
 
+def in_focus(result: StageResult, box: Box) -> bool:
+    """Whether half of the box is."""
+    x, y, width, height = box
+    part = result.in_focus[max(y, 0) : y + height, max(x, 0) : x + width]
+    return bool(part.size and part.mean() >= 0.5)
+
+
 def main(source: str, target: str) -> None:
     capture = cv2.VideoCapture(source)
     ok, frame = capture.read()
@@ -34,7 +41,7 @@ def main(source: str, target: str) -> None:
     with FocusStage() as stage:
         result = stage(frame)
     boxes = detect(frame)
-    kept = [box for box in boxes if result.score(box) >= 0.5]
+    kept = [box for box in boxes if in_focus(result, box)]
     for box in boxes:
         colour = (0, 176, 255) if box in kept else (128, 128, 128)
         cv2.rectangle(frame, box, colour, 2)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from br2focus.realtime.closing import Closing
 from br2focus.realtime.engine import BackendName, Engine, EngineSettings, PrecisionName
 from br2focus.realtime.finishing import refiner
-from br2focus.realtime.frame import BlurMap, FocusResult, Frame, Image, Roi, Values
+from br2focus.realtime.frame import FocusResult, Frame, Image, Roi, Values
 from br2focus.realtime.overlay import OverlayKind, OverlayStyle, draw
 from br2focus.realtime.refining import RefineMode, check_mode
 from br2focus.realtime.smoothing import SmoothingSetting, frames_ahead, make_smoother
@@ -53,8 +53,13 @@ class StageResult:
         """Where P(blurred) < .5: bool H x W."""
         return self.blur < 0.5
 
+    @property
+    def radius(self) -> Values | None:
+        """Blur radius of every pixel in pixels of the frame: float32 H x W; None where the model has none."""
+        return self.result.radius
+
     def score(self, roi: tuple[int, int, int, int] | None = None) -> float:
-        """How much is in focus: mean of 1 - P, 0 to 1.
+        """How sharp a region is, 0 to 1: it peaks at the best focus (see `BlurMap.score`).
 
         Args:
             roi: x, y, width, height in pixels, clipped to the frame; None for the whole frame.
@@ -62,7 +67,9 @@ class StageResult:
         Raises:
             ValueError: the ROI lies outside the frame.
         """
-        return self.result.blur.sharpness(None if roi is None else Roi("roi", *map(int, roi)))
+        result = self.result
+        blur = result.blur if result.raw is None else result.measured
+        return blur.score(None if roi is None else Roi("roi", *map(int, roi)))
 
     def overlay(self, kind: OverlayKind = "peaking", style: OverlayStyle | None = None) -> Image:
         """The frame with an overlay, a new uint8 BGR array that may be drawn on."""
@@ -80,6 +87,8 @@ class FocusStage(Closing):
         compiled: on a GPU, let `torch.compile` make it faster, after up to a minute at the first frame.
         refining: move the map's edges to those of the picture: "off", "fast", "best".
         smoothing: "adaptive", a time constant in seconds, or None for raw maps.
+        coc: circle of confusion, the largest blur radius that counts as in focus: pixels of the frame, or
+            text as ``--coc`` takes it; None for what the footage and its width allow.
 
     Raises:
         FocusError: the model or the device cannot be used.
@@ -91,14 +100,17 @@ class FocusStage(Closing):
         self, model: str = "lite", *, device: str = "auto", size: int | None = None,
         backend: BackendName = "auto", precision: PrecisionName = "auto",
         compiled: bool = False, smoothing: SmoothingSetting = None,
-        refining: RefineMode = "off",
+        refining: RefineMode = "off", coc: float | str | None = None,
     ) -> None:  # fmt: skip
         check_mode(refining)
         if frames_ahead(smoothing):
             raise ValueError(
                 f"smoothing {smoothing!r} needs the next frames, which a stage has not: choose 'adaptive'"
             )
-        self._engine = Engine(EngineSettings(model, device, size, backend, precision, compiled))
+        allowed = None if coc is None else str(coc)
+        self._engine = Engine(
+            EngineSettings(model, device, size, backend, precision, compiled, allowed)
+        )
         self._refine = refiner(self._engine)
         self._smoothing, self._refining = make_smoother(smoothing), refining
         self._index = 0
@@ -119,15 +131,19 @@ class FocusStage(Closing):
         pts = int((arrived if seconds is None else seconds) / MICROSECOND)
         frame = Frame(bgr, self._index, pts, MICROSECOND, arrived)
         self._index += 1
-        blur: BlurMap = self._engine.start(bgr)()
+        # Without smoothing every call is a picture by itself, and the reference is its own.
+        raw = self._engine.start(bgr, None if self._smoothing is None else pts * 1e-6)()
+        shown = raw
         if self._smoothing is not None:
-            [(_, _, blur)] = self._smoothing.add(frame, blur)
-        blur = self._refine(bgr, blur, self._refining)
-        return StageResult(FocusResult(frame, blur), self._engine.info.name)
+            [(_, _, shown)] = self._smoothing.add(frame, raw)
+        shown = self._refine(bgr, shown, self._refining)
+        kept = raw if raw.radii is not None and shown.radii is None else None
+        return StageResult(FocusResult(frame, shown, raw=kept), self._engine.info.name)
 
     def reset(self) -> None:
         """Forget the past, before a new clip."""
         self._index = 0
+        self._engine.reference.reset()
         if self._smoothing is not None:
             self._smoothing.reset()
 

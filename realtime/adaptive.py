@@ -183,7 +183,7 @@ def lifted(blur: BlurMap, change: Values) -> BlurMap:
     height, width = blur.values.shape
     values = np.asarray(cv2.resize(change, (width, height)), np.float32)
     values += blur.values
-    return BlurMap(np.clip(values, 0, 1, out=values))
+    return BlurMap(np.clip(values, 0, 1, out=values), blur.radii)
 
 
 def moved(values: Picture, places: Values) -> Picture:

@@ -122,13 +122,16 @@ def _has_int8() -> bool:
 
 
 def choose(
-    possible: Sequence[Way], make: Callable[[Way], Backend], size: tuple[int, int], *,
+    possible: Sequence[Way], make: Callable[[Way], Backend], size: tuple[int, int],
+    frame_size: tuple[int, int] | None = None, *,
     sha256: str, cache: Path, faults: tuple[type[Exception], ...],
 ) -> Choice:  # fmt: skip
     """The best of ``possible`` for the model ``sha256`` on this computer; from ``cache`` if it is known.
 
     Args:
         make: makes a backend for maps of ``size`` (width, height); one that fails is left out.
+        size: of the map.
+        frame_size: of the frames; None for that of the map.
         faults: what ``make`` raises where a way cannot run.
     """
     path = cache / f"choice-{_key(sha256, possible)}.json"
@@ -137,7 +140,7 @@ def choose(
         return Choice(Way(*known["way"]), known["milliseconds"], tuple(known["size"]))
     if not _writable(cache):  # every way would convert the model anew, now and each time
         return Choice(max(possible, key=lambda way: PRECISIONS.index(way.precision)), {}, size)
-    times = _measured(possible, make, size, faults)
+    times = _measured(possible, make, frame_size or size, faults)
     choice = Choice(best(times), {way.name: ms for way, ms in times.items()}, size, fresh=True)
     content = {"way": choice.way, "milliseconds": choice.milliseconds, "size": size}
     with suppress(OSError):

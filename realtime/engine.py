@@ -24,14 +24,16 @@ from platformdirs import user_cache_path
 
 from br2focus.models import checkpoint
 from br2focus.models.errors import CheckpointError
+from br2focus.models.limits import spacing_of
 from br2focus.models.sizes import GRID, network_size
 
 from .backends import Backend, Pending
 from .choice import EXACT, Choice, Way, choose, ways
 from .device import BATCH, Load, full_batch, is_short_of_memory, resolved
 from .errors import ComputeError, SettingsError, first_line
-from .fitting import fit, without_padding
+from .fitting import Fitted, fit, without_padding
 from .frame import BlurMap, Frame, Image, Values
+from .radii import Reference, coc_of
 
 if TYPE_CHECKING:
     from br2focus.models.checkpoint import ModelInfo
@@ -47,6 +49,8 @@ MIN_SIZE, MAX_SIZE = 64, 2048
 MAX_REDONE = 3
 WIDE = (1280, 720)  # a frame of the shape that most videos have
 MAX_BACKENDS, MAX_ON_GPU = 16, 2  # sizes that are kept ready
+# Which of the planes of a network with ``detail`` are ln of pixels: radius and softness.
+IN_PIXELS = np.array([1, 0, 1], np.float32)[:, None, None]
 # What a library raises when its device or its memory fails; anything else is a bug.
 FAULTS = (RuntimeError, MemoryError, cv2.error)
 
@@ -63,6 +67,7 @@ class EngineSettings:
         precision: arithmetic on the CPU; "auto" in the same way. "int8" needs a checkpoint with ranges.
         compiled: on a GPU, let `torch.compile` write what lies between the convolutions: two fifths less time
             a map, and up to a minute at the first frame of each size. It needs a C compiler.
+        coc: circle of confusion, see `radii.parse_coc`; None for what the footage and its width allow.
     """
 
     model: str = "lite"
@@ -71,8 +76,10 @@ class EngineSettings:
     backend: BackendName = "auto"
     precision: PrecisionName = "auto"
     compiled: bool = False
+    coc: str | None = None
 
     def __post_init__(self) -> None:
+        coc_of(self.coc)
         if self.size is not None and not MIN_SIZE <= self.size <= MAX_SIZE:
             raise SettingsError(f"size is {MIN_SIZE} to {MAX_SIZE} pixels, got {self.size}")
 
@@ -92,6 +99,7 @@ class Engine:
         info: the header of the checkpoint.
         notices: one line for everything that was given up or redone.
         choice: what runs on the CPU and why, once that was measured or remembered.
+        reference: how sharp the footage can be, and from which blur on something is out of focus.
         seconds: what the caller spent on the last finished map (resizes, network, waiting for it).
 
     Raises:
@@ -105,6 +113,9 @@ class Engine:
         self._path, self._sha256 = checkpoint.find(self.settings.model)
         self.info: ModelInfo = checkpoint.read_info(self._path)
         self.notices: list[str] = []
+        self.reference = Reference(coc_of(self.settings.coc))
+        if self.settings.coc is not None and not self._detail:
+            self.notices.append(f"{self.info.name} gives no blur radii: --coc is left out")
         self.seconds = 0.0
         self._device = resolved(self.settings.device)
         self._load = Load()
@@ -117,10 +128,11 @@ class Engine:
         if (self.settings.backend, self.settings.precision) != ("auto", "auto"):
             self._ways = self._possible()  # what is not possible is said at once
         self._redone = 0
+        self._usual: tuple[int, int] | None = None  # the size of frames that a backend is made for
         self._ran_on = ""
         self._in_flight = 1
-        self._backends: dict[tuple[int, int], Backend] = {}  # by `_key`, oldest first
-        self._on_gpu: CudaNet | None = None  # what its backends share
+        self._backends: dict[tuple[int, ...], Backend] = {}  # by `_key`, oldest first
+        self._on_gpu: dict[int, CudaNet] = {}  # what its backends share, by the spacing of evidence
         self._finisher: OnGpu | None = None
         self._lock = threading.Lock()
 
@@ -171,8 +183,11 @@ class Engine:
         self._ran_on = backend.name
         return backend
 
-    def start(self, image: Image) -> Callable[[], BlurMap]:
+    def start(self, image: Image, seconds: float | None = None) -> Callable[[], BlurMap]:
         """Begin one frame (uint8 BGR H x W x 3); calling the result waits for its map, at its own size.
+
+        With its media time in ``seconds`` it is judged beside the frames before it (see `Reference`), else
+        by itself.
 
         Frames in flight have one size, and are at most the backend's ``depth``. A backend that fails is
         replaced, and the frame begun anew.
@@ -195,12 +210,23 @@ class Engine:
                 except FAULTS as error:
                     self._give_up_on(backend, error, fitted.picture)
                     backend, pending = self._begin(fitted.picture)
-            values = self._finite(values, fitted.picture)
-            blur = without_padding(values, fitted)
+            values = without_padding(self._finite(values, fitted.picture), fitted)
+            blur = self._judged(values, fitted, image, seconds)
             self.seconds = spent + time.monotonic() - begun
             return blur
 
         return finish
+
+    def _judged(
+        self, values: Values, fitted: Fitted, image: Image, seconds: float | None
+    ) -> BlurMap:
+        if values.ndim == 2:
+            return BlurMap(values)
+        height, width = image.shape[:2]
+        if fitted.used[0] != width:  # it was shrunk before, and its radii are in pixels of that
+            values = values + np.float32(np.log(width / fitted.used[0])) * IN_PIXELS
+        size = network_size((width, height), self.size)
+        return self.reference.judged(values, max(width, height), size, seconds)
 
     def __call__(self, image: Image) -> BlurMap:
         """The blur map of one frame (uint8 BGR H x W x 3), at its size."""
@@ -231,7 +257,7 @@ class Engine:
                     break
                 while waiting and waiting[0][0].size != frame.size:
                     yield _finished(waiting)
-                waiting.append((frame, self.start(frame.image)))
+                waiting.append((frame, self.start(frame.image, float(frame.seconds))))
                 while len(waiting) >= (self.warm_depth if depth > 1 else 1):
                     yield _finished(waiting)
             while waiting:
@@ -262,8 +288,8 @@ class Engine:
         self._close_backends()
         if self._finisher is not None:
             self._finisher.forget()
-        if self._on_gpu is not None:
-            self._on_gpu = None
+        if self._on_gpu:
+            self._on_gpu = {}
             gc.collect()  # a network on two streams refers to itself
 
     def _close_backends(self) -> None:
@@ -304,7 +330,7 @@ class Engine:
         """
         short = is_short_of_memory(error)
         if self._compiled and not short and not name.endswith("fp32"):
-            self._compiled, self._on_gpu = False, None
+            self._compiled, self._on_gpu = False, {}
             self.notices.append(f"{name} failed ({first_line(error)}): now without torch.compile")
             return
         if short and self._finisher is not None:
@@ -312,7 +338,7 @@ class Engine:
         less = self._load.less(self._asked, full_batch(frame_size)) if short else None
         if less is None:
             self._close_backends()  # those of other sizes of frames, where this one could not be made
-            self._device, self._on_gpu, instead = "cpu", None, "the CPU"
+            self._device, self._on_gpu, instead = "cpu", {}, "the CPU"
         else:
             instead = less.smaller_than(self._load, self._asked)
         self._load = less or Load()
@@ -322,22 +348,36 @@ class Engine:
         asked = self.settings
         return ways(asked.backend, asked.precision, has_ranges=bool(self.info.ranges))
 
-    def _key(self, frame_size: tuple[int, int]) -> tuple[int, int]:
-        """What a backend is made for: the size of the map on a CPU, on a GPU that of the frame."""
-        return frame_size if self._device != "cpu" else network_size(frame_size, self.size)
+    def _key(self, frame_size: tuple[int, int]) -> tuple[int, ...]:
+        """What a backend is made for: the size of the frame, or that of the map where it is enough."""
+        if self._device != "cpu":
+            return frame_size
+        size = network_size(frame_size, self.size)
+        if not self._detail:
+            return size
+        # Photographs of many sizes share one that takes them all; a clip's is made for its own.
+        if self._backends and frame_size != self._usual:
+            return (*size, spacing_of(max(frame_size) / max(size)))
+        self._usual = frame_size
+        return frame_size
 
-    def net(self) -> InferenceNet:
-        """The network in its fast form, read anew."""
-        from br2focus.models.fast import InferenceNet
+    @property
+    def _detail(self) -> bool:
+        return self.info.config.detail != "none"
+
+    def net(self, frame_size: tuple[int, int] = WIDE) -> InferenceNet:
+        """The network in its fast form for frames of ``frame_size`` (width, height), read anew."""
+        from br2focus.models.fast_detail import inference_net
 
         net, info = checkpoint.load(self._path)
-        return InferenceNet(net, info.scale)
+        ratio = max(frame_size) / max(network_size(frame_size, self.size))
+        return inference_net(net, info.scale, ratio)
 
-    def _marked_net(self) -> InferenceNet:
+    def _marked_net(self, frame_size: tuple[int, int]) -> InferenceNet:
         """The network with the ranges of its eight-bit layers, for runtimes that round them."""
         from br2focus.models.int8 import with_ranges
 
-        net, ranges = self.net(), self.info.ranges
+        net, ranges = self.net(frame_size), self.info.ranges
         try:
             return with_ranges(net, ranges) if ranges else net
         except ValueError as error:
@@ -346,7 +386,7 @@ class Engine:
     def _make(self, frame_size: tuple[int, int]) -> Backend:
         """The best backend that starts; each one given up on leaves a notice."""
         if self._redone >= MAX_REDONE:
-            return self._make_exact(frame_size, network_size(frame_size, self.size))
+            return self._make_exact(frame_size)
         while self._device != "cpu":
             try:
                 return self._make_cuda(frame_size)
@@ -356,16 +396,15 @@ class Engine:
                 else:
                     self._relieve(f"torch {self._device}", error, frame_size)
             gc.collect()  # the error refers to itself, and to the memory that it came from
-        size = network_size(frame_size, self.size)
         way = self._chosen()
         try:
-            return self.make_cpu(way, size, depth=self._in_flight)
+            return self.make_cpu(way, frame_size, depth=self._in_flight)
         except (ImportError, *FAULTS) as error:
             if way == EXACT:
                 raise ComputeError(f"the network failed: {first_line(error)}") from error
             self._way = EXACT
             self.notices.append(f"{way.name} failed ({first_line(error)}): computing with PyTorch")
-        return self.make_cpu(EXACT, size, depth=1)
+        return self.make_cpu(EXACT, frame_size, depth=1)
 
     def _chosen(self) -> Way:
         """How to run on the CPU: the only way that is possible, or the best one for most videos."""
@@ -374,57 +413,67 @@ class Engine:
             self._way = self._ways[0]
         if self._way is None:
             size = network_size(WIDE, self.size)
+            frame = WIDE if self._detail else size
             self.choice = choose(
-                self._ways, lambda way: self.make_cpu(way, size, depth=1), size,
+                self._ways, lambda way: self.make_cpu(way, frame, depth=1), size, frame,
                 sha256=self._sha256, cache=cache_folder(), faults=FAULTS,
             )  # fmt: skip
             self._way = self.choice.way
         return self._way
 
-    def make_cpu(self, way: Way, size: tuple[int, int], *, depth: int) -> Backend:
-        """A backend of its own for maps of ``size``, for callers that want a certain one; they close it.
+    def make_cpu(self, way: Way, frame_size: tuple[int, int], *, depth: int) -> Backend:
+        """A backend of its own for frames of ``frame_size``, for callers that want a certain one.
+
+        They close it.
 
         Args:
             depth: frames in flight, for libraries that take several.
         """
-        cache, precision = cache_folder(), way.precision
+        cache, size = cache_folder(), network_size(frame_size, self.size)
+        frame = frame_size if self._detail else None
+        any_frame = self._detail and len(self._key(frame_size)) > 2
         if way.library == "openvino":
             from .backends.openvino import OpenVinoBackend
 
             return OpenVinoBackend(
-                self._sha256, self._marked_net, size, cache,
-                precision=precision, depth=depth,
+                self._sha256, lambda: self._marked_net(frame_size), size, cache,
+                precision=way.precision, depth=depth, frame_size=frame, any_frame=any_frame,
             )  # fmt: skip
         if way.library == "onnxruntime":
             from .backends.onnxruntime import OnnxBackend
 
-            return OnnxBackend(self._sha256, self.net, size, cache)
+            return OnnxBackend(self._sha256, lambda: self.net(frame_size), size, cache, frame)
         from .backends.torch_cpu import TorchBackend
 
-        return TorchBackend(self.net(), size, precision)
+        return TorchBackend(self.net(frame_size), size, way.precision)
 
     def _make_cuda(self, frame_size: tuple[int, int]) -> Backend:
         from .backends.cuda import CudaBackend, CudaNet
 
-        if self._on_gpu is None:
-            self._on_gpu = CudaNet(self.net(), self._device, compiled=self._compiled)
         size, batch = network_size(frame_size, self.size), full_batch(frame_size)
-        return CudaBackend(self._on_gpu, frame_size, size, batch=min(batch, self._load.batch))
+        spacing = spacing_of(max(frame_size) / max(size)) if self._detail else 0
+        if spacing not in self._on_gpu:
+            made = CudaNet(self.net(frame_size), self._device, compiled=self._compiled)
+            self._on_gpu[spacing] = made
+            self.notices += made.notices
+        return CudaBackend(
+            self._on_gpu[spacing], frame_size, size, batch=min(batch, self._load.batch)
+        )
 
-    def _make_exact(self, frame_size: tuple[int, int], size: tuple[int, int]) -> Backend:
+    def _make_exact(self, frame_size: tuple[int, int]) -> Backend:
         """The float32 form on the same device, or on the CPU where that fails."""
         if self._device != "cpu":
             with suppress(*FAULTS):
-                return self._make_exact_cuda(frame_size, size)
-        return self.make_cpu(EXACT, size, depth=1)
+                return self._make_exact_cuda(frame_size)
+        return self.make_cpu(EXACT, frame_size, depth=1)
 
-    def _make_exact_cuda(self, frame_size: tuple[int, int], size: tuple[int, int]) -> Backend:
+    def _make_exact_cuda(self, frame_size: tuple[int, int]) -> Backend:
         import torch
 
         from .backends.cuda import CudaBackend, CudaNet
 
-        net = CudaNet(self.net(), self._device, dtype=torch.float32)
-        return CudaBackend(net, frame_size, size, graph=False)
+        net = CudaNet(self.net(frame_size), self._device, dtype=torch.float32)
+        return CudaBackend(net, frame_size, network_size(frame_size, self.size), graph=False)
 
     def _finite(self, values: Values, picture: Image) -> Values:
         """``values``, or the frame redone in float32 where they are not finite."""
@@ -433,13 +482,12 @@ class Engine:
         self._redone += 1
         if self._redone == 1:
             self.notices.append(f"{self.device} gave a result that is not finite: redone in fp32")
-        size = (values.shape[1], values.shape[0])
         try:
-            values = self._make_exact(_size(picture), size).start(picture)()
+            values = self._make_exact(_size(picture)).start(picture)()
         except FAULTS as error:  # it was made, and could not run
             if self._device == "cpu":
                 raise ComputeError(f"the network failed: {first_line(error)}") from error
-            values = self.make_cpu(EXACT, size, depth=1).start(picture)()
+            values = self.make_cpu(EXACT, _size(picture), depth=1).start(picture)()
         if not np.isfinite(values).all():
             raise ComputeError(f"the model {self.info.name!r} gives results that are not finite")
         if self._redone == MAX_REDONE:

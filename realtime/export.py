@@ -1,7 +1,10 @@
 """A model as a file for other programs, checked against the network before it gets its name.
 
 Every file takes ``pictures`` (uint8 BGR 1 x H x W x 3, sides multiples of 32) and gives P(blurred) (float32
-1 x H x W): the scale of the input, the resizing of the map and the sigmoid are in it.
+1 x H x W): the scale of the input, the resizing of the map and the sigmoid are in it. That of a network with
+``detail`` also takes ``luma``, the frame's own (uint8 1 x H' x W'), measures its evidence itself, and gives
+1 x 3 x H/2 x W/2: ln of the blur radius in pixels of the frame, gain, and ln of the footage's softness.
+P(radius > limit) is sigmoid(gain * (ln radius - ln limit)).
 """
 
 from __future__ import annotations
@@ -15,13 +18,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from br2focus.models import checkpoint
+from br2focus.models.sizes import network_size
 
 from .backends.graphs import keep
 from .errors import ComputeError, SettingsError, SinkError
 from .frame import Image, Values
 
 FORMATS = (".onnx", ".xml", ".safetensors")
-CHECKED_AT = ((160, 96), (64, 64))  # width and height
+CHECKED_AT = ((160, 96), (64, 64), (96, 224))  # width and height of the network's picture
 TOLERANCE = {"fp32": (1e-3, 1e-4), "int8": (0.25, 0.03)}  # largest and mean difference in P
 
 
@@ -33,15 +37,24 @@ class Exported(NamedTuple):
     mean: float
 
 
-def export(model: str, path: Path, *, int8: bool = False) -> Exported:
+def export(
+    model: str, path: Path, *, int8: bool = False, frame_size: tuple[int, int] = (1920, 1080)
+) -> Exported:
     """Write the checkpoint ``model`` as .onnx (ONNX) or .xml and .bin (OpenVINO).
+
+    Args:
+        model: name or path.
+        path: the file.
+        int8: round the layers whose ranges the checkpoint knows.
+        frame_size: width and height of the frames, for a network with ``detail``: the file takes others for
+            which the spacing of the evidence is the same (see `limits.spacing_of`).
 
     Raises:
         SettingsError: the suffix is another one, or ``int8`` with ONNX or a model without ranges.
         ComputeError: a library is missing, or the file does not compute what the network does.
         SinkError: it cannot be written.
     """
-    from br2focus.models.fast import InferenceNet
+    from br2focus.models.fast_detail import inference_net
     from br2focus.models.int8 import with_ranges
 
     found, _ = checkpoint.find(model)
@@ -50,13 +63,14 @@ def export(model: str, path: Path, *, int8: bool = False) -> Exported:
         raise SettingsError(f"{path}: the suffix is .onnx or .xml")
     if int8 and (path.suffix == ".onnx" or not info.ranges):
         raise SettingsError(f"{path}: int8 is for .xml and models with ranges (--calibrate)")
-    plain = InferenceNet(net, info.scale)
+    ratio = max(frame_size) / max(network_size(frame_size, info.size))
+    plain = inference_net(net, info.scale, ratio)
     write, run = _onnx if path.suffix == ".onnx" else _openvino(rounded=int8)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / path.name
         try:
             write(with_ranges(plain, info.ranges) if int8 else plain, file)
-            differences = [_difference(plain, run(file), size) for size in CHECKED_AT]
+            differences = [_difference(plain, run(file), size, ratio) for size in CHECKED_AT]
         except ImportError as error:
             raise ComputeError(f"{error}: pip install 'br2focus[onnx]'") from error
         largest, mean = (max(values) for values in zip(*differences, strict=True))
@@ -79,21 +93,21 @@ def calibrate(model: str, path: Path, pictures: Iterable[Image]) -> Exported:
     """
     import torch
 
-    from br2focus.models.fast import InferenceNet
-    from br2focus.models.int8 import observe
-    from br2focus.models.sizes import network_size
+    from br2focus.models.fast_detail import inference_net
+    from br2focus.models.int8 import Range, observe
 
-    from .backends import shrink
+    from .backends import network_inputs
 
     if path.suffix != ".safetensors":
         raise SettingsError(f"{path}: calibration is kept in a .safetensors file")
     net, info = checkpoint.load(checkpoint.find(model)[0])
-    small = (
-        shrink(image, network_size((image.shape[1], image.shape[0]), info.size))
-        for image in pictures
-    )
-    tensors = (torch.from_numpy(np.array(image))[None] for image in small)
-    ranges = observe(InferenceNet(net, info.scale), tensors)
+    ranges: dict[str, Range] = {}
+    for image in pictures:
+        size = network_size((image.shape[1], image.shape[0]), info.size)
+        inputs = network_inputs(image, size, detail=info.config.detail != "none")
+        tensors = tuple(torch.from_numpy(np.array(each)) for each in inputs)
+        fast = inference_net(net, info.scale, max(image.shape[:2]) / max(size))
+        ranges = observe(fast, [tensors], ranges)
     if not ranges:
         raise SettingsError("calibration needs pictures")
     try:
@@ -104,29 +118,44 @@ def calibrate(model: str, path: Path, pictures: Iterable[Image]) -> Exported:
 
 
 def _difference(
-    net: Any, run: Callable[[Image], Values], size: tuple[int, int]
+    net: Any, run: Callable[[list[Image]], Values], size: tuple[int, int], ratio: float
 ) -> tuple[float, float]:
     import torch
 
-    noise = np.random.default_rng(0).integers(0, 256, (1, size[1], size[0], 3), dtype=np.uint8)
+    rng = np.random.default_rng(0)
+    inputs = [rng.integers(0, 256, (1, size[1], size[0], 3), dtype=np.uint8)]
+    if net.net.config.detail != "none":
+        height, width = (round(side * ratio) for side in (size[1], size[0]))
+        inputs.append(rng.integers(0, 256, (1, height, width), dtype=np.uint8))
     with torch.inference_mode():
-        wanted = net(torch.from_numpy(noise)).numpy()
-    difference = np.abs(run(noise) - wanted)
+        wanted = net(*map(torch.from_numpy, inputs)).numpy()
+    difference = np.abs(_p(run(inputs)) - _p(wanted))
     return float(difference.max()), float(difference.mean())
+
+
+def _p(values: Values) -> Values:
+    """P(blurred) itself, or that of radii at the limit in the middle of them."""
+    if values.ndim == 3:
+        return values
+    log_radius, gain, _ = values[0]
+    return np.asarray(1 / (1 + np.exp(-gain * (log_radius - np.median(log_radius)))))
 
 
 class Format(NamedTuple):
     """How a network is written, and how the file is opened."""
 
     write: Callable[[Any, Path], object]
-    open: Callable[[Path], Callable[[Image], Values]]
+    open: Callable[[Path], Callable[[list[Image]], Values]]
 
 
-def _open_onnx(file: Path) -> Callable[[Image], Values]:
+def _open_onnx(file: Path) -> Callable[[list[Image]], Values]:
     from .backends.onnxruntime import library
 
     session = library().InferenceSession(str(file), None, ["CPUExecutionProvider"])
-    return lambda picture: np.asarray(session.run(None, {"pictures": picture})[0])
+    names = [each.name for each in session.get_inputs()]
+    return lambda inputs: np.asarray(
+        session.run(None, dict(zip(names, inputs, strict=True)))[0], np.float32
+    )
 
 
 def _write_onnx(net: Any, file: Path) -> None:
@@ -146,15 +175,15 @@ def _openvino(*, rounded: bool) -> Format:
         round_layers(graph, weights=rounded)
         library().save_model(graph, file, compress_to_fp16=False)
 
-    def opened(file: Path) -> Callable[[Image], Values]:
+    def opened(file: Path) -> Callable[[list[Image]], Values]:
         from .backends.openvino import library
 
-        def run(picture: Image) -> Values:
+        def run(inputs: list[Image]) -> Values:
             ov = library()
             graph = ov.Core().read_model(file)
-            graph.reshape({0: list(picture.shape)})
+            graph.reshape({number: list(each.shape) for number, each in enumerate(inputs)})
             compiled = ov.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-            return np.array(compiled([picture])[0])
+            return np.array(compiled(inputs)[0])
 
         return run
 

@@ -10,7 +10,7 @@ import numpy as np
 from br2focus.models.sizes import GRID
 
 from .backends import shrink
-from .frame import BlurMap, Image, Values
+from .frame import Image, Values
 
 
 class Fitted(NamedTuple):
@@ -33,10 +33,12 @@ def fit(image: Image, long_side: int) -> Fitted:
     return Fitted(np.asarray(padded, np.uint8), used)
 
 
-def without_padding(values: Values, fitted: Fitted) -> BlurMap:
-    """The map of what is not padding: the values themselves where there is none."""
+def without_padding(values: Values, fitted: Fitted) -> Values:
+    """``values`` (h x w, or planes x h x w) of what is not padding: themselves where there is none."""
     height, width = fitted.picture.shape[:2]
     if fitted.used == (width, height):
-        return BlurMap(values)
-    padded = BlurMap(values).at((width, height)).values
-    return BlurMap(np.array(padded[: fitted.used[1], : fitted.used[0]]))
+        return values
+    if values.ndim == 3:
+        return np.stack([without_padding(plane, fitted) for plane in values])
+    padded = np.asarray(cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR))
+    return np.array(padded[: fitted.used[1], : fitted.used[0]], np.float32)

@@ -61,14 +61,38 @@ class Frame:
 
 
 @dataclass(frozen=True, eq=False)
+class Radii:
+    """Blur radii of a frame, at the size that the network gives them in.
+
+    Attributes:
+        log_radius: ln of the blur radius in pixels of the frame, softness included, float32 h x w.
+        reference: how sharp the footage can be, as a radius in pixels.
+        limit: the radius from which on P(blurred) is over .5, in pixels.
+        half: the radius whose score is one half, in pixels: it depends on the width of the frame alone.
+    """
+
+    log_radius: Values
+    reference: float
+    limit: float
+    half: float
+
+    def at(self, size: tuple[int, int]) -> Values:
+        """Blur radius in pixels of the frame, float32 at ``size`` (width, height)."""
+        large = cv2.resize(self.log_radius, size, interpolation=cv2.INTER_LINEAR)
+        return np.asarray(cv2.exp(large), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
 class BlurMap:
     """P(blurred) for every pixel of a frame, or of a smaller form of it, as it comes from the network.
 
     Attributes:
         values: float32 H x W in [0, 1], 1 = blurred; owns its memory; made read-only.
+        radii: what the values follow from, where the network gives blur radii.
     """
 
     values: Values
+    radii: Radii | None = None
 
     def __post_init__(self) -> None:
         values = self.values
@@ -85,7 +109,7 @@ class BlurMap:
         values = np.asarray(cv2.resize(self.values, size, interpolation=cv2.INTER_LINEAR))
         # Interpolation of ones may exceed one by a rounding error.
         cv2.threshold(values, 1, 1, cv2.THRESH_TRUNC, dst=values)
-        return BlurMap(np.asarray(values, np.float32))
+        return BlurMap(np.asarray(values, np.float32), self.radii)
 
     def in_focus_share(self) -> float:
         """Share of the pixels that are in focus (P < .5), 0 to 1."""
@@ -97,15 +121,38 @@ class BlurMap:
         Raises:
             ValueError: the ROI lies outside the frame.
         """
-        return float(1 - self._inside(roi).mean())
+        return float(1 - self._inside(self.values, roi).mean())
 
-    def _inside(self, roi: Roi | None) -> Values:
+    def score(self, roi: Roi | None = None) -> float:
+        """How sharp ``roi`` (clipped to the frame) or the whole frame is, 0 to 1.
+
+        Where the network gives blur radii r, the mean of 1 / (1 + (r / half)^2): it rises up to the best
+        focus, where P is 0 for a while. Elsewhere it is `sharpness`.
+
+        Raises:
+            ValueError: the ROI lies outside the frame.
+        """
+        if self.radii is None:
+            return self.sharpness(roi)
+        part = self._inside(self.values, roi)  # the ROI counts in pixels of this map
+        whole, small = self.values.shape, self.radii.log_radius
+        if roi is not None:
+            top, left = max(roi.y, 0), max(roi.x, 0)
+            rows, columns = (n / whole[i] for i, n in enumerate(small.shape))
+            y, x = int(top * rows), int(left * columns)
+            below = max(y + 1, round((top + part.shape[0]) * rows))
+            small = small[y:below, x : max(x + 1, round((left + part.shape[1]) * columns))]
+        ratio = cv2.exp(2 * (small - np.float32(np.log(self.radii.half))))
+        return float((1 / (1 + ratio)).mean())
+
+    @staticmethod
+    def _inside(values: Values, roi: Roi | None) -> Values:
         if roi is None:
-            return self.values
+            return values
         top, left = max(roi.y, 0), max(roi.x, 0)
-        part = self.values[top : max(roi.y + roi.height, 0), left : max(roi.x + roi.width, 0)]
+        part = values[top : max(roi.y + roi.height, 0), left : max(roi.x + roi.width, 0)]
         if not part.size:
-            height, width = self.values.shape
+            height, width = values.shape
             raise ValueError(f"ROI {roi.name!r} lies outside the {width} x {height} frame")
         return part
 
@@ -174,6 +221,25 @@ class FocusResult:
     def figures(self) -> Figures:
         """Of all of `measured`, which more than one sink asks for."""
         return Figures(self.measured.in_focus_share(), self.measured.sharpness())
+
+    @cached_property
+    def radius(self) -> Values | None:
+        """Blur radius of every pixel in pixels of the frame, softness included: float32 H x W, read-only.
+
+        Of this frame alone, neither smoothed nor refined. None where the network gives no radii.
+        """
+        radii = (self.raw or self.blur).radii
+        if radii is None:
+            return None
+        values = radii.at(self.frame.size)
+        values.flags.writeable = False
+        return values
+
+    @property
+    def reference(self) -> float | None:
+        """How sharp the footage can be, as a blur radius in pixels; None where no radii are known."""
+        radii = (self.raw or self.blur).radii
+        return None if radii is None else radii.reference
 
     def __post_init__(self) -> None:
         if self.frame.image.shape[:2] != self.blur.values.shape:

@@ -37,7 +37,8 @@ class Maps(FileSink):
     """Writes the blur map of every result, in the form that the name means.
 
     * no suffix: a folder of 16-bit gray PNGs named by frame index, 0..65535 = P 0..1;
-    * ``.npz``: an array ``blur_000000`` (float16 H x W) for each frame, and ``index``, ``pts`` (int64)
+    * ``.npz``: an array ``blur_000000`` (float16 H x W) for each frame, with ``radii`` also
+      ``radius_000000`` (float16 H x W, blur radius in pixels of the frame), and ``index``, ``pts`` (int64)
       and ``time_base`` (its numerator and denominator); read it with `numpy.load`, one map at a time;
     * ``.mkv``: gray FFV1 with 16 bits, lossless; its times are rounded to a millisecond.
 
@@ -47,24 +48,29 @@ class Maps(FileSink):
         path: the file or folder.
         info: the source of the results.
         overwrite: replace an existing file; in a folder, files of the same names.
+        radii: write blur radii too; for ``.npz`` and models that give them.
 
     Raises:
-        SettingsError: unknown suffix.
+        SettingsError: unknown suffix, or radii in another form; while writing, a model without radii.
         SinkError: it exists, is the input, or cannot be written.
     """
 
     FAILURES: ClassVar[tuple[type[Exception], ...]] = (OSError, av.FFmpegError, cv2.error)
 
-    def __init__(self, path: Path, info: SourceInfo, *, overwrite: bool = False) -> None:
+    def __init__(
+        self, path: Path, info: SourceInfo, *, overwrite: bool = False, radii: bool = False
+    ) -> None:
         suffix = path.suffix.lower()
         if suffix not in ("", ".npz", ".mkv"):
             raise SettingsError(f"{path.name}: name maps as a folder, or *.npz, or *.mkv")
+        if radii and suffix != ".npz":
+            raise SettingsError(f"{path.name}: blur radii are written to a .npz file alone")
         source = info.path if isinstance(info, VideoInfo) else None
         super().__init__(Output(path, folder=not suffix, overwrite=overwrite, source=source))
         self._store: _Store
         try:
             if suffix == ".npz":
-                self._store = _Arrays(self._output.temporary)
+                self._store = _Arrays(self._output.temporary, radii=radii)
             elif suffix == ".mkv":
                 self._store = _Video(self._output, info.rate)
             else:
@@ -108,13 +114,18 @@ class _Folder:
 class _Arrays:
     """A ``.npz`` written member by member: `numpy.savez` would hold the clip in memory."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, radii: bool) -> None:
+        self._radii = radii
         self._file = zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1)
         self._index, self._pts = array("q"), array("q")
         self._time_base = Fraction(0)
 
     def add(self, result: FocusResult) -> None:
         self._put(f"blur_{by_index(result)}", result.blur.values.astype(np.float16))
+        if self._radii:
+            if result.radius is None:
+                raise SettingsError("this model gives no blur radii")
+            self._put(f"radius_{by_index(result)}", result.radius.astype(np.float16))
         self._index.append(result.frame.index)
         self._pts.append(result.frame.pts)
         self._time_base = result.frame.time_base

@@ -57,9 +57,9 @@ class OnGpu:
         if mode != "off" and not self._lost:
             with self._trying():
                 pixels = self._up(image)
-                values = self._run(
-                    mode, partial(_refined, mode=mode), pixels, self._map_up(blur.values)
-                )
+                keep = blur.radii is not None
+                job = partial(_refined, mode=mode, keep=keep)
+                values = self._run((mode, keep), job, pixels, self._map_up(blur.values))
                 fine = BlurMap(self._down(values))
                 if self._paints:
                     with self._lock:
@@ -197,9 +197,9 @@ def _stream(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
-def _refined(pixels: Tensor, values: Tensor, *, mode: RefineMode) -> Tensor:
+def _refined(pixels: Tensor, values: Tensor, *, mode: RefineMode, keep: bool) -> Tensor:
     """float32 H x W out of uint8 BGR H x W x 3 and float32 h x w."""
-    return refining_gpu.refine(_as_float(pixels), values[None, None], mode)[0, 0]
+    return refining_gpu.refine(_as_float(pixels), values[None, None], mode, keep=keep)[0, 0]
 
 
 def _painted(pixels: Tensor, values: Tensor, *, kind: OverlayKind, style: OverlayStyle) -> Tensor:

@@ -17,6 +17,7 @@ from .errors import SettingsError, SinkError
 from .frame import Roi
 from .output import Output
 from .overlay import KINDS, OverlayKind, OverlayStyle
+from .radii import coc_of
 from .refining import RefineMode, check_mode
 from .scores import WHOLE
 from .smoothing import CHOICES, SmoothingSetting, check_smoothing
@@ -36,6 +37,7 @@ class ViewSettings:
             later); a time constant in seconds; or None = off ("off" in a file).
         refine: how the map's edges are moved to those of the picture: "off", "fast", "best".
         model, device, size, backend, precision, compiled: of the engine, see `EngineSettings`.
+        coc: circle of confusion, see `radii.parse_coc`; it may change while an engine runs.
         rois: regions with a score.
 
     Raises:
@@ -54,6 +56,7 @@ class ViewSettings:
     backend: BackendName = "auto"
     precision: PrecisionName = "auto"
     compiled: bool = False
+    coc: str | None = None
     rois: tuple[Roi, ...] = ()
 
     def __post_init__(self) -> None:
@@ -61,6 +64,7 @@ class ViewSettings:
             raise SettingsError(f"overlay {self.overlay!r}: choose one of {', '.join(KINDS)}")
         check_smoothing(self.smoothing)
         check_mode(self.refine)
+        coc_of(self.coc)
         names = [roi.name for roi in self.rois]
         if len(set(names)) < len(names):
             raise SettingsError(f"regions need different names, got {', '.join(names)}")

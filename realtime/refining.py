@@ -55,7 +55,7 @@ def refine(image: Image, blur: BlurMap, mode: RefineMode) -> BlurMap:
         image: uint8 BGR H x W x 3.
         blur: its map, of any size.
         mode: "off" only brings the map to H x W; "fast" is guided by the luma, "best" by colour too, in
-            `PASSES`.
+            `PASSES`. A map that follows from blur radii loses nothing that is in focus.
     """
     height, width = image.shape[:2]
     if mode == "off":
@@ -78,7 +78,12 @@ def refine(image: Image, blur: BlurMap, mode: RefineMode) -> BlurMap:
     )
     cv2.multiply(change, gray, change, scale=1 / 255, dtype=cv2.CV_32F)
     change += base
-    change += blur.at((width, height)).values
+    whole = blur.at((width, height)).values
+    change += whole
+    if (
+        blur.radii is not None
+    ):  # thin things in focus are in the map, and would be lost in the window's line
+        cv2.min(change, whole, dst=change)
     return BlurMap(np.clip(change, 0, 1, out=change))
 
 

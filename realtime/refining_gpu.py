@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import partial
 
 import kornia
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -25,13 +26,14 @@ from .refining import (
 from .resizing import halvings
 
 
-def refine(image: Tensor, blur: Tensor, mode: RefineMode) -> Tensor:
+def refine(image: Tensor, blur: Tensor, mode: RefineMode, *, keep: bool = False) -> Tensor:
     """``blur`` at the size of ``image``, with its edges moved to those of the picture; B x 1 x H x W.
 
     Args:
         image: float B x 3 x H x W RGB in [0, 1].
         blur: float B x 1 x h x w in [0, 1], of any size.
         mode: as in `refining.refine`.
+        keep: lose nothing that is in focus, as for maps that follow from blur radii.
     """
     height, width = image.shape[-2:]
     whole = _sized(blur, (width, height))
@@ -48,7 +50,8 @@ def refine(image: Tensor, blur: Tensor, mode: RefineMode) -> Tensor:
         gain, offset = nearest_lines(luma, colour, start, mean)
     share = _edges(start, mode)
     change = _sized(share * gain, (width, height)) * gray
-    return (whole + change + _sized(share * (offset - start), (width, height))).clamp(0, 1)
+    fine = whole + change + _sized(share * (offset - start), (width, height))
+    return (torch.minimum(fine, whole) if keep else fine).clamp(0, 1)
 
 
 def _sized(values: Tensor, size: tuple[int, int]) -> Tensor:

@@ -61,7 +61,7 @@ class Series:
 class Scores:
     """A `Series` for the whole frame and for each region.
 
-    The whole frame's value is the share that is in focus; a region's is its sharpness, the mean of 1 - P:
+    The whole frame's value is the share that is in focus; a region's is its score (see `BlurMap.score`):
     both of the frame's own map, without smoothing in time, so that a maximum is where it was.
     """
 
@@ -75,7 +75,7 @@ class Scores:
         values = {WHOLE: blur.in_focus_share()}
         for roi in rois:
             try:
-                values[roi.name] = blur.sharpness(roi)
+                values[roi.name] = blur.score(roi)
             except ValueError:  # outside a frame that became smaller
                 continue
         same = {roi.name for roi in rois if self._rois.get(roi.name) == roi}

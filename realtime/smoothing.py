@@ -168,7 +168,7 @@ class Smoothing(EachFrame):
             weight = 1 - math.exp(-float(elapsed) / self.seconds)
             cv2.accumulateWeighted(blur.values, self._average, weight)
         self._thumbnail, self._time, self._size = small, frame.seconds, frame.size
-        return BlurMap(np.clip(self._average, 0, 1))
+        return BlurMap(np.clip(self._average, 0, 1), blur.radii)
 
     def _starts_anew(self, blur: BlurMap, small: Image, elapsed: Fraction) -> bool:
         assert self._average is not None

@@ -73,9 +73,26 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     assert probability.max() - probability.min() > 0.3
     path = tmp_path_factory.mktemp("model") / "random.safetensors"
     info = ModelInfo("random", config, size=128)
-    pictures = (torch.randint(0, 256, (1, 96, 128, 3), dtype=torch.uint8) for _ in range(4))
+    pictures = ((torch.randint(0, 256, (1, 96, 128, 3), dtype=torch.uint8),) for _ in range(4))
     ranges = observe(InferenceNet(net, info.scale), pictures)
     checkpoint.save(net, replace(info, ranges=ranges), path)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def detail_model(model: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same with evidence at the frame's own pixels: random weights that give radii from .1 to 100 px."""
+    torch.manual_seed(3)
+    net, info = checkpoint.load(Path(model))
+    config = replace(info.config, detail="learned")
+    detailed = BR2Net(config).eval()
+    detailed.load_state_dict(net.state_dict(), strict=False)
+    with torch.no_grad():
+        for conv in detailed.detail.inject:
+            torch.nn.init.normal_(conv.weight, std=0.3)
+        detailed.detail.refine.body[-1].weight *= 4
+    path = tmp_path_factory.mktemp("detail") / "detail.safetensors"
+    checkpoint.save(detailed, replace(info, name="detail", config=config, ranges={}), path)
     return str(path)
 
 

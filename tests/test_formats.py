@@ -17,12 +17,14 @@ ANNOTATE, ARCHIVE, LIVE = (
 )
 
 
-def test_annotate(model, make_clip, tmp_path, monkeypatch, capsys):
+def test_annotate(detail_model, make_clip, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     make_clip(Path("clip.mp4"), frames=2)
     Path("bad.mp4").write_bytes(b"no video" * 50)
-    arguments = ["annotate", "clip.mp4", "bad.mp4", "--model", model, "--device", "cpu", "--json"]
-    assert run(arguments) == ANNOTATE["failed"][0]["exit"]
+    arguments = ["annotate", "clip.mp4", "bad.mp4", "--model", detail_model, "--json"]
+    assert (
+        run([*arguments, "--device", "cpu", "--backend", "torch"]) == ANNOTATE["failed"][0]["exit"]
+    )
     written = json.loads(capsys.readouterr().out)
     assert written.keys() == ANNOTATE.keys()
     for key, [documented] in ANNOTATE.items():
@@ -76,4 +78,5 @@ def test_preset(tmp_path):
     [text] = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     (tmp_path / "mine.toml").write_text(text)
     settings = load_preset(tmp_path / "mine.toml")
-    assert settings.style.stripes and settings.style.levels == 3 and settings.rois[0].name == "eye"
+    assert settings.style.stripes and settings.style.levels == 3 and settings.coc == "1/1500"
+    assert settings.rois[0].name == "eye"

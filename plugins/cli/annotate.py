@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from br2focus.realtime.engine import Engine
+from br2focus.realtime.errors import SettingsError
 from br2focus.realtime.output import make_folder
 from br2focus.realtime.overlay import load_font
 
@@ -41,6 +42,7 @@ from .running import notices_of, run_job
     metavar="OUT",
     help="Write the blur maps: a folder (16-bit PNG), .npz, or .mkv (gray FFV1).",
 )
+@click.option("--radii", is_flag=True, help="With --maps OUT.npz: blur radii in pixels, too.")
 @click.option(
     "--metrics",
     type=click.Path(path_type=Path),
@@ -68,6 +70,8 @@ def command(
     only when it is complete.
     """
     request = make_request(**options)
+    if request.radii and maps is None:
+        raise SettingsError("--radii goes with --maps OUT.npz")
     drawn = request.overlay != "none" or out is not None or not (maps or metrics)
     check_every(request, draw=drawn)
     jobs = plan(list(inputs), out=out, maps=maps, metrics=metrics, codec=request.codec, draw=drawn)

@@ -130,6 +130,7 @@ def _asked(request: Request, outputs: Outputs, found: Found) -> dict[str, Any]:
     asked |= {
         "size": request.engine.size,
         "precision": request.engine.precision,
+        "coc": request.engine.coc,
         "model": {request.engine.model: sha256},
     }
     asked["root"] = os.path.realpath(found.root)

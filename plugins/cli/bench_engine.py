@@ -13,6 +13,7 @@ from typing import Any
 
 import av
 import av.filter
+import cv2
 import numpy as np
 
 from br2focus.models import checkpoint
@@ -26,7 +27,7 @@ from br2focus.realtime.backends import Backend, shrink
 from br2focus.realtime.choice import Way, ways
 from br2focus.realtime.engine import Engine, EngineSettings
 from br2focus.realtime.focus_pull import FocusPull
-from br2focus.realtime.frame import BlurMap, FocusResult, Frame, Image, Timing, Values
+from br2focus.realtime.frame import FocusResult, Frame, Image, Timing, Values
 from br2focus.realtime.look_ahead import LookAhead
 from br2focus.realtime.overlay import OverlayStyle, draw
 from br2focus.realtime.refining import refine
@@ -60,27 +61,40 @@ def measure(settings: EngineSettings, picture: tuple[int, int], seconds: float) 
     report: dict[str, Any] = {
         "machine": machine(device), "ceiling": ceiling(device), "model": info.name,
         "device": device, "picture": f"{picture[0]}x{picture[1]}", "map": f"{size[0]}x{size[1]}",
-        "gmac": multiply_adds(net, info, size),
+        "gmac": multiply_adds(net, info, size, picture),
     }  # fmt: skip
-    report["network"] = _network(engine, net, info, image, size, seconds, report)
+    # Without evidence the network needs the small picture alone: the resize is a stage of its own.
+    image_in = shrink(image, size) if info.config.detail == "none" else image
+    report["network"] = _network(engine, net, info, image_in, size, seconds, report)
     report["stages_ms"], report["stage"] = _stages(engine, image, seconds)
     report["peers_ms"] = _peers(image, seconds)
     report["chosen"] = engine.device
     return report
 
 
-def multiply_adds(net: BR2Net, info: ModelInfo, size: tuple[int, int]) -> dict[str, float]:
-    """10^9 multiply-adds of one map, as the formulas say and in the fast form (`FlopCounterMode` counts)."""
+def multiply_adds(
+    net: BR2Net, info: ModelInfo, size: tuple[int, int], frame: tuple[int, int]
+) -> dict[str, float]:
+    """10^9 multiply-adds of one map, as the formulas say and in the fast form (`FlopCounterMode` counts).
+
+    Args:
+        net, info: the network.
+        size: width and height of its picture.
+        frame: of the frame, which a network with ``detail`` looks at.
+    """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from br2focus.models.fast import InferenceNet
+    from br2focus.models.fast_detail import inference_net
 
     width, height = size
-    fast = InferenceNet(net, info.scale)
+    fast = inference_net(net, info.scale, frame[0] / width)
+    detail = info.config.detail != "none"
+    luma = torch.zeros((1, frame[1], frame[0]), dtype=torch.uint8)
+    pictures = torch.zeros(1, height, width, 3, dtype=torch.uint8)
     jobs: dict[str, Callable[[], object]] = {
-        "plain": lambda: net(torch.zeros(1, 3, height, width)),
-        "fast": lambda: fast(torch.zeros(1, height, width, 3, dtype=torch.uint8)),
+        "plain": lambda: net(torch.zeros(1, 3, height, width), [luma.float()]),
+        "fast": lambda: fast(*([pictures, luma] if detail else [pictures])),
     }
     found = {}
     for name, job in jobs.items():
@@ -90,7 +104,9 @@ def multiply_adds(net: BR2Net, info: ModelInfo, size: tuple[int, int]) -> dict[s
     return found
 
 
-def _plainly(net: BR2Net, info: ModelInfo, device: str) -> Callable[[Image], Values]:
+def _plainly(
+    net: BR2Net, info: ModelInfo, device: str, size: tuple[int, int]
+) -> Callable[[Image], Values]:
     """The network as its formulas stand: eager, float32, contiguous, upsampled before the convolutions."""
     import torch
 
@@ -100,36 +116,45 @@ def _plainly(net: BR2Net, info: ModelInfo, device: str) -> Callable[[Image], Val
         for value in (info.scale.mean, info.scale.std)
     )
 
-    def run(small: Image) -> Values:
+    def run(image: Image) -> Values:
         with torch.inference_mode():
-            pixels = torch.from_numpy(np.array(small)).to(device)[None]
+            pixels = torch.from_numpy(np.array(shrink(image, size))).to(device)[None]
             x = (pixels.flip(-1).permute(0, 3, 1, 2) / 255 - mean) / std
-            return np.asarray(torch.sigmoid(net(x.contiguous()).fused)[0, 0].cpu())
+            luma = torch.from_numpy(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)).to(device)[None]
+            maps = net(x.contiguous(), [luma.float()])
+            if maps.blur is None:
+                return np.asarray(torch.sigmoid(maps.fused)[0, 0].cpu())
+            softness = maps.blur.log_softness[:, None, None, None].expand_as(maps.blur.gain)
+            return np.asarray(torch.cat([*maps.blur[:2], softness], 1)[0].cpu())
 
     return run
 
 
 def _backends(
-    engine: Engine, size: tuple[int, int], device: str, *, depth: int = 1
+    engine: Engine, frame: tuple[int, int], size: tuple[int, int], device: str, *, depth: int = 1
 ) -> dict[str, Backend]:
     """Every way to run the network here, by its name."""
     if device != "cpu":
-        return _cuda_backends(engine, size, device)
+        return _cuda_backends(engine, frame, size, device)
     possible = list(ways("auto", "auto", has_ranges=bool(engine.info.ranges)))
     possible += [Way("torch", "fp32"), Way("torch", "bf16")]
-    return {way.name: engine.make_cpu(way, size, depth=depth) for way in possible}
+    return {way.name: engine.make_cpu(way, frame, depth=depth) for way in possible}
 
 
-def _cuda_backends(engine: Engine, size: tuple[int, int], device: str) -> dict[str, Backend]:
+def _cuda_backends(
+    engine: Engine, frame: tuple[int, int], size: tuple[int, int], device: str
+) -> dict[str, Backend]:
     import torch
 
     from br2focus.realtime.backends.cuda import CudaBackend, CudaNet
 
-    nets = [CudaNet(engine.net(), device), CudaNet(engine.net(), device, dtype=torch.float32)]
+    nets = [
+        CudaNet(engine.net(frame), device), CudaNet(engine.net(frame), device, dtype=torch.float32)
+    ]  # fmt: skip
     if engine.settings.compiled:
-        nets.append(CudaNet(engine.net(), device, compiled=True))
-    found: dict[str, Backend] = {f"{n.name} graph": CudaBackend(n, size, size) for n in nets}
-    found[f"{nets[0].name} eager"] = CudaBackend(nets[0], size, size, graph=False)
+        nets.append(CudaNet(engine.net(frame), device, compiled=True))
+    found: dict[str, Backend] = {f"{n.name} graph": CudaBackend(n, frame, size) for n in nets}
+    found[f"{nets[0].name} eager"] = CudaBackend(nets[0], frame, size, graph=False)
     return found
 
 
@@ -138,19 +163,19 @@ def _network(
     seconds: float, report: dict[str, Any],
 ) -> list[dict[str, Any]]:  # fmt: skip
     device = engine.device
-    small = shrink(image, size)
-    plainly = _plainly(net, info, device)
-    backends = _backends(engine, size, device)
-    runs: dict[str, Callable[[], Values]] = {PLAIN: partial(plainly, small)}
-    runs |= {name: partial(_once, backend, small) for name, backend in backends.items()}
-    if engine.settings.compiled and device == "cpu":
-        runs |= _compiled(engine, small)
+    frame = (image.shape[1], image.shape[0])
+    plainly = _plainly(net, info, device, size)
+    backends = _backends(engine, frame, size, device)
+    runs: dict[str, Callable[[], Values]] = {PLAIN: partial(plainly, image)}
+    runs |= {name: partial(_once, backend, image) for name, backend in backends.items()}
+    if engine.settings.compiled and device == "cpu" and info.config.detail == "none":
+        runs |= _compiled(engine, image)
     exact = runs[PLAIN]()
     differences = {name: np.abs(run() - exact) for name, run in runs.items()}
     times = in_turns(runs, seconds)
     for backend in backends.values():
         backend.close()
-    throughput = _throughput(engine, small, size, device)
+    throughput = _throughput(engine, image, size, device)
     rows = []
     for name, spent in times.items():
         median = statistics.median(spent)
@@ -194,13 +219,14 @@ def _compiled(engine: Engine, small: Image) -> dict[str, Callable[[], Values]]:
 
 
 def _throughput(
-    engine: Engine, small: Image, size: tuple[int, int], device: str
+    engine: Engine, image: Image, size: tuple[int, int], device: str
 ) -> dict[str, float]:
     """Maps a second with `IN_FLIGHT` frames in flight, where a backend takes that many."""
     found = {}
-    for name, backend in _backends(engine, size, device, depth=IN_FLIGHT).items():
+    frame = (image.shape[1], image.shape[0])
+    for name, backend in _backends(engine, frame, size, device, depth=IN_FLIGHT).items():
         if backend.depth > 1:
-            found[name] = round(_streamed(backend, small), 1)
+            found[name] = round(_streamed(backend, image), 1)
         backend.close()
     return found
 
@@ -225,9 +251,11 @@ def _stages(
     height, width = image.shape[:2]
     backend = engine.warm((width, height))
     size = network_size((width, height), engine.size)
+    # On a CPU the resize is a stage of its own; with its evidence a network needs the frame.
+    alone = engine.device.startswith("cpu") and engine.info.config.detail == "none"
+    image_in = shrink(image, size) if alone else image
     frame = Frame(image, 0, 0, Fraction(1, 30), 0.0)
-    values = backend.start(image)()
-    blur = BlurMap(values)
+    blur = engine.start(image)()
     result = FocusResult(frame, blur.at((width, height)), Timing(0, 0, 0, 0, 0, 0))
     adaptive, look_ahead = Adaptive(), LookAhead()
     count = iter(range(1, sys.maxsize))
@@ -238,9 +266,7 @@ def _stages(
 
     jobs: dict[str, Callable[[], object]] = {
         "preprocess": lambda: shrink(image, size),
-        "network": partial(
-            _once, backend, shrink(image, size) if engine.device.startswith("cpu") else image
-        ),
+        "network": partial(_once, backend, image_in),
         "to frame size": lambda: blur.at((width, height)),
         "smoothing": lambda: adaptive.add(at(next(count)), blur),
         "look-ahead": lambda: look_ahead.add(at(next(count)), blur),
@@ -254,7 +280,7 @@ def _stages(
         asked.model, device=asked.device, size=asked.size, backend=asked.backend,
         precision=asked.precision, compiled=asked.compiled,
     ) as stage:  # fmt: skip
-        jobs["bare call"] = lambda: BlurMap(_once(backend, image)).at((width, height))
+        jobs["bare call"] = lambda: engine.start(image)().at((width, height))
         jobs["FocusStage"] = lambda: stage(image)
         times: Times = in_turns(jobs, seconds)
     bare, whole = (statistics.median(times.pop(name)) for name in ("bare call", "FocusStage"))

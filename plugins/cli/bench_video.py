@@ -174,7 +174,13 @@ def _decode(path: Path, frames: int) -> None:
 
 
 def _infer(engine: Engine, images: list[Image]) -> None:
-    """The network alone: pictures that already have its size, as many in flight as in a file."""
+    """The network alone: pictures that already have its size, as many in flight as in a file.
+
+    One that looks at whole frames gets them.
+    """
+    if engine.info.config.detail != "none":
+        _maps(engine, images)
+        return
     height, width = images[0].shape[:2]
     size = network_size((width, height), engine.size)
     small = [shrink(image, size) for image in images[:: max(1, len(images) // 8)]]

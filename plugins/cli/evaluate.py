@@ -25,6 +25,7 @@ from br2focus.realtime.refining import RefineMode
 from br2focus.realtime.refining import refine as refined
 
 from .exits import report_options, say
+from .footage import evaluate_points, evaluate_stack, footage_table
 from .options import engine_options, refine_option
 from .progress import Progress
 
@@ -36,7 +37,7 @@ Predict = Callable[[np.ndarray], np.ndarray]
     "evaluate",
     epilog="Example: br2focus evaluate --images test/images --masks test/masks --polarity blurred",
 )
-@click.option("--images", type=click.Path(path_type=Path), required=True, help="Folder of images.")
+@click.option("--images", type=click.Path(path_type=Path), help="Folder of images.")
 @click.option("--masks", type=click.Path(path_type=Path), help="Folder of masks.")
 @click.option(
     "--polarity", type=click.Choice(["blurred", "focused"]), help="What white means in the masks."
@@ -56,19 +57,49 @@ Predict = Callable[[np.ndarray], np.ndarray]
 @click.option(
     "--curves", type=click.Path(path_type=Path), help="Folder for PR, ROC and F curves (PNG)."
 )
+@click.option(
+    "--points",
+    type=click.Path(path_type=Path),
+    help="CSV of labelled points in clips or photographs, instead of --images.",
+)
+@click.option("--pairs", type=click.Path(path_type=Path), help="CSV of ordered pairs of points.")
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    help="Folder of the sources of --points; default: its own.",
+)
+@click.option(
+    "--stack",
+    type=click.Path(path_type=Path),
+    help="Folder with the slices of a focal stack, in order of their names, instead of --images.",
+)
 @refine_option("off")
 @engine_options
 @report_options
 def command(
-    images: Path, masks: Path | None, polarity: str | None, everywhere: str | None,
-    ignore: int | None, names: Path | None, curves: Path | None,
+    images: Path | None, masks: Path | None, polarity: str | None, everywhere: str | None,
+    ignore: int | None, names: Path | None, curves: Path | None, points: Path | None,
+    pairs: Path | None, root: Path | None, stack: Path | None,
     refine: RefineMode, as_json: bool, debug: bool, **engine: Any,
 ) -> None:  # fmt: skip
-    """Measure the accuracy of a model on images with masks.
+    """Measure the accuracy of a model: on images with masks, on labelled points, or on a focal stack.
 
-    The figures compare P(blurred) with each mask at the mask's own size. --model also takes
-    classical:NAME for a method without learning.
+    Masks: the figures compare P(blurred) with each mask at the mask's own size. Points: P at points that a
+    person labelled F (in focus), S, B (blurred) or M. Stack: the slice in which each of 48 regions is
+    sharpest, beside the one that full-size contrast names. --model also takes classical:NAME, with masks
+    or points, for a method without learning.
     """
+    if sum(each is not None for each in (images, points, stack)) != 1:
+        raise SettingsError("give one of --images, --points and --stack")
+    if (pairs or root) and points is None:
+        raise SettingsError("--pairs and --root go with --points")
+    if points or stack:
+        if masks or polarity or everywhere or names or curves or ignore is not None:
+            raise SettingsError("--masks and what belongs to it go with --images")
+        computed = _footage(points, pairs, root, stack, EngineSettings(**engine), refine)
+        click.echo(json.dumps(computed) if as_json else footage_table(computed))
+        return
+    assert images is not None
     try:
         folder = _folder(images, masks, polarity, everywhere, ignore, names, curves)
         folder.pairs()
@@ -83,6 +114,33 @@ def command(
     click.echo(json.dumps(report) if as_json else table(report))
     if curves is not None:
         _plot(name, result, curves)
+
+
+def _footage(
+    points: Path | None, pairs: Path | None, root: Path | None, stack: Path | None,
+    settings: EngineSettings, refine: RefineMode,
+) -> dict[str, Any]:  # fmt: skip
+    """The report on points or a stack."""
+    try:
+        predict, name, computes = _predictor(settings, refine)
+        with Progress("evaluate", "frame") as progress:
+            if points is not None:
+                report = evaluate_points(predict, points, pairs, root or points.parent, progress)
+            else:
+                assert stack is not None
+                if computes is None:
+                    raise SettingsError("--stack needs a network: contrast is beside it anyway")
+                name = computes.info.name  # scores are of unrefined maps
+                report = evaluate_stack(computes, stack, progress)
+    except UnreadableError as error:
+        raise SourceError(str(error)) from error
+    except OSError as error:
+        raise SourceError(
+            f"{error.filename or points or stack}: {error.strerror or error}"
+        ) from error
+    for notice in computes.notices if computes else ():
+        say(notice)
+    return {"model": name, "device": computes.device if computes else "cpu"} | report
 
 
 def _folder(

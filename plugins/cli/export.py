@@ -14,6 +14,7 @@ from br2focus.realtime.frame import Image
 from br2focus.realtime.image_files import Images, expand
 
 from .exits import report_options
+from .options import size_of
 
 PICTURES = 32
 
@@ -27,15 +28,18 @@ PICTURES = 32
               help="Write the checkpoint again with ranges measured on pictures of this folder.")  # fmt: skip
 @click.option("--list", "names", type=click.Path(path_type=Path), metavar="FILE",
               help="Names of the pictures of FOLDER to use, one a line.")  # fmt: skip
+@click.option("--frame", default="1920x1080", show_default=True, metavar="WIDTHxHEIGHT",
+              help="Frames that the file is for, where the model looks at their own pixels.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @report_options
 def command(
-    model: str, out: Path, int8: bool, folder: Path | None, names: Path | None, force: bool,
-    as_json: bool, debug: bool,
+    model: str, out: Path, int8: bool, folder: Path | None, names: Path | None, frame: str,
+    force: bool, as_json: bool, debug: bool,
 ) -> None:  # fmt: skip
     """Write MODEL for another runtime; the file is checked against the network before it gets its name.
 
-    It takes uint8 BGR pictures (1 x H x W x 3, sides multiples of 32) and gives P(blurred).
+    It takes uint8 BGR pictures (1 x H x W x 3, sides multiples of 32) and gives P(blurred). A model with blur
+    radii also takes the luma of the frame (1 x H' x W') and gives ln radius, gain and ln softness.
     """
     if out.suffix not in FORMATS:
         raise SettingsError(f"{out}: the suffix is one of {', '.join(FORMATS)}")
@@ -43,7 +47,7 @@ def command(
         raise SettingsError(f"{out} exists: --force replaces it")
     if folder is None and out.suffix == ".safetensors":
         raise SettingsError("a .safetensors file is written with --calibrate FOLDER")
-    done = export(model, out, int8=int8) if folder is None else calibrate(
+    done = export(model, out, int8=int8, frame_size=size_of(frame)) if folder is None else calibrate(
         model, out, _pictures(folder, names)
     )  # fmt: skip
     if as_json:

@@ -194,7 +194,7 @@ def _in_window(start: Start) -> int:
 def _headless(
     source: Source, settings: ViewSettings, sinks: Sinks, duration: float | None, *, as_json: bool
 ) -> int:
-    engine = Engine(settings.engine())
+    engine = Engine(replace(settings.engine(), coc=settings.coc))
     smoothing = make_smoother(settings.smoothing)
     with StopSignals(asked=source.close) as signals:
         pipeline = Pipeline(source, engine, smoothing, refining=settings.refine)
@@ -254,6 +254,7 @@ def _entry(source: Source, stats: Snapshot, engine: Engine) -> dict[str, Any]:
         "age_ms": {"p50": round(stats.age_p50 * 1e3, 1), "p95": round(stats.age_p95 * 1e3, 1)},
         "model": engine.info.name,
         "device": engine.device,
+        "reference_px": engine.reference.rounded,
     }
 
 

@@ -18,8 +18,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def engine_options(command: F) -> F:
-    """``--model``, ``--device``, ``--backend``, ``--precision``, ``--size``, ``--compile``: what computes."""
+    """``--model``, ``--device``, ``--backend``, ``--precision``, ``--size``, ``--compile``: what computes.
+
+    And ``--coc``: from which blur on something is out of focus.
+    """
     for option in (
+        coc_option,
         click.option(
             "--compile", "compiled", is_flag=True,
             help="On a GPU: torch.compile; two fifths less time, after up to a minute for each size.",
@@ -43,6 +47,15 @@ def engine_options(command: F) -> F:
     ):  # fmt: skip
         command = option(command)
     return command
+
+
+def coc_option(command: F) -> F:
+    """``--coc``: from which blur on something is out of focus."""
+    return click.option(
+        "--coc", metavar="PIXELS|1/N",
+        help="Circle of confusion: the largest blur radius that counts as in focus, in pixels or as a share "
+        "of the longer side (1/1500).  [default: what the footage and its size allow]",
+    )(command)  # fmt: skip
 
 
 def given(options: dict[str, Any]) -> dict[str, Any]:

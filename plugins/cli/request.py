@@ -42,6 +42,7 @@ class Request:
     stream: int | None = None
     allow_special: bool = False
     codecs: tuple[str, ...] | None = None
+    radii: bool = False
 
 
 def request_options(command: F) -> F:
@@ -82,7 +83,7 @@ def request_options(command: F) -> F:
         click.option("--stripes", is_flag=True, help="Peaking as stripes: not by colour alone."),
         click.option(
             "--preset", metavar="NAME|FILE",
-            help="Draw what the viewer saved: overlay, its style, regions, model, size; options go first.",
+            help="Draw what the viewer saved: overlay, style, regions, model, size, coc; options go first.",
         ),
         click.option(
             "--overlay", type=click.Choice(KINDS), default="heat", show_default=True,
@@ -106,8 +107,9 @@ def make_request(
     if preset is not None:
         saved, style = _saved(preset)
         options |= saved | given(options)
-    model, size, backend, precision = map(options.pop, ("model", "size", "backend", "precision"))
-    engine = EngineSettings(model, device, size, backend, precision, compiled)
+    names = ("model", "size", "backend", "precision", "coc")
+    model, size, backend, precision, coc = map(options.pop, names)
+    engine = EngineSettings(model, device, size, backend, precision, compiled, coc)
     style = replace(style, stripes=stripes or style.stripes, legend=legend)
     return Request(engine=engine, style=style, **options)
 
@@ -128,5 +130,5 @@ def _saved(preset: str) -> tuple[dict[str, Any], OverlayStyle]:
 
     saved = load_preset(preset_path(preset))
     return {
-        name: getattr(saved, name) for name in ("overlay", "rois", "model", "size")
+        name: getattr(saved, name) for name in ("overlay", "rois", "model", "size", "coc")
     }, saved.style

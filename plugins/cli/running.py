@@ -111,7 +111,8 @@ def _sinks(job: Job, source: Source, request: Request) -> list[Sink]:
             _require_inside(request.rois, source.info.size)
             opened.append(Metrics(job.metrics, request.rois, overwrite=request.force))
         if job.maps is not None:
-            opened.append(Maps(job.maps, source.info, overwrite=request.force))
+            radii = request.radii
+            opened.append(Maps(job.maps, source.info, overwrite=request.force, radii=radii))
         if job.output is not None:
             opened.append(_picture_sink(job, job.output, source.info, request))
     except BaseException:
@@ -157,4 +158,5 @@ def _entry(
         "repaired_timestamps": getattr(source, "repaired_timestamps", 0),
         "model": engine.info.name,
         "device": engine.device,
+        "reference_px": engine.reference.rounded,
     }

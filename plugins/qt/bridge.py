@@ -18,6 +18,7 @@ from br2focus.realtime.frame import FocusResult, Image
 from br2focus.realtime.overlay import draw
 from br2focus.realtime.pipeline import Pipeline
 from br2focus.realtime.presets import ViewSettings
+from br2focus.realtime.radii import coc_of
 from br2focus.realtime.recorder import Recorder
 from br2focus.realtime.scores import Scores
 from br2focus.realtime.smoothing import make_smoother
@@ -144,6 +145,8 @@ class Run(QObject):
     def change(self, settings: ViewSettings) -> None:
         """Draw, measure, smooth and refine by ``settings`` from the next frame on."""
         before, self.settings = self.settings, settings
+        if self._engine is not None:
+            self._engine.reference.coc = coc_of(settings.coc)
         if self._pipeline is not None:
             self._pipeline.refining = settings.refine
             if settings.smoothing != before.smoothing:
@@ -165,6 +168,7 @@ class Run(QObject):
                 self.source.close()
             smoothing = make_smoother(self.settings.smoothing)
             mode = self.settings.refine
+            self._engine.reference.coc = coc_of(self.settings.coc)
             with Pipeline(self.source, self._engine, smoothing, refining=mode) as self._pipeline:
                 for result in self._pipeline:
                     if self._stopped:

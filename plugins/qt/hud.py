@@ -35,12 +35,15 @@ class View(Protocol):
     before: bool
 
 
-def figures(name: str, size: tuple[int, int], computes: str, stats: Snapshot) -> list[str]:
-    """The lines of the HUD."""
+def figures(
+    name: str, size: tuple[int, int], computes: str, stats: Snapshot, reference: float | None = None
+) -> list[str]:
+    """The lines of the HUD; ``reference`` is how sharp the footage can be, in pixels."""
+    best = "" if reference is None else f"  reference {reference:.1f} px"
     delay = f", {stats.smoothing_delay * 1e3:.0f} of it smoothing" if stats.smoothing_delay else ""
     stages = " · ".join(f"{stage} {seconds * 1e3:.1f}" for stage, seconds in stats.stages.items())
     return [
-        f"{name}  {size[0]} x {size[1]}  {computes}",
+        f"{name}  {size[0]} x {size[1]}  {computes}{best}",
         f"{stats.recent:.1f} frames/s · {stats.dropped} dropped",
         f"age {stats.age_p50 * 1e3:.0f} / {stats.age_p95 * 1e3:.0f} ms (p50 / p95){delay}",
         f"{stages} ms",

@@ -30,6 +30,7 @@ from .hotkeys import key_of
 from .palette import PEAKING, qcolor
 
 NOISE_GATE = OverlayStyle.noise_gate
+COCS = (None, "1/4000", "1/3000", "1/2400", "1/2000", "1/1500", "1/1000", "1/700", "1/500", "1/300")
 
 
 def sensitivity(threshold: float) -> int:
@@ -42,6 +43,11 @@ def threshold_of(value: int) -> float:
     """The threshold for a sensitivity of 0 to 100."""
     most, least = THRESHOLDS
     return float(least * (most / least) ** (value / 100))
+
+
+def tolerance_step(coc: str | None) -> int:
+    """The step of the slider for a circle of confusion; one that is no step stands at the middle."""
+    return COCS.index(coc) if coc in COCS else len(COCS) // 2
 
 
 class Panel(QScrollArea):
@@ -89,6 +95,7 @@ class Panel(QScrollArea):
             with QSignalBlocker(combo):
                 combo.setCurrentIndex(_index(combo, text))
         numbers = (
+            (self.tolerance, tolerance_step(settings.coc)),
             (self.sensitivity, sensitivity(style.threshold)), (self.levels, style.levels),
             (self.opacity, round(100 * style.opacity)),
             (self.strongest, round(100 * style.strongest)),
@@ -169,11 +176,17 @@ class Panel(QScrollArea):
         )
         self.model = _combo(models, f"The network ({key_of('next_model')}).")
         self.device = _combo(devices, f"What computes ({key_of('next_device')}).")
+        self.tolerance = _slider(
+            0, len(COCS) - 1, "The circle of confusion: the largest blur radius that counts as in focus,\n"
+            "as a share of the longer side. Leftmost: what the footage and its size allow."
+        )  # fmt: skip
+        form.addRow("tolerance", self.tolerance)
         form.addRow("smoothing", self.smoothing)
         form.addRow("edges", self.refine)
         form.addRow("model", self.model)
         form.addRow("device", self.device)
         self._add(form, "Map")
+        self._on_change(self.tolerance, lambda s: replace(s, coc=COCS[self.tolerance.value()]))
         self._on_change(self.smoothing, lambda s: replace(s, smoothing=self._smoothing()))
         self._on_change(self.refine, lambda s: replace(s, refine=MODES[self.refine.currentIndex()]))
         self._on_change(self.model, lambda s: replace(s, model=self.model.currentText()))

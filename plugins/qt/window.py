@@ -312,7 +312,8 @@ class Window(QMainWindow):
         size = view.shown.result.frame.size if view.shown else (0, 0)
         name = self.bar.source.name_of(session.source)
         computes = run.computes if run is not None else self.settings.model
-        lines = hud.figures(name, size, computes, self.figures)
+        reference = view.shown.result.reference if view.shown else None
+        lines = hud.figures(name, size, computes, self.figures, reference)
         notices = run.notices[-3:] if run is not None else []
         view.lines = [*lines, *notices] if self._hud_on else []
         view.badges = hud.badges(

@@ -1,6 +1,7 @@
 """What runs the network: one small protocol, one file for each library.
 
-A backend is made for one size of frame and one size of map, used by one thread at a time, and closed.
+A backend is made for one size of frame and one size of map, used by one thread at a time, and closed. For a
+network with ``detail`` it also gets the frame's luma at its own size.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Literal, Protocol
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from br2focus.realtime.frame import Image, Values
 
@@ -18,7 +20,11 @@ Precision = Literal["fp32", "bf16", "int8"]
 
 
 class Backend(Protocol):
-    """Frame in (uint8 BGR H x W x 3), map out (float32 h x w, P(blurred), at the network's size)."""
+    """Frame in (uint8 BGR H x W x 3), what the network gives out, float32.
+
+    That is P(blurred), h x w at the network's size; with ``detail`` 3 planes of half that size (see
+    `br2focus.models.fast_detail.DetailNet`).
+    """
 
     name: str
     """For reports, such as "openvino bf16"."""
@@ -52,3 +58,11 @@ def shrink(image: Image, size: tuple[int, int]) -> Image:
     if (image.shape[1], image.shape[0]) == size:
         return image
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def network_inputs(image: Image, size: tuple[int, int], *, detail: bool) -> list[NDArray[np.uint8]]:
+    """What the network takes: the picture at ``size`` (1 x h x w x 3); ``detail``: luma too (1 x H x W)."""
+    inputs: list[NDArray[np.uint8]] = [np.ascontiguousarray(shrink(image, size))[None]]
+    if detail:
+        inputs.append(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)[None])
+    return inputs

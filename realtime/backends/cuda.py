@@ -16,16 +16,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from queue import SimpleQueue
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from br2focus.models.fast import InferenceNet
+from br2focus.models.fast_detail import PLANES, DetailNet, in_precision
 from br2focus.realtime.device import RECORDING, SLOTS
 from br2focus.realtime.frame import Image, Values
 
 from . import Pending, shrink
-from .area import AreaShrink
+from .area import AreaShrink, luma_of
 from .two_streams import TwoStreams
 
 MAX_COMPILED = 1024  # a step is compiled for each of four taps, of each size and batch
@@ -34,13 +36,15 @@ MAX_COMPILED = 1024  # a step is compiled for each of four taps, of each size an
 @dataclass
 class _Slot:
     pinned_in: Tensor  # uint8 B x H x W x 3
-    pinned_out: Tensor  # float32 B x h x w
+    pinned_out: Tensor  # float32 B x h x w, or B x 3 x h x w
     pictures: Tensor  # uint8 B x H x W x 3 on the GPU
-    values: Tensor  # float32 B x h x w on the GPU
+    values: Tensor  # the same on the GPU
     uploaded: torch.cuda.Event
     computed: torch.cuda.Event
     downloaded: torch.cuda.Event
     graph: torch.cuda.CUDAGraph | None = None
+    # Of frames that the CPU resizes: their own luma, pinned and on the GPU, uint8 B x H x W.
+    luma: tuple[Tensor, Tensor] | None = None
 
 
 @dataclass
@@ -50,7 +54,7 @@ class _Batch:
     slot: _Slot
     count: int = 0
     launched: bool = False
-    maps: Values | None = None  # B x h x w
+    maps: Values | None = None
 
 
 class CudaNet:
@@ -72,9 +76,15 @@ class CudaNet:
         self.device = torch.device(device)
         if device == "cuda":  # which one that means is set for each thread
             self.device = torch.device("cuda", 0)
-        net = net.to(self.device, dtype).to(memory_format=torch.channels_last)
-        exact = dtype == torch.float32
-        self.run: Callable[[Tensor], Tensor] = net if exact else TwoStreams(net, compiled=compiled)
+        net = in_precision(net.to(self.device), dtype)
+        self.detail = isinstance(net, DetailNet)
+        self.notices: list[str] = []
+        # The forms and streams of `TwoStreams` do not know the evidence yet.
+        plain = dtype == torch.float32 or self.detail
+        if compiled and self.detail:
+            self.notices.append("torch.compile does not know blur radii yet: left out")
+            compiled = False
+        self.run: Callable[..., Tensor] = net if plain else TwoStreams(net, compiled=compiled)
         self.compiled = compiled
         if self.device.type == "cuda":
             # Weights were written on a stream that others do not wait for.
@@ -156,6 +166,7 @@ class CudaBackend:
         # One that is larger in the network comes from the CPU in its size: it is small.
         smaller = size[0] > frame_size[0] or size[1] > frame_size[1]
         self._input_size = size if smaller else frame_size
+        self._luma_size = frame_size if smaller and net.detail else None
         if graph:
             net.prepare(self._record)
         else:
@@ -180,18 +191,31 @@ class CudaBackend:
 
     def _make_slot(self) -> _Slot:
         frames = (self._batch, self._input_size[1], self._input_size[0], 3)
-        maps = (self._batch, self._size[1], self._size[0])
+        maps: tuple[int, ...] = (self._batch, self._size[1], self._size[0])
+        if self._net.detail:
+            maps = (self._batch, PLANES, self._size[1] // 2, self._size[0] // 2)
         return _Slot(
             _pinned(frames, torch.uint8), _pinned(maps, torch.float32),
             torch.zeros(frames, dtype=torch.uint8, device=self._device),
             torch.zeros(maps, device=self._device),
-            _event(), _event(), _event(),
+            _event(), _event(), _event(), luma=self._make_luma(),
         )  # fmt: skip
+
+    def _make_luma(self) -> tuple[Tensor, Tensor] | None:
+        if self._luma_size is None:
+            return None
+        shape = (self._batch, self._luma_size[1], self._luma_size[0])
+        return _pinned(shape, torch.uint8), torch.zeros(
+            shape, dtype=torch.uint8, device=self._device
+        )
 
     @torch.inference_mode()
     def _run(self, slot: _Slot) -> None:
         """Resize on the GPU, then the network: reads ``slot.pictures``, writes ``slot.values``."""
-        slot.values.copy_(self._net.run(self._shrink(slot.pictures)))
+        inputs = [self._shrink(slot.pictures)]
+        if self._net.detail:
+            inputs.append(luma_of(slot.pictures) if slot.luma is None else slot.luma[1])
+        slot.values.copy_(self._net.run(*inputs))
 
     def _warm(self, slot: _Slot) -> None:
         """Run once so that libraries choose their kernels, then capture the graph of this slot."""
@@ -216,11 +240,15 @@ class CudaBackend:
         batch = self._open = self._open or _Batch(self._free.pop(0))
         number, slot = batch.count, batch.slot
         batch.count += 1
+        if slot.luma is not None:
+            slot.luma[0][number].numpy()[...] = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
         if (image.shape[1], image.shape[0]) != self._input_size:
             image = shrink(image, self._size)
         slot.pinned_in[number].numpy()[...] = image
         with torch.cuda.stream(self._up):
             slot.pictures[number].copy_(slot.pinned_in[number], non_blocking=True)
+            if slot.luma is not None:
+                slot.luma[1][number].copy_(slot.luma[0][number], non_blocking=True)
         if batch.count == self._batch:
             self._launch(batch)
 

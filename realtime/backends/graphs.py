@@ -10,8 +10,8 @@ from pathlib import Path
 
 # What an exported graph is made from: a change of one of them makes old entries unfindable.
 SOURCES = (
-    "attention.py", "backbones.py", "br2net.py", "efficientnet_lite.py", "fast.py", "int8.py",
-    "phases.py", "rlrm.py",
+    "attention.py", "backbones.py", "br2net.py", "detail.py", "efficientnet_lite.py", "fast.py",
+    "fast_detail.py", "int8.py", "limits.py", "phases.py", "rlrm.py",
 )  # fmt: skip
 
 

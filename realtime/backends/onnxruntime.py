@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from br2focus.models.limits import spacing_of
 from br2focus.realtime.device import cores
 from br2focus.realtime.frame import Image
 
-from . import Pending, shrink
+from . import Pending, network_inputs
 from .graphs import graph_key, keep
 
 if TYPE_CHECKING:
@@ -26,33 +27,39 @@ class OnnxBackend:
     Args:
         sha256: digest of the checkpoint, the key of the cache.
         make_net: loads the network; called only when the cache has no graph of it.
-        size: width and height of the map.
+        size: width and height of the network's picture.
         cache: folder for converted graphs.
+        frame_size: width and height of the frames, for a network with ``detail``; else None.
     """
 
     name = "onnxruntime fp32"
     depth = 1
 
     def __init__(
-        self, sha256: str, make_net: Callable[[], InferenceNet], size: tuple[int, int], cache: Path
-    ) -> None:
+        self, sha256: str, make_net: Callable[[], InferenceNet], size: tuple[int, int], cache: Path,
+        frame_size: tuple[int, int] | None = None,
+    ) -> None:  # fmt: skip
         ort = library()
         options = ort.SessionOptions()
         options.intra_op_num_threads = cores()
         options.log_severity_level = 3  # errors; it warns of what it cannot change
-        path = cache / f"{graph_key(sha256, ort.__version__)}.onnx"
+        key = graph_key(sha256, ort.__version__)
+        if frame_size is not None:
+            key += f"-{spacing_of(max(frame_size) / max(size))}"
+        path = cache / f"{key}.onnx"
         graph: str | bytes = str(path)
         if not path.is_file():
             graph = convert(make_net())
             with suppress(OSError):
                 keep(path, lambda at, graph=graph: at.write_bytes(graph))  # type: ignore[misc]
         self._session = ort.InferenceSession(graph, options, ["CPUExecutionProvider"])
-        self._size = size
+        self._size, self._detail = size, frame_size is not None
 
     def start(self, image: Image) -> Pending:
         """Run one frame at once; the result only hands it over."""
-        small = np.ascontiguousarray(shrink(image, self._size))[None]
-        [values] = self._session.run(None, {"pictures": small})
+        inputs = network_inputs(image, self._size, detail=self._detail)
+        names = (each.name for each in self._session.get_inputs())
+        [values] = self._session.run(None, dict(zip(names, inputs, strict=True)))
         return lambda: np.asarray(values[0], np.float32)
 
     def close(self) -> None:
@@ -76,7 +83,7 @@ def convert(net: InferenceNet) -> bytes:
     library()  # before the exporter imports it
     import torch
 
-    from br2focus.models.fast import exported
+    from br2focus.models.fast_detail import exported
 
     program = torch.onnx.export(exported(net), dynamo=True, verbose=False)
     assert program is not None

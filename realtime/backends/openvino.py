@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from br2focus.models.limits import spacing_of
 from br2focus.realtime.device import cores
 from br2focus.realtime.frame import Image, Values
 
-from . import Pending, Precision, shrink
+from . import Pending, Precision, network_inputs
 from .graphs import graph_key, keep
 
 if TYPE_CHECKING:
@@ -35,10 +36,12 @@ class OpenVinoBackend:
     Args:
         sha256: digest of the checkpoint, the key of the cache.
         make_net: loads the network; called only when the cache has no graph of it.
-        size: width and height of the map.
+        size: width and height of the network's picture.
+        frame_size: width and height of the frames, for a network with ``detail``; else None.
         cache: folder for converted and compiled graphs.
         precision: "fp32"; "bf16" where the CPU has it; "int8" for the layers whose ranges the checkpoint
             knows, and the rest in the better one of the other two.
+        any_frame: take other frames with the same spacing of evidence, too; some slower.
         depth: frames in flight; 1 puts all cores on one frame (least latency), more give each frame fewer
             cores (most frames a second).
     """
@@ -46,12 +49,17 @@ class OpenVinoBackend:
     def __init__(
         self, sha256: str, make_net: Callable[[], InferenceNet], size: tuple[int, int],
         cache: Path, *, precision: Precision = "bf16", depth: int = 1,
+        frame_size: tuple[int, int] | None = None, any_frame: bool = False,
     ) -> None:  # fmt: skip
-        self._size, self.depth = size, depth
+        self._size, self.depth, self._detail = size, depth, frame_size is not None
         core = _core()
         bf16 = precision != "fp32" and has_bf16()
         self.name = f"openvino {precision}"
         key = graph_key(sha256, library().__version__)
+        shapes = {0: [1, size[1], size[0], 3]}
+        if frame_size is not None:
+            key += f"-{spacing_of(max(frame_size) / max(size))}"
+            shapes[1] = [1, -1, -1] if any_frame else [1, frame_size[1], frame_size[0]]
         options: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
             "NUM_STREAMS": str(max(1, min(depth - 1, cores()))),
@@ -62,25 +70,25 @@ class OpenVinoBackend:
         def graph() -> Any:
             found = _cached(cache / f"{key}.xml", make_net)
             round_layers(found, weights=precision == "int8")
-            found.reshape({0: [1, size[1], size[0], 3]})
+            found.reshape(shapes)
             return found
 
-        for_this = hashlib.sha256(repr((key, size, precision, options, cpu_name())).encode())
+        for_this = hashlib.sha256(repr((key, shapes, precision, options, cpu_name())).encode())
         path = cache / "compiled" / f"{for_this.hexdigest()[:24]}.blob"
         compiled = _compiled(core, path, graph, options)
         self._free = [compiled.create_infer_request() for _ in range(self.depth)]
 
     def start(self, image: Image) -> Pending:
         """Begin one frame; the map is copied out of OpenVINO's buffer when it is asked for."""
-        small = np.ascontiguousarray(shrink(image, self._size))[None]
+        inputs = network_inputs(image, self._size, detail=self._detail)
         request = self._free.pop()
-        request.start_async([small], share_inputs=True)
+        request.start_async(inputs, share_inputs=True)
 
         def finish() -> Values:
             request.wait()
             values = np.array(request.get_output_tensor(0).data[0], np.float32)
             self._free.append(request)
-            _ = small  # shared with OpenVINO, so it lives until here
+            _ = inputs  # shared with OpenVINO, so they live until here
             return values
 
         return finish
@@ -186,6 +194,8 @@ def _checked(content: bytes) -> bytes:
 def convert(net: InferenceNet) -> Any:
     """The OpenVINO form of ``net``, for pictures of every size whose sides are multiples of 32.
 
+    A network with ``detail`` takes frames of every size whose evidence has its spacing.
+
     By the parts of `openvino.convert_model`, which itself tells its makers of every conversion.
     """
     library()
@@ -194,7 +204,7 @@ def convert(net: InferenceNet) -> Any:
     from openvino.frontend.pytorch.torchdynamo.export_decompositions import ops_to_not_decompose  # noqa: TID251
     from torch.export import default_decompositions
 
-    from br2focus.models.fast import exported
+    from br2focus.models.fast_detail import exported
 
     table = default_decompositions()
     for operation in ops_to_not_decompose():

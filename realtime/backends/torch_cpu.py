@@ -6,9 +6,10 @@ import numpy as np
 import torch
 
 from br2focus.models.fast import InferenceNet
+from br2focus.models.fast_detail import DetailNet, in_precision
 from br2focus.realtime.frame import Image
 
-from . import Pending, Precision, shrink
+from . import Pending, Precision, network_inputs
 
 
 class TorchBackend:
@@ -21,14 +22,15 @@ class TorchBackend:
     ) -> None:
         dtype = torch.float32 if precision == "fp32" else torch.bfloat16
         self.name = f"torch {precision}"
-        self._net = net.to(dtype).to(memory_format=torch.channels_last)
+        self._net = in_precision(net, dtype)
         self._size = size
 
     def start(self, image: Image) -> Pending:
         """Run one frame at once; the result only hands it over."""
-        small = np.array(shrink(image, self._size))  # PyTorch wants a writable array
+        inputs = network_inputs(image, self._size, detail=isinstance(self._net, DetailNet))
         with torch.inference_mode():
-            values = self._net(torch.from_numpy(small)[None])[0].float().numpy()
+            tensors = (torch.from_numpy(np.array(each)) for each in inputs)  # writable ones
+            values = self._net(*tensors)[0].float().numpy()
         return lambda: values
 
     def close(self) -> None:

@@ -91,6 +91,19 @@ def test_maps_equal_the_opencv_stage_without_smoothing(annotate, make_clip, mode
     assert len(list((tmp_path / "maps").iterdir())) == 3
 
 
+def test_radii_are_written_beside_the_maps(detail_model, make_clip, tmp_path, capsys):
+    clip, maps = make_clip(tmp_path / "clip.mp4", frames=3, size=(160, 90)), tmp_path / "maps.npz"
+    arguments = ["annotate", clip, "--overlay", "none", "--maps", maps, "--radii", "--json"]
+    options = ["--model", detail_model, "--device", "cpu", "--backend", "torch"]
+    assert run([*map(str, arguments), *options]) == 0
+    assert json.loads(capsys.readouterr().out)["inputs"][0]["reference_px"] > 0
+    with np.load(maps) as file:
+        assert file["radius_000002"].shape == file["blur_000002"].shape == (90, 160)
+        assert file["radius_000002"].dtype == np.float16 and (file["radius_000002"] > 0).all()
+    assert run([*map(str, arguments[:5]), str(tmp_path / "m.mkv"), "--radii", *options]) == 2
+    assert "npz file alone" in capsys.readouterr().err
+
+
 def test_metrics_with_rois(annotate, make_clip, tmp_path):
     clip = make_clip(tmp_path / "clip.mp4", frames=3)
     code, _, _ = annotate(clip, "--metrics", tmp_path / "m.csv", "--roi", "eye=2,2,8,8")

@@ -133,3 +133,85 @@ def test_train_from_a_config_and_its_errors(pairs, capsys, tmp_path):
     assert "corp" in capsys.readouterr().err
     config.write_text(text)
     assert run([*args[:2], "--data", str(tmp_path / "nowhere"), "--out", str(tmp_path / "x")]) == 3
+
+
+# Labelled points of footage, and focal stacks.
+
+POINTS = (
+    "frame_id,source,second,width,height,x,y,radius,label,texture,note\n"
+    "a,clip.mp4,0.08,160,90,30,40,9,F,1,\na,clip.mp4,0.08,160,90,120,40,9,B,1,\n"
+    "b,p0.png,0,96,80,20,40,9,F,1,thin\nb,p0.png,0,96,80,80,40,9,B,1,\n"
+)
+
+
+@pytest.fixture
+def footage(pairs, make_clip):
+    """A clip and a still with points, and a stack of three slices."""
+    make_clip(pairs / "clip.mp4", frames=6, size=(160, 90))
+    (pairs / "images" / "p0.png").rename(pairs / "p0.png")
+    (pairs / "points.csv").write_text(POINTS)
+    (pairs / "pairs.csv").write_text("frame_id,sharper_index,softer_index\nb,0,1\n")
+    (pairs / "stack").mkdir()
+    sharp = np.random.default_rng(9).integers(0, 255, (96, 128, 3)).astype(np.uint8)
+    for number, sigma in enumerate((3, 1, 2)):
+        soft = cv2.GaussianBlur(sharp, (0, 0), sigma)
+        cv2.imwrite(str(pairs / "stack" / f"{number}.png"), soft)
+    (pairs / "stack" / "notes.txt").write_text("no picture")
+    return pairs
+
+
+def on_footage(capsys, *options):
+    code = run(["evaluate", "--device", "cpu", "--backend", "torch", *map(str, options)])
+    return code, capsys.readouterr()
+
+
+def test_points_of_a_clip_and_a_still(footage, detail_model, capsys):
+    code, captured = on_footage(
+        capsys, "--points", footage / "points.csv", "--pairs", footage / "pairs.csv",
+        "--model", detail_model, "--json",
+    )  # fmt: skip
+    report = json.loads(captured.out)
+    assert code == 0 and report["model"] == "detail"
+    assert report["count"] == {"frames": 2, "F": 2, "B": 2, "thin": 1, "pairs": 1}
+    assert 0 <= report["balanced"] <= 1 and report["pairs"] in (0, 0.5, 1)
+    code, captured = on_footage(
+        capsys, "--points", footage / "points.csv", "--model", "classical:laplacian"
+    )
+    assert code == 0 and "points_auc" in captured.out and "pairs" in captured.out
+
+
+def test_a_stack_names_the_best_slice_of_each_region(footage, detail_model, capsys):
+    code, captured = on_footage(
+        capsys, "--stack", footage / "stack", "--model", detail_model, "--json"
+    )
+    report = json.loads(captured.out)
+    assert code == 0 and report["slices"] == 3 and report["regions"] == 48
+    assert report["contrast_best"] == [1] * 48 and len(report["best"]) == 48
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        ((), 2, "give one of --images, --points and --stack"),
+        (("--stack", "stack", "--points", "points.csv"), 2, "give one of"),
+        (("--stack", "stack", "--pairs", "pairs.csv"), 2, "go with --points"),
+        (("--stack", "stack", "--polarity", "blurred"), 2, "go with --images"),
+        (("--stack", "missing"), 3, "missing: No such file"),
+        (("--stack", "masks"), 3, None),
+        (("--points", "missing.csv"), 3, "missing.csv: No such file"),
+        (("--points", "late.csv"), 3, "no frame at 99"),
+        (("--points", "large.csv"), 3, "points for 320x90, its picture is 160x90"),
+    ],
+)
+def test_wrong_footage_is_one_line(
+    footage, detail_model, capsys, monkeypatch, options, code, said
+):  # fmt: skip
+    monkeypatch.chdir(footage)
+    (footage / "late.csv").write_text(POINTS.replace("0.08", "99"))
+    (footage / "large.csv").write_text(POINTS.replace("160,90,", "320,90,"))
+    for mask in (footage / "masks").iterdir():
+        if mask.stem != "p0":
+            mask.unlink()
+    found, captured = on_footage(capsys, *options, "--model", detail_model)
+    assert found == code and captured.out == ""
+    assert captured.err.count("\n") == 1 and (said or "two slices at least") in captured.err

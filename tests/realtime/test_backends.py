@@ -112,7 +112,7 @@ def test_rounding_touches_the_units_alone(model: str) -> None:
 def test_ranges_are_the_extremes_over_all_pictures(model: str) -> None:
     net, info = checkpoint.load(Path(model))
     plain = InferenceNet(net, info.scale)
-    pictures = [torch.from_numpy(picture(64, 64, seed))[None] for seed in range(3)]
+    pictures = [(torch.from_numpy(picture(64, 64, seed))[None],) for seed in range(3)]
     single = [observe(plain, [each]) for each in pictures]
     for name, (low, high) in observe(plain, pictures).items():
         assert low == min(each[name][0] for each in single)
