@@ -23,6 +23,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ import torch
 from torch import Tensor
 
 from br2focus.models import checkpoint
-from br2focus.models.br2net import BR2Net
+from br2focus.models.br2net import BR2Net, without_detail
 from br2focus.models.checkpoint import ModelInfo
 from br2focus.models.config import BR2NetConfig
 from br2focus.models.fast import InferenceNet
@@ -68,9 +69,16 @@ def picture(size: tuple[int, int], seed: int = 0) -> Image:
     return np.ascontiguousarray(np.clip(image, 0, 255).astype(np.uint8))
 
 
+def _loaded(name: str) -> tuple[BR2Net, ModelInfo]:
+    """A shipped network without its evidence, which the forms for a GPU do not know yet."""
+    net, info = checkpoint.load(checkpoint.find(name)[0])
+    plain = without_detail(net)
+    return plain, replace(info, config=plain.config)
+
+
 def networks() -> dict[str, tuple[BR2Net, ModelInfo]]:
     """The shipped ones, and the paper's with random weights: it computes as long."""
-    found = {name: checkpoint.load(checkpoint.find(name)[0]) for name in ("lite", "standard")}
+    found = {name: _loaded(name) for name in ("lite", "standard")}
     torch.manual_seed(0)
     config = BR2NetConfig()
     paper = BR2Net(config).eval().requires_grad_(False)

@@ -69,10 +69,11 @@ def of_batch(count: int) -> float:
     """The network on a batch; milliseconds of a picture."""
     import torch
 
+    from br2focus.models.br2net import without_detail
     from br2focus.models.fast import InferenceNet
 
     net, info = checkpoint.load(checkpoint.find("lite")[0])
-    fast = InferenceNet(net, info.scale).to(memory_format=torch.channels_last)
+    fast = InferenceNet(without_detail(net), info.scale).to(memory_format=torch.channels_last)
     pictures = torch.zeros((count, 192, 320, 3), dtype=torch.uint8)
     with torch.inference_mode():
         return per_call(lambda: fast(pictures)) / count

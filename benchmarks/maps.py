@@ -22,10 +22,12 @@ from numpy.typing import NDArray
 from br2focus.models import checkpoint
 from br2focus.models.br2net import BR2Net, Maps
 from br2focus.models.checkpoint import ModelInfo
+from br2focus.models.detail import log_limit
 from br2focus.models.evaluation.metrics import measure
 from br2focus.models.rendering.optics import BLURRED, IGNORED
 from br2focus.models.rendering.scenes import Scene
 from br2focus.models.rendering.test_set import rendered_set
+from br2focus.models.rlrm import resize
 from br2focus.models.training.data import normalise
 
 Picture = NDArray[np.uint8]
@@ -46,8 +48,16 @@ class Network(NamedTuple):
 
     @torch.inference_mode()
     def maps(self, image: Picture) -> Maps:
-        """All eleven maps of one BGR picture whose sides are multiples of 32."""
-        return self.net(normalise(image, self.info.scale)[None])  # type: ignore[no-any-return]
+        """All eleven maps of one BGR picture whose sides are multiples of 32, at its size."""
+        luma = torch.from_numpy(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))[None].float()
+        maps = self.net(normalise(image, self.info.scale)[None], [luma])
+        size = (image.shape[0], image.shape[1])
+        l2h, h2l = ([resize(m, size) for m in side] for side in (maps.l2h, maps.h2l))
+        fused = resize(maps.fused, size)
+        if maps.blur is not None:  # the result is not the fused map, but P of its refinement
+            limit = log_limit(maps.blur.log_softness, torch.tensor([float(max(size))]))
+            fused = resize(maps.blur.logits(limit[:, None, None, None]), size)
+        return Maps(l2h, h2l, fused)
 
     def fused(self, image: Picture) -> NDArray[np.float32]:
         """P(blurred), H x W."""

@@ -15,7 +15,10 @@ The table NAME stands between `<!-- table:NAME -->` and `<!-- /table -->`:
 * `network_PART`, `stages`, `peers`, `video`, `starts` from speed.json: what `br2focus bench engine` and
   `bench video` print, PART being a key of the file;
 * `gpu`, `gpu_frame`, `gpu_kernels` from gpu.json, `gpu_video` from gpu_video.json, which gpu.sh writes;
-* `live` from live.json, `refining` from refining.json, the same; `archive_PART` from archive.json too;
+* `footage`, `stacks`, `reliability` from footage.json:
+  `{MODEL: {"points": FIGURES, "stacks": FIGURES}}`;
+* `live` from live.json, `detail_speed` from detail_speed.json, `refining` from refining.json, the same;
+  `archive_PART` from archive.json too;
 * `live_faults` from live_faults.json: the same, its rows are
   `{"what": TEXT, KEY OF FAULT_FIGURES: {"median": X, "worst": X}, ..., "must": TEXT, "held": BOOL}`.
 """
@@ -108,6 +111,45 @@ def card(content: dict[str, Any], model: str) -> str:
         if model in data["models"]
     ]
     return markdown(head, rows)
+
+
+def footage(content: dict[str, Any]) -> str:
+    """Labelled points of real clips: one row a model."""
+    keys = ("points_auc", "balanced", "focus_found", "blur_found", "thin_found", "pairs")
+    rows = [
+        [f"`{model}`", *(number(row["points"][key]) for key in keys)]
+        for model, row in content.items()
+    ]
+    count = next(iter(content.values()))["points"]["count"]
+    return (
+        f"{markdown(['model', *(f'`{key}`' for key in keys)], rows)}\n\n{count['F']} points in focus "
+        f"({count['thin']} on thin things), {count['B']} clearly out of it, {count['pairs']} ordered pairs, "
+        f"{count['frames']} frames of four clips; each frame by itself."
+    )
+
+
+def stacks(content: dict[str, Any]) -> str:
+    """Rendered focal stacks: one row a model, and full-size contrast."""
+    keys = ("exact", "within_1", "plateau")
+    rows = [
+        [f"`{model}`", *(number(row["stacks"][key]) for key in keys)]
+        for model, row in content.items()
+    ]
+    first = next(iter(content.values()))["stacks"]
+    rows.append(["contrast at full size", *(number(first[f"contrast_{key}"]) for key in keys)])
+    return markdown(["", "best slice", "within one", "slices no worse than the best"], rows)
+
+
+def reliability(content: dict[str, Any]) -> str:
+    """How often points are blurred where P says so: one row a range of P, a column a model."""
+    models = list(content)
+    bins = [{int(b["mean_p"] * 10): b for b in content[m]["points"]["reliability"]} for m in models]
+    rows = [
+        [f"{n / 10:.1f} to {n / 10 + 0.1:.1f}"]
+        + [f"{b[n]['blurred']:.2f} of {b[n]['points']}" if n in b else "-" for b in bins]
+        for n in range(10)
+    ]
+    return markdown(["P", *(f"`{model}`: blurred" for model in models)], rows)
 
 
 def speed(content: dict[str, Any]) -> str:
@@ -267,6 +309,10 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "live_faults": ("live_faults.json", live_faults),
     "live": ("live.json", exact),
     "refining": ("refining.json", exact),
+    "footage": ("footage.json", footage),
+    "stacks": ("footage.json", stacks),
+    "reliability": ("footage.json", reliability),
+    "detail_speed": ("detail_speed.json", exact),
     "stages": ("speed.json", lambda content: times(content, "stages_ms")),
     "peers": ("speed.json", lambda content: times(content, "peers_ms")),
     "video": ("speed.json", lambda content: video(content["video"])),

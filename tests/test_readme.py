@@ -38,12 +38,28 @@ crop = 64
 def folder(tmp_path_factory, make_clip) -> Path:
     """What the README's commands name: clips, a test set, training data and its configuration."""
     root = tmp_path_factory.mktemp("readme")
-    for name in ("clips", "test/images", "test/masks", "data/images", "data/masks", "configs"):
+    for name in (
+        "clips",
+        "slices",
+        "test/images",
+        "test/masks",
+        "data/images",
+        "data/masks",
+        "configs",
+    ):
         (root / name).mkdir(parents=True)
     (root / "examples").symlink_to(ROOT / "examples")
     make_clip(root / "clip.mp4", frames=4, size=(640, 480), audio=1)
     make_clip(root / "clips" / "one.mp4", frames=2, size=(640, 480))
     (root / "configs" / "lite.toml").write_text(SMALL_CONFIG)
+    (root / "points.csv").write_text(
+        "frame_id,source,second,width,height,x,y,radius,label,texture,note\n"
+        "a,clip.mp4,0,640,480,80,60,9,F,1,edge\na,clip.mp4,0,640,480,500,400,9,B,0,wall\n"
+    )
+    (root / "pairs.csv").write_text("frame_id,sharper_index,softer_index\na,0,1\n")
+    for number in range(2):
+        picture = np.random.default_rng(number).integers(0, 255, (96, 128, 3)).astype(np.uint8)
+        cv2.imwrite(str(root / "slices" / f"{number}.png"), picture)
     mask = np.zeros((64, 80), np.uint8)
     mask[:, 40:] = 255
     for name in ("test", "data"):
