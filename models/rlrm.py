@@ -28,6 +28,8 @@ class Rlrm(nn.Module):
     With more ``outputs`` the first one is the refined map, the others follow as they are.
     """
 
+    outputs = 1
+
     def __init__(
         self, channels: int, width: int = 128, *, residual: bool = True, outputs: int = 1
     ) -> None:

@@ -122,6 +122,9 @@ class Engine:
         self._compiled = self.settings.compiled and self._device != "cpu"
         if self.settings.compiled and not self._compiled:
             self.notices.append("torch.compile is for a GPU: left out")
+        if self._compiled and self._detail:
+            self._compiled = False
+            self.notices.append("torch.compile does not know blur radii yet: left out")
         self.choice: Choice | None = None
         self._way: Way | None = None  # on the CPU, once it is known
         self._ways: list[Way] = []  # what is possible on the CPU, once somebody asks
@@ -238,9 +241,12 @@ class Engine:
         """Every frame with its map at its own size, in order; see `expect` for ``depth``.
 
         A backend for ``size`` (width, height; None: not known) is made while the first frame is on its way.
+        The frames are of one clip, whose reference begins anew.
+
         An error of ``frames`` is raised after the maps of the frames before it.
         """
         self.expect(depth)
+        self.reference.reset()
         if (
             size is not None and min(network_size(size, self.size)) > GRID
         ):  # others are padded first
@@ -455,7 +461,6 @@ class Engine:
         if spacing not in self._on_gpu:
             made = CudaNet(self.net(frame_size), self._device, compiled=self._compiled)
             self._on_gpu[spacing] = made
-            self.notices += made.notices
         return CudaBackend(
             self._on_gpu[spacing], frame_size, size, batch=min(batch, self._load.batch)
         )

@@ -185,7 +185,6 @@ class Pipeline:
         target.close(error)
 
     def _mapped(self, frames: Iterable[Frame]) -> Generator[_Mapped]:
-        self._engine.reference.reset()
         for frame, blur in self._engine.stream(frames, self._depth, self._source.info.size):
             yield _Mapped(frame, blur, self._engine.seconds)
 

@@ -78,12 +78,9 @@ class CudaNet:
             self.device = torch.device("cuda", 0)
         net = in_precision(net.to(self.device), dtype)
         self.detail = isinstance(net, DetailNet)
-        self.notices: list[str] = []
         # The forms and streams of `TwoStreams` do not know the evidence yet.
         plain = dtype == torch.float32 or self.detail
-        if compiled and self.detail:
-            self.notices.append("torch.compile does not know blur radii yet: left out")
-            compiled = False
+        compiled = compiled and not self.detail
         self.run: Callable[..., Tensor] = net if plain else TwoStreams(net, compiled=compiled)
         self.compiled = compiled
         if self.device.type == "cuda":

@@ -58,7 +58,7 @@ def test_a_file_that_computes_something_else_is_not_kept(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def zeros(file: Path) -> Callable[[np.ndarray], np.ndarray]:
-        return lambda picture: np.zeros(picture.shape[:3], np.float32)
+        return lambda inputs: np.zeros(inputs[0].shape[:3], np.float32)
 
     wrong = export_module.Format(lambda net, file: file.write_text("net"), zeros)
     monkeypatch.setattr(export_module, "_openvino", lambda rounded: wrong)

@@ -93,7 +93,7 @@ def failing_unless_exact(make, **failing):
 
 @pytest.mark.parametrize("late", [False, True])
 def test_a_failing_backend_falls_back_without_losing_a_frame(model, monkeypatch, late):
-    engine = Engine(EngineSettings(model, "cpu", backend="openvino", precision="bf16"))
+    engine = Engine(EngineSettings(model, "cpu", backend="openvino", precision="fp32"))
     make = engine.make_cpu
     monkeypatch.setattr(engine, "make_cpu", failing_unless_exact(make, at=2, late=late))
     results = list(engine.stream(Frames([picture(seed=s) for s in range(6)]), depth=2))
@@ -163,7 +163,8 @@ def test_an_unwritable_cache_costs_time_and_nothing_else(model, monkeypatch):
 def test_a_damaged_cache_entry_is_made_anew(model, monkeypatch, tmp_path, cache_folder):
     want = Engine(EngineSettings(model, **FIXED))(picture(64, 64)).values
     monkeypatch.setenv("BR2FOCUS_CACHE", str(tmp_path))
-    graph = tmp_path / max(cache_folder.glob("*.xml")).name
+    # Graphs with a spacing in their name are of networks with evidence.
+    graph = tmp_path / max(p.name for p in cache_folder.glob("*.xml") if "-" not in p.name)
     graph.write_text("<net>")
     for _ in range(2):
         engine = Engine(EngineSettings(model, **FIXED))
@@ -185,7 +186,7 @@ def test_thin_pictures_stay_small(model):
 
 
 def test_nan_is_redone_exactly_and_then_given_up_on(model, monkeypatch):
-    engine = Engine(EngineSettings(model, "cpu", backend="openvino", precision="bf16"))
+    engine = Engine(EngineSettings(model, "cpu", backend="openvino", precision="fp32"))
     make = engine.make_cpu
     monkeypatch.setattr(engine, "make_cpu", failing_unless_exact(make, at=1, nan=True))
     reference = Engine(EngineSettings(model, "cpu", backend="torch"))

@@ -56,7 +56,7 @@ def test_overlays_are_painted_as_on_the_cpu(device: str, kind: overlay.OverlayKi
 
 
 def test_what_fails_is_done_on_the_cpu_and_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*given: object) -> None:
+    def full(*given: object, **named: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory\nTried to allocate")
 
     monkeypatch.setattr(refining_gpu, "refine", full)
