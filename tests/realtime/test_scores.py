@@ -77,7 +77,5 @@ def test_the_maximum_of_a_focus_pull_is_where_the_focus_was_best(smoothing):
             scores.add(shown, (head, chest))
     for name in ("head", "chest"):
         best = scores.series[name].best
-        assert (
-            best is not None and best.value > 0.5
-        )  # the score of the radius that counts as in focus
+        assert best is not None and best.value > 0.9
         assert abs(first + best.index - truth) <= 2, name
