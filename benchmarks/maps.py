@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from br2focus.models import checkpoint
 from br2focus.models.br2net import BR2Net, Maps
 from br2focus.models.checkpoint import ModelInfo
-from br2focus.models.detail import log_limit
 from br2focus.models.evaluation.metrics import measure
 from br2focus.models.rendering.optics import BLURRED, IGNORED
 from br2focus.models.rendering.scenes import Scene
@@ -55,8 +54,7 @@ class Network(NamedTuple):
         l2h, h2l = ([resize(m, size) for m in side] for side in (maps.l2h, maps.h2l))
         fused = resize(maps.fused, size)
         if maps.blur is not None:  # the result is not the fused map, but P of its refinement
-            limit = log_limit(maps.blur.log_softness, torch.tensor([float(max(size))]))
-            fused = resize(maps.blur.logits(limit[:, None, None, None]), size)
+            fused = resize(maps.blur.usual_logits(max(size)), size)
         return Maps(l2h, h2l, fused)
 
     def fused(self, image: Picture) -> NDArray[np.float32]:

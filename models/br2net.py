@@ -25,7 +25,7 @@ from .attention import make_attention
 from .backbones import make_backbone
 from .config import BR2NetConfig
 from .detail import Blur, Detail
-from .limits import spacing_of
+from .limits import frame_ratio, spacing_of
 from .rlrm import Rlrm, Size, resize
 
 
@@ -147,7 +147,7 @@ class BR2Net(nn.Module):
             frames: luma of each picture, 1 x H' x W' in 0..255, of sizes of their own.
             size: H and W of the network's input.
         """
-        ratios = [max(frame.shape[-2:]) / max(size) for frame in frames]
+        ratios = [frame_ratio((frame.shape[-2], frame.shape[-1]), size) for frame in frames]
         log_ratio = frames[0].new_tensor(ratios).log()[:, None]
         planes = [
             self.detail.at_half(frame[None], spacing_of(ratio), log_ratio[i : i + 1], size)

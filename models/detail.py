@@ -49,6 +49,11 @@ class Blur(NamedTuple):
         """Logits of P(radius > limit), B x 1 x h x w; ``log_limit`` fits that shape."""
         return self.gain * (self.log_radius - log_limit)
 
+    def usual_logits(self, width: float) -> Tensor:
+        """Logits at the usual limit of frames ``width`` pixels wide, judged by the network's own softness."""
+        widths = torch.full_like(self.log_softness, width)
+        return self.logits(log_limit(self.log_softness, widths)[:, None, None, None])
+
 
 def log_limit(log_softness: Tensor, width: Tensor) -> Tensor:
     """ln of the blur radius, softness included, up to which something counts as in focus; any one shape.
@@ -84,21 +89,25 @@ class Evidence(nn.Module):
         self.compare = nn.Linear(OCTAVES * len(FREQUENCIES) + 1, channels)
         self.act = nn.ReLU()
 
+    def zero_mean(self) -> Tensor:
+        """The kernels, blind to brightness."""
+        return self.kernels - self.kernels.mean((2, 3), keepdim=True)
+
     def answers(self, luma: Tensor, spacing: int) -> tuple[list[Tensor], Tensor]:
         """Mean of ``|K * Y|`` in every cell for each octave, and its maximum in the first one.
 
         All are B x 8 x h x w; those of the second octave may be a cell smaller.
         """
-        kernels = self.kernels - self.kernels.mean((2, 3), keepdim=True)  # blind to brightness
+        kernels = self.zero_mean()
         means, peak = [], luma
         for octave in range(OCTAVES):
             stride = min(4, max(1, spacing >> octave))
             cell = (spacing >> octave) // stride
             # No padding: an invented border would look like an edge. A cell is moved by 2 pixels at most.
             answer = F.conv2d(luma, kernels, stride=stride).abs()
-            means.append(F.avg_pool2d(answer, cell, ceil_mode=True) if cell > 1 else answer)
+            means.append(cell_mean(answer, cell))
             if not octave:
-                peak = F.max_pool2d(answer, cell, ceil_mode=True) if cell > 1 else answer
+                peak = cell_peak(answer, cell)
                 luma = F.avg_pool2d(luma, 2)
         return means, peak
 
@@ -120,6 +129,16 @@ class Evidence(nn.Module):
         mixed: Tensor = self.mix(spectrum) + compared[:, :, None, None]
         shown: Tensor = self.act(mixed)
         return shown
+
+
+def cell_mean(answer: Tensor, cell: int) -> Tensor:
+    """Mean over cells of ``cell`` x ``cell``."""
+    return F.avg_pool2d(answer, cell, ceil_mode=True) if cell > 1 else answer
+
+
+def cell_peak(answer: Tensor, cell: int) -> Tensor:
+    """Maximum over the same cells."""
+    return F.max_pool2d(answer, cell, ceil_mode=True) if cell > 1 else answer
 
 
 def _power_mean(mean: Tensor) -> Tensor:

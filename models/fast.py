@@ -104,15 +104,16 @@ class InferenceNet(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Run the network (see the class); the dtype inside is that of the weights."""
+        a = self._features(pictures)
+        size = (pictures.shape[1], pictures.shape[2])
+        return self.joined(self._last_l2h(a), self._last_h2l(a), size)
+
+    def _features(self, pictures: Tensor) -> list[Tensor]:
+        """A1..A5."""
         taps = [self.first(pictures)]
         for number in range(1, 5):
             taps.append(self.deeper(number, taps[-1]))
-        a = [self.attended(number, tap) for number, tap in enumerate(taps)]
-        u = None
-        for number, feature in enumerate(a):
-            u = self.l2h(number, u, feature)
-        assert u is not None
-        return self.joined(u, self._last_h2l(a), (pictures.shape[1], pictures.shape[2]))
+        return [self.attended(number, tap) for number, tap in enumerate(taps)]
 
     # The steps of `forward`, for backends that order them in another way.
 
@@ -150,6 +151,13 @@ class InferenceNet(nn.Module):
         v = F.pixel_shuffle(self.phases(v, self.kernel_v), self.ratio)
         fused = self.net.fusion(self.phases(u, self.kernel_u), v)
         return F.pixel_shuffle(torch.sigmoid(fused), self.stride)[:, 0]
+
+    def _last_l2h(self, a: list[Tensor]) -> Tensor:
+        u = None
+        for number, feature in enumerate(a):
+            u = self.l2h(number, u, feature)
+        assert u is not None
+        return u
 
     def _last_h2l(self, a: list[Tensor]) -> Tensor:
         size = self.net.size_h2l(a)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from . import fast
 from .br2net import BR2Net
 from .config import InputScale
-from .detail import KERNEL, Evidence
+from .detail import KERNEL, Evidence, cell_mean, cell_peak
 from .fast import InferenceNet
 from .limits import spacing_of
 from .rlrm import resize
@@ -50,8 +50,7 @@ class FastEvidence(Evidence):
 
     def __init__(self, evidence: Evidence, spacing: int) -> None:
         nn.Module.__init__(self)
-        kernels = evidence.kernels.detach()
-        kernels = kernels - kernels.mean((2, 3), keepdim=True)
+        kernels = evidence.zero_mean().detach()
         self.mix, self.compare, self.act = evidence.mix, evidence.compare, evidence.act
         self.block = min(4, spacing)
         self.register_buffer("blocked", in_blocks(kernels, self.block))
@@ -70,12 +69,8 @@ class FastEvidence(Evidence):
         stride = min(4, spacing // 2)
         halved = F.conv2d(pixels, self.halving)
         coarse = F.conv2d(halved, self.half_blocked, stride=stride // (block // 2)).abs()
-        means = [_mean(answer, cell), _mean(coarse, spacing // 2 // stride)]
-        return means, F.max_pool2d(answer, cell, ceil_mode=True) if cell > 1 else answer
-
-
-def _mean(answer: Tensor, cell: int) -> Tensor:
-    return F.avg_pool2d(answer, cell, ceil_mode=True) if cell > 1 else answer
+        means = [cell_mean(answer, cell), cell_mean(coarse, spacing // 2 // stride)]
+        return means, cell_peak(answer, cell)
 
 
 class DetailNet(InferenceNet):
@@ -104,19 +99,10 @@ class DetailNet(InferenceNet):
         log_ratio = (own / seen).log()
         detail = self.net.detail.at_half(luma[:, None], self.spacing, log_ratio, size)
         detail, log_ratio = detail.to(self.mean.dtype), log_ratio.to(self.mean.dtype)
-        taps = [self.first(pictures)]
-        for number in range(1, 5):
-            taps.append(self.deeper(number, taps[-1]))
-        a = [
-            self.net.detail.joined(number, self.attended(number, tap), detail)
-            for number, tap in enumerate(taps)
-        ]
-        u = None
-        for number, feature in enumerate(a):
-            u = self.l2h(number, u, feature)
-        assert u is not None
+        joined = self.net.detail.joined
+        a = [joined(number, tap, detail) for number, tap in enumerate(self._features(pictures))]
         half = (detail.shape[-2], detail.shape[-1])
-        fused = self.net.fusion(resize(u, half), resize(self._last_h2l(a), half))
+        fused = self.net.fusion(resize(self._last_l2h(a), half), resize(self._last_h2l(a), half))
         blur = self.net.detail.blur(fused, a[0], detail, log_ratio)
         softness = blur.log_softness[:, None, None, None].expand_as(blur.log_radius)
         return torch.cat([blur.log_radius, blur.gain, softness], 1)

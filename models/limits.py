@@ -27,6 +27,11 @@ def tolerance(width: float, softness: float) -> float:
     return max(usual_tolerance(width), SOFT_SHARE * softness)
 
 
+def frame_ratio(frame: tuple[int, int], size: tuple[int, int]) -> float:
+    """Pixels of a frame for one of the network's, along the longer sides; sizes in either order."""
+    return max(frame) / max(size)
+
+
 def spacing_of(ratio: float) -> int:
     """Pixels of the frame from one cell of evidence to the next: 2, 4, 8, ...
 

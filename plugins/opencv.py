@@ -108,9 +108,8 @@ class FocusStage(Closing):
                 f"smoothing {smoothing!r} needs the next frames, which a stage has not: choose 'adaptive'"
             )
         allowed = None if coc is None else str(coc)
-        self._engine = Engine(
-            EngineSettings(model, device, size, backend, precision, compiled, allowed)
-        )
+        settings = EngineSettings(model, device, size, backend, precision, compiled, allowed)
+        self._engine = Engine(settings)
         self._refine = refiner(self._engine)
         self._smoothing, self._refining = make_smoother(smoothing), refining
         self._index = 0

@@ -24,7 +24,7 @@ from platformdirs import user_cache_path
 
 from br2focus.models import checkpoint
 from br2focus.models.errors import CheckpointError
-from br2focus.models.limits import spacing_of
+from br2focus.models.limits import frame_ratio, spacing_of
 from br2focus.models.sizes import GRID, network_size
 
 from .backends import Backend, Pending
@@ -363,7 +363,7 @@ class Engine:
             return size
         # Photographs of many sizes share one that takes them all; a clip's is made for its own.
         if self._backends and frame_size != self._usual:
-            return (*size, spacing_of(max(frame_size) / max(size)))
+            return (*size, spacing_of(frame_ratio(frame_size, size)))
         self._usual = frame_size
         return frame_size
 
@@ -376,7 +376,7 @@ class Engine:
         from br2focus.models.fast_detail import inference_net
 
         net, info = checkpoint.load(self._path)
-        ratio = max(frame_size) / max(network_size(frame_size, self.size))
+        ratio = frame_ratio(frame_size, network_size(frame_size, self.size))
         return inference_net(net, info.scale, ratio)
 
     def _marked_net(self, frame_size: tuple[int, int]) -> InferenceNet:
@@ -457,7 +457,7 @@ class Engine:
         from .backends.cuda import CudaBackend, CudaNet
 
         size, batch = network_size(frame_size, self.size), full_batch(frame_size)
-        spacing = spacing_of(max(frame_size) / max(size)) if self._detail else 0
+        spacing = spacing_of(frame_ratio(frame_size, size)) if self._detail else 0
         if spacing not in self._on_gpu:
             made = CudaNet(self.net(frame_size), self._device, compiled=self._compiled)
             self._on_gpu[spacing] = made

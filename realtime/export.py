@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from br2focus.models import checkpoint
+from br2focus.models.limits import frame_ratio
 from br2focus.models.sizes import network_size
 
 from .backends.graphs import keep
@@ -63,7 +64,7 @@ def export(
         raise SettingsError(f"{path}: the suffix is .onnx or .xml")
     if int8 and (path.suffix == ".onnx" or not info.ranges):
         raise SettingsError(f"{path}: int8 is for .xml and models with ranges (--calibrate)")
-    ratio = max(frame_size) / max(network_size(frame_size, info.size))
+    ratio = frame_ratio(frame_size, network_size(frame_size, info.size))
     plain = inference_net(net, info.scale, ratio)
     write, run = _onnx if path.suffix == ".onnx" else _openvino(rounded=int8)
     with tempfile.TemporaryDirectory() as folder:
@@ -106,7 +107,7 @@ def calibrate(model: str, path: Path, pictures: Iterable[Image]) -> Exported:
         size = network_size((image.shape[1], image.shape[0]), info.size)
         inputs = network_inputs(image, size, detail=info.config.detail != "none")
         tensors = tuple(torch.from_numpy(np.array(each)) for each in inputs)
-        fast = inference_net(net, info.scale, max(image.shape[:2]) / max(size))
+        fast = inference_net(net, info.scale, frame_ratio(image.shape[:2], size))
         ranges = observe(fast, [tensors], ranges)
     if not ranges:
         raise SettingsError("calibration needs pictures")

@@ -228,18 +228,20 @@ class FocusResult:
 
         Of this frame alone, neither smoothed nor refined. None where the network gives no radii.
         """
-        radii = (self.raw or self.blur).radii
-        if radii is None:
+        if self._radii is None:
             return None
-        values = radii.at(self.frame.size)
+        values = self._radii.at(self.frame.size)
         values.flags.writeable = False
         return values
 
     @property
     def reference(self) -> float | None:
         """How sharp the footage can be, as a blur radius in pixels; None where no radii are known."""
-        radii = (self.raw or self.blur).radii
-        return None if radii is None else radii.reference
+        return None if self._radii is None else self._radii.reference
+
+    @property
+    def _radii(self) -> Radii | None:
+        return (self.raw or self.blur).radii
 
     def __post_init__(self) -> None:
         if self.frame.image.shape[:2] != self.blur.values.shape:

@@ -24,9 +24,8 @@ QUICK = 0.5  # seconds in which a sharper picture moves the reference most of th
 # Chosen on the validation points, pairs and scenes (docs/resolution.md).
 MOST = 1 / 550  # of the longer side: no footage is softer than that where it is in focus
 SHARPEST = 8  # percent of a picture that show how sharp it gets
-GROWN = cv2.getStructuringElement(
-    cv2.MORPH_CROSS, (3, 3)
-)  # cells that a thin thing in focus takes up
+# Cells that a thin thing in focus takes up.
+GROWN = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
 class Coc(NamedTuple):
@@ -41,7 +40,7 @@ class Coc(NamedTuple):
 
 
 def parse_coc(text: str) -> Coc:
-    """``"1.5"`` or ``"1.5px"`` in pixels, ``"1/1500"`` as a share of the width.
+    """``"1.5"`` or ``"1.5px"`` in pixels, ``"1/1500"`` as a share of the longer side.
 
     Raises:
         SettingsError: it is neither, or out of range.
@@ -56,7 +55,9 @@ def parse_coc(text: str) -> Coc:
     else:
         raise SettingsError(f"coc {text!r}: give pixels, such as 1.5, or a share, such as 1/1500")
     if not fits:
-        raise SettingsError(f"coc {text!r}: 0.05 to 200 pixels, or 1/100000 to 1/10 of the width")
+        raise SettingsError(
+            f"coc {text!r}: 0.05 to 200 pixels, or 1/100000 to 1/10 of the longer side"
+        )
     return coc
 
 

@@ -80,9 +80,8 @@ def refine(image: Image, blur: BlurMap, mode: RefineMode) -> BlurMap:
     change += base
     whole = blur.at((width, height)).values
     change += whole
-    if (
-        blur.radii is not None
-    ):  # thin things in focus are in the map, and would be lost in the window's line
+    # Thin things in focus are in such a map, and would be lost in the line of their window.
+    if blur.radii is not None:
         cv2.min(change, whole, dst=change)
     return BlurMap(np.clip(change, 0, 1, out=change))
 

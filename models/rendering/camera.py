@@ -11,7 +11,7 @@ import math
 import cv2
 import numpy as np
 
-from .codec import compressed
+from .codec import compressed, jpeg
 from .optics import Pixels, Values
 
 X265 = "log-level=none:pools=none:frame-threads=1"  # with threads its bits depend on their order
@@ -37,7 +37,7 @@ def soften(image: Pixels, rng: np.random.Generator) -> tuple[Pixels, float]:
     if rng.random() < 0.3:
         factor = float(rng.uniform(1.2, 2.5))
         picture = _enlarged(np.asarray(picture, np.float32), factor, rng)
-        variance = max(variance, PIXEL**2) + (0.8 * factor) ** 2 - (0.8) ** 2
+        variance += (0.8 * factor) ** 2 - 0.8**2
     pixels = np.asarray(np.clip(picture + 0.5, 0, 255), np.uint8)
     if rng.random() < 0.3:
         strength = float(rng.uniform(8, 40))
@@ -79,6 +79,5 @@ def _encoded(pixels: Pixels, rng: np.random.Generator) -> Pixels:
         options = {"crf": str(crf), "preset": "ultrafast", "x265-params": X265}
         return compressed(pixels, "libx265", options, motion, frames)
     if kind < 0.8:
-        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 98))]
-        return np.asarray(cv2.imdecode(cv2.imencode(".jpg", pixels, quality)[1], cv2.IMREAD_COLOR))
+        return jpeg(pixels, int(rng.integers(40, 98)))
     return pixels

@@ -1,4 +1,4 @@
-"""What video compression does to a picture: a short clip through a real encoder and back."""
+"""What compression does to a picture: JPEG, or a short clip through a real encoder, and back."""
 
 from __future__ import annotations
 
@@ -13,6 +13,12 @@ import numpy as np
 from .optics import Pixels
 
 Codec = Literal["libx264", "libx265"]
+
+
+def jpeg(image: Pixels, quality: int) -> Pixels:
+    """``image`` (uint8 BGR) through JPEG of ``quality``, 0 to 100."""
+    _, code = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), np.uint8)
 
 
 def compressed(

@@ -158,7 +158,7 @@ class _Frame(Scenes):
 
     def _radius(self, rng: np.random.Generator, smallest: float) -> float:
         """In pixels of the frame, as often small as large; the smallest is a matter of the frame's."""
-        least, most = 0.6 + 0 * smallest, self.mix.radius * self.width
+        least, most = 0.6, self.mix.radius * self.width
         return float(np.exp(rng.uniform(np.log(least), np.log(most))))
 
     def _photo(self, rng: np.random.Generator, photos: Sequence[Pixels] | None = None) -> Values:

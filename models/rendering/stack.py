@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from br2focus.models.sizes import COLUMNS, ROWS, regions
 
+from .codec import jpeg
 from .optics import BlurStack, Pixels, to_linear
 from .sensor import Sensor
 from .textures import TEXTURES, draw_texture
@@ -23,7 +23,7 @@ class Stack(NamedTuple):
 
 def render_stack(
     seed: int, *, width: int = 1536, height: int = 1024, slices: int = 10, step: float = 1.5,
-    noise: float = 2.0, jpeg: int = 92,
+    noise: float = 2.0, quality: int = 92,
 ) -> Stack:  # fmt: skip
     """One stack of `COLUMNS` x `ROWS` regions, each on a plane of its own.
 
@@ -33,7 +33,7 @@ def render_stack(
         slices: how many.
         step: growth of the blur radius from one slice to the next, in pixels.
         noise: of the sensor, standard deviation at mid-gray, of 255.
-        jpeg: quality of each slice.
+        quality: of each slice's JPEG.
     """
     rng = np.random.default_rng(seed)
     best = rng.integers(0, slices, COLUMNS * ROWS).tolist()
@@ -46,10 +46,7 @@ def render_stack(
     made = []
     for number in range(slices):
         light = layers.at_pixels(np.float32(step) * np.abs(plane - number))
-        code = cv2.imencode(".jpg", sensor.expose(light, number), [cv2.IMWRITE_JPEG_QUALITY, jpeg])[
-            1
-        ]
-        made.append(np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), np.uint8))
+        made.append(jpeg(sensor.expose(light, number), quality))
     return Stack(made, best)
 
 

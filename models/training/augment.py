@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from br2focus.models.evaluation.masks import Sample
 from br2focus.models.limits import tolerance
+from br2focus.models.rendering.codec import jpeg
 from br2focus.models.rendering.native import NativeScene
 
 UNKNOWN = np.full((1, 1), np.nan, np.float32)
@@ -86,7 +87,7 @@ def develop(
         light += rng.normal(0, rng.uniform(0, config.noise), light.shape).astype(np.float32)
     pixels = np.clip(light + 0.5, 0, 255).astype(np.uint8)
     if config.jpeg < 100 and rng.random() < 0.5:
-        pixels = _jpeg(pixels, int(rng.integers(config.jpeg, 100)))
+        pixels = jpeg(pixels, int(rng.integers(config.jpeg, 100)))
     return Sample(np.ascontiguousarray(pixels), mask, valid)
 
 
@@ -100,7 +101,7 @@ def native_crop(
     """
     scale = 1.0 if rng.random() < 0.5 else float(rng.uniform(0.6, 1.0))
     image = sample.image
-    classes = np.where(sample.valid, sample.mask.astype(np.uint8), 2).astype(np.uint8)
+    classes = _classes(sample)
     if scale < 1:
         size = [round(side * scale) for side in sample.mask.shape[::-1]]
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
@@ -112,8 +113,7 @@ def native_crop(
     side = max(config.crop, round(config.crop * ratio / 4) * 4)
     image, classes = _window(image, classes, side, rng)
     whole = develop(Sample(image, classes == 1, classes != 2), config, rng)
-    labels = np.where(whole.valid, whole.mask.astype(np.uint8), 2).astype(np.uint8)
-    seen = cv2.resize(labels, (config.crop,) * 2, interpolation=cv2.INTER_NEAREST_EXACT)
+    seen = cv2.resize(_classes(whole), (config.crop,) * 2, interpolation=cv2.INTER_NEAREST_EXACT)
     return _with_luma(whole.image, np.asarray(seen, np.uint8), config.crop)._replace(
         width=float(longest)
     )
@@ -163,7 +163,7 @@ def _crop(sample: Sample, config: AugmentConfig, rng: np.random.Generator) -> Sa
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     scaled = cv2.resize(sample.image, size, interpolation=way)
-    classes = np.where(sample.valid, sample.mask.astype(np.uint8), 2).astype(np.uint8)
+    classes = _classes(sample)
     # The exact form samples at pixel centres like the area filter; the plain one is off by .5 px.
     small = cv2.resize(classes, size, interpolation=cv2.INTER_NEAREST_EXACT)
     crop = config.crop
@@ -189,6 +189,6 @@ def _colour(
     return np.asarray(changed, np.float32)
 
 
-def _jpeg(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    _, code = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), np.uint8)
+def _classes(sample: Sample) -> NDArray[np.uint8]:
+    """1 where blurred, 0 where in focus, 2 where there is no label."""
+    return np.where(sample.valid, sample.mask, 2).astype(np.uint8)

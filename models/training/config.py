@@ -229,10 +229,9 @@ def decisive(config: TrainingConfig) -> dict[str, Any]:
     started.
     """
     values = TypeAdapter(TrainingConfig).dump_python(config, mode="json")
-    if config.rendered:
-        values["rendered"]["photos"] = config.rendered.photos.name
-    if config.native:
-        values["native"]["photos"] = config.native.photos.name
+    for table in ("rendered", "native"):
+        if values[table]:
+            values[table]["photos"] = getattr(config, table).photos.name
     return {key: value for key, value in _flat(values).items() if key not in INCIDENTAL}
 
 
@@ -267,12 +266,10 @@ def read_config(path: Path) -> TrainingConfig:
 
 def with_photos_beside(config: TrainingConfig, path: Path) -> TrainingConfig:
     """``config`` with its list of photographs beside the file ``path``, where configurations have it."""
-    if config.rendered:
-        photos = path.parent / config.rendered.photos
-        config = replace(config, rendered=replace(config.rendered, photos=photos))
-    if config.native:
-        photos = path.parent / config.native.photos
-        config = replace(config, native=replace(config.native, photos=photos))
+    for table in ("rendered", "native"):
+        if scenes := getattr(config, table):
+            moved = replace(scenes, photos=path.parent / scenes.photos)
+            config = replace(config, **{table: moved})
     return config
 
 

@@ -45,13 +45,6 @@ class SceneStore:
     def __len__(self) -> int:
         return self.count
 
-    def fill(self) -> None:
-        """Render the scenes that are missing; several processes may do so at once."""
-        for number in np.random.default_rng(os.getpid()).permutation(self.count).tolist():
-            path = self.folder / f"{number}.npz"
-            if not path.exists():
-                self._made(number, path)
-
     def _made(self, number: int, path: Path) -> NativeScene:
         scene = self.scenes.render(np.random.default_rng((self.seed, 3, number)))
         path.parent.mkdir(parents=True, exist_ok=True)

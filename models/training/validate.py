@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from br2focus.models.br2net import BR2Net
 from br2focus.models.checkpoint import ModelInfo
-from br2focus.models.detail import log_limit
 from br2focus.models.evaluation.masks import MaskedFolder, Pair
 from br2focus.models.evaluation.metrics import measure, summarise
 from br2focus.models.rlrm import resize
@@ -27,13 +26,14 @@ def predict(net: BR2Net, image: NDArray[np.uint8], info: ModelInfo) -> NDArray[n
     size = network_size((width, height), info.size)
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     device = next(net.parameters()).device
-    luma = torch.from_numpy(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))[None].float().to(device)
-    maps = net(normalise(small, info.scale)[None].to(device), [luma])
-    logits = maps.fused
-    if maps.blur is not None:
-        longer = torch.tensor([float(max(width, height))], device=device)
-        limit = log_limit(maps.blur.log_softness, longer)
-        logits = resize(maps.blur.logits(limit[:, None, None, None]), (size[1], size[0]))
+    x = normalise(small, info.scale)[None].to(device)
+    if info.config.detail == "none":
+        logits = net(x).fused
+    else:
+        luma = torch.from_numpy(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))[None].float().to(device)
+        blur = net(x, [luma]).blur
+        assert blur is not None
+        logits = resize(blur.usual_logits(max(width, height)), (size[1], size[0]))
     p = torch.sigmoid(logits)[0, 0].float().cpu().numpy()
     return np.clip(cv2.resize(p, (width, height), interpolation=cv2.INTER_LINEAR), 0, 1)
 

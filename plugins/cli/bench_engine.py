@@ -86,9 +86,10 @@ def multiply_adds(
     from torch.utils.flop_counter import FlopCounterMode
 
     from br2focus.models.fast_detail import inference_net
+    from br2focus.models.limits import frame_ratio
 
     width, height = size
-    fast = inference_net(net, info.scale, frame[0] / width)
+    fast = inference_net(net, info.scale, frame_ratio(frame, size))
     detail = info.config.detail != "none"
     luma = torch.zeros((1, frame[1], frame[0]), dtype=torch.uint8)
     pictures = torch.zeros(1, height, width, 3, dtype=torch.uint8)

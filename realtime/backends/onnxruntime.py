@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from br2focus.models.limits import spacing_of
+from br2focus.models.limits import frame_ratio, spacing_of
 from br2focus.realtime.device import cores
 from br2focus.realtime.frame import Image
 
@@ -45,7 +45,7 @@ class OnnxBackend:
         options.log_severity_level = 3  # errors; it warns of what it cannot change
         key = graph_key(sha256, ort.__version__)
         if frame_size is not None:
-            key += f"-{spacing_of(max(frame_size) / max(size))}"
+            key += f"-{spacing_of(frame_ratio(frame_size, size))}"
         path = cache / f"{key}.onnx"
         graph: str | bytes = str(path)
         if not path.is_file():

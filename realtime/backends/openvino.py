@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from br2focus.models.limits import spacing_of
+from br2focus.models.limits import frame_ratio, spacing_of
 from br2focus.realtime.device import cores
 from br2focus.realtime.frame import Image, Values
 
@@ -58,7 +58,7 @@ class OpenVinoBackend:
         key = graph_key(sha256, library().__version__)
         shapes = {0: [1, size[1], size[0], 3]}
         if frame_size is not None:
-            key += f"-{spacing_of(max(frame_size) / max(size))}"
+            key += f"-{spacing_of(frame_ratio(frame_size, size))}"
             shapes[1] = [1, -1, -1] if any_frame else [1, frame_size[1], frame_size[0]]
         options: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",

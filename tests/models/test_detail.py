@@ -42,7 +42,7 @@ def test_a_cell_is_one_to_two_pixels_of_the_map() -> None:
 def test_the_tolerance_is_the_largest_of_three() -> None:
     assert tolerance(640, 0.5) == usual_tolerance(640) == 0.7
     assert tolerance(3840, 0.5) == pytest.approx(1.6)
-    assert tolerance(1920, 3.0) == pytest.approx(1.8)
+    assert tolerance(1920, 3.0) == pytest.approx(2.4)
     for width, softness in ((640, 0.5), (3840, 0.5), (1920, 3.0)):
         limit = log_limit(torch.tensor(softness).log(), torch.tensor(float(width))).exp()
         assert float(limit) == pytest.approx(math.hypot(softness, tolerance(width, softness)))

@@ -88,7 +88,11 @@ MISTAKES = [
         EXTRA + "share = 0.7\n" + RENDERED + "share = 0.4\n[augment]",
         "the whole: .*1.1",
     ),
-    ("[augment]", "[loss]\niuo = 1\n[augment]", "loss.iuo: unknown key, .* iou, edge, side, blur, radius, softness, teacher"),
+    (
+        "[augment]",
+        "[loss]\niuo = 1\n[augment]",
+        "loss.iuo: unknown key, .* iou, edge, side, blur, radius, softness, teacher",
+    ),
     ("[augment]", "[loss]\niou = -1.0\n[augment]", "loss.iou: "),
     ("[augment]", "[loss]\ndistil = 1.5\n[augment]", "loss.distil: "),
     ("[optimiser]", "[optimiser", "not a TOML file"),
