@@ -136,12 +136,12 @@ def panicles(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
 def lettering(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
     """A few lines of text, in strokes down to two pixels."""
     side = len(canvas)
-    size = float(np.exp(rng.uniform(np.log(0.004), np.log(0.03)))) * side / 8
+    size = float(np.exp(rng.uniform(np.log(0.008), np.log(0.03)))) * side / 8
     letters = np.array(list("abcdefghkmnopqrstuvxyzABCDEFGHKLMNPRSTUVXYZ0123456789   "))
     top = float(rng.uniform(0.05, 0.6)) * side
-    for line in range(int(rng.integers(1, 9))):
-        text = "".join(rng.choice(letters, int(rng.integers(3, 24))))
-        place = (int(rng.uniform(-0.05, 0.5) * side), int(top + line * 42 * size))
+    for line in range(int(rng.integers(2, 9))):
+        text = "".join(rng.choice(letters, int(rng.integers(6, 24))))
+        place = (int(rng.uniform(-0.05, 0.3) * side), int(top + line * 42 * size))
         font = cv2.FONT_HERSHEY_DUPLEX
         cv2.putText(canvas, text, place, font, size, 255, max(2, round(2.4 * size)))
 

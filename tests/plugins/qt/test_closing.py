@@ -16,6 +16,7 @@ from br2focus.plugins.qt.window import Window
 from br2focus.realtime.errors import ComputeError, SourceError
 from br2focus.realtime.frame import BlurMap, Frame
 from br2focus.realtime.presets import ViewSettings
+from br2focus.realtime.radii import Reference
 from br2focus.realtime.source import Source
 from br2focus.realtime.supervised import Patience, State, Supervised
 
@@ -30,6 +31,7 @@ class StubEngine:
     def __init__(self, settings: object) -> None:
         self.info = type("Info", (), {"name": "stub"})
         self.device, self.finisher, self.seconds, self.notices = "stub", None, 0.0, []
+        self.reference = Reference()
 
     def stream(
         self, frames: Iterator[Frame], depth: int, size: tuple[int, int] | None = None
