@@ -124,7 +124,7 @@ class _Arrays:
         self._put(f"blur_{by_index(result)}", result.blur.values.astype(np.float16))
         if self._radii:
             if result.radius is None:
-                raise SettingsError("this model gives no blur radii")
+                raise SettingsError("this model gives no blur radii: --radii is for native")
             self._put(f"radius_{by_index(result)}", result.radius.astype(np.float16))
         self._index.append(result.frame.index)
         self._pts.append(result.frame.pts)

@@ -21,6 +21,10 @@ from .masks import UnreadableError
 
 LABELS = ("F", "S", "B", "M")
 THIN = 8  # a point of a smaller radius lies on something thin
+POINT_COLUMNS = (
+    "frame_id", "source", "second", "width", "height", "x", "y", "radius", "label", "texture", "note"
+)  # fmt: skip
+PAIR_COLUMNS = ("frame_id", "sharper_index", "softer_index")
 STILL = (".jpg", ".jpeg", ".png")
 
 Values = NDArray[np.float32]
@@ -74,7 +78,7 @@ def read_points(points: Path, pairs: Path | None = None) -> dict[str, PointFrame
         UnreadableError: a column is missing, a value is no number, or a pair names what is not there.
     """
     frames: dict[str, PointFrame] = {}
-    for line, row in _rows(points):
+    for line, row in _rows(points, POINT_COLUMNS):
         try:
             size = int(row["width"]), int(row["height"])
             frame = frames.setdefault(
@@ -86,7 +90,7 @@ def read_points(points: Path, pairs: Path | None = None) -> dict[str, PointFrame
             frame.points.append(Point(*place, row["label"], row["texture"] != "0", row["note"]))
         except (KeyError, TypeError, ValueError) as error:
             raise UnreadableError(f"{points}, line {line}: {error}") from error
-    for line, row in _rows(pairs) if pairs else ():
+    for line, row in _rows(pairs, PAIR_COLUMNS) if pairs else ():
         try:
             frame = frames[row["frame_id"]]
             pair = int(row["sharper_index"]), int(row["softer_index"])
@@ -100,10 +104,15 @@ def read_points(points: Path, pairs: Path | None = None) -> dict[str, PointFrame
     return frames
 
 
-def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return list(enumerate(csv.DictReader(file), start=2))
+            reader = csv.DictReader(file)
+            if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
+                raise UnreadableError(
+                    f"{path}: no column {missing[0]!r}; it needs {', '.join(columns)}"
+                )
+            return list(enumerate(reader, start=2))
     except (UnicodeDecodeError, csv.Error) as error:
         raise UnreadableError(f"{path}: not a CSV file ({error})") from error
 

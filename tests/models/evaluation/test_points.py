@@ -39,11 +39,15 @@ def test_points_are_read_by_frame(tmp_path: Path) -> None:
         (ROWS, "a,0,7\n", "pairs.csv, line 2: a has 2 points"),
         (ROWS, "b,0,1\n", "pairs.csv, line 2"),
         ("", "", "no point"),
+        ("a,clip.mp4", None, "points.csv: no column 'width'"),
     ],
 )
-def test_a_wrong_line_is_named(tmp_path: Path, rows: str, pairs: str, said: str) -> None:
+def test_a_wrong_line_is_named(tmp_path: Path, rows: str, pairs: str | None, said: str) -> None:
+    points, ordered = lists(tmp_path, rows, pairs or "")
+    if pairs is None:
+        points.write_text("frame_id,source,second\n" + rows)
     with pytest.raises(UnreadableError, match=said):
-        read_points(*lists(tmp_path, rows, pairs))
+        read_points(points, ordered)
 
 
 def test_a_disc_counts_in_pixels_of_its_frame(tmp_path: Path) -> None:
