@@ -73,7 +73,8 @@ def test_a_damaged_model_and_one_that_does_not_compute(monkeypatch, tmp_path):
 
     monkeypatch.setattr(checkpoint, "find", refuse)
     assert states(doctor.models) == {
-        "model lite": "wrong", "model standard": "wrong", "computing": "wrong",
+        "model lite": "wrong", "model standard": "wrong", "model native": "wrong",
+        "computing": "wrong",
     }  # fmt: skip
 
 

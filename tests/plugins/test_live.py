@@ -23,7 +23,7 @@ from br2focus.realtime.camera_controls import CameraControls, Control, Format
 
 KEYS = {
     "source", "frames", "frames_per_second", "dropped", "reopened", "damaged", "age_ms", "model",
-    "device",
+    "device", "reference_px",
 }  # fmt: skip
 
 

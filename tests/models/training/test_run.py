@@ -21,7 +21,7 @@ from br2focus.models.br2net import BR2Net
 from br2focus.models.checkpoint import ModelInfo
 from br2focus.models.errors import CheckpointError
 from br2focus.models.training.config import OptimiserConfig, TrainingConfig, read_config
-from br2focus.models.training.data import Batch, Share
+from br2focus.models.training.data import Batch, Share, stacked
 from br2focus.models.training.run import (
     Event,
     Trainer,
@@ -167,8 +167,7 @@ def trainer_of(config: TrainingConfig, root: Path, out: Path) -> Trainer:
 
 
 def one_batch(trainer: Trainer) -> Batch:
-    items = [trainer.data[i] for i in range(2)]
-    return Batch(*(torch.stack(parts) for parts in zip(*items, strict=True)))
+    return stacked([trainer.data[i] for i in range(2)])
 
 
 def test_one_batch_can_be_learned(config: TrainingConfig, root: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from br2focus.models.config import InputScale
 from br2focus.models.errors import CheckpointError
 from br2focus.models.training import run
 from br2focus.models.training.config import LossConfig, TrainingConfig
-from br2focus.models.training.data import Batch
+from br2focus.models.training.data import stacked
 from br2focus.models.training.losses import total_loss
 from br2focus.models.training.run import Trainer
 from br2focus.models.training.teacher import Teacher
@@ -53,7 +53,7 @@ def test_its_share_of_the_target(
 ) -> None:  # fmt: skip
     config = replace(config, bf16=False, loss=LossConfig(teacher=model, distil=share))
     trainer = Trainer(config, root, tmp_path / "run")
-    batch = Batch(*(torch.stack(p) for p in zip(*[trainer.data[i] for i in (0, 1)], strict=True)))
+    batch = stacked([trainer.data[i] for i in (0, 1)])
     seen: list[Tensor] = []
 
     def spy(config: LossConfig, maps: Maps, target: Tensor, valid: Tensor) -> Tensor:
