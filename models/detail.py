@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .limits import SENSOR, SOFT_SHARE, WIDTHS_SEEN
+from .limits import MOST, SENSOR, SHARPEST, SOFT_SHARE, WIDTHS_SEEN
 from .rlrm import Rlrm, Size, resize
 
 KERNEL = 8  # side of a kernel in pixels
@@ -49,10 +49,23 @@ class Blur(NamedTuple):
         """Logits of P(radius > limit), B x 1 x h x w; ``log_limit`` fits that shape."""
         return self.gain * (self.log_radius - log_limit)
 
-    def usual_logits(self, width: float) -> Tensor:
-        """Logits at the usual limit of frames ``width`` pixels wide, judged by the network's own softness."""
-        widths = torch.full_like(self.log_softness, width)
-        return self.logits(log_limit(self.log_softness, widths)[:, None, None, None])
+    def reference(self, width: Tensor) -> Tensor:
+        """ln of the softness that a picture by itself is judged by, B.
+
+        The network's own vote, or the sharpest that it sees where that is softer; its gradient goes through
+        the vote alone.
+
+        Args:
+            width: of the frames in pixels, B.
+        """
+        radii = self.log_radius.detach().flatten(1).float()
+        sharpest = torch.quantile(radii, SHARPEST / 100, dim=1)
+        most = (width * MOST).clamp(min=SENSOR).log()
+        return torch.minimum(torch.maximum(self.log_softness, sharpest), most)
+
+    def usual_logits(self, width: Tensor) -> Tensor:
+        """Logits at the usual limit of frames ``width`` (B) pixels wide, each judged by itself."""
+        return self.logits(log_limit(self.reference(width), width)[:, None, None, None])
 
 
 def log_limit(log_softness: Tensor, width: Tensor) -> Tensor:

@@ -7,6 +7,9 @@ import math
 SENSOR = 0.7  # blur radius in pixels that a sensor's pixel hides
 WIDTHS_SEEN = 2400  # of a picture that is watched as a whole, this share of the width is seen
 SOFT_SHARE = 0.8  # of the softness of the footage that hides in it
+# Chosen on the validation points, pairs and scenes (docs/resolution.md).
+MOST = 1 / 550  # of the longer side: no footage is softer than that where it is in focus
+SHARPEST = 8  # percent of a picture that show how sharp it gets
 
 
 def usual_tolerance(width: float) -> float:
@@ -25,6 +28,11 @@ def tolerance(width: float, softness: float) -> float:
         softness: of the footage, as a blur radius in pixels.
     """
     return max(usual_tolerance(width), SOFT_SHARE * softness)
+
+
+def softest(width: float) -> float:
+    """The largest blur radius that a reference has, in pixels of a frame of ``width``."""
+    return max(SENSOR, MOST * width)
 
 
 def frame_ratio(frame: tuple[int, int], size: tuple[int, int]) -> float:

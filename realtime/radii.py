@@ -14,16 +14,13 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from br2focus.models.limits import SENSOR, tolerance, usual_tolerance
+from br2focus.models.limits import SHARPEST, softest, tolerance, usual_tolerance
 
 from .errors import SettingsError
 from .frame import BlurMap, Radii, Values
 
 CALM = 60.0  # seconds in which most of a reference is forgotten
 QUICK = 0.5  # seconds in which a sharper picture moves the reference most of the way
-# Chosen on the validation points, pairs and scenes (docs/resolution.md).
-MOST = 1 / 550  # of the longer side: no footage is softer than that where it is in focus
-SHARPEST = 8  # percent of a picture that show how sharp it gets
 # Cells that a thin thing in focus takes up.
 GROWN = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
@@ -100,7 +97,7 @@ class Reference:
             width: of the frame in pixels; another one is another source.
             seconds: media time; None for a picture by itself, which changes nothing.
         """
-        own = min(own, max(SENSOR, MOST * width))
+        own = min(own, softest(width))
         if seconds is None:
             return own
         if self.pixels is None or width != self._width:

@@ -148,6 +148,12 @@ def shown(scene: NativeScene, config: AugmentConfig, rng: np.random.Generator) -
     return crop._replace(radius=radius, softness=scene.softness, width=float(scene.width))
 
 
+def at_network_size(sample: Sample, long_side: int) -> Crop:
+    """``sample`` of a frame that is no larger than the network's input: its own pixels are all there is."""
+    luma = cv2.cvtColor(sample.image, cv2.COLOR_BGR2GRAY)
+    return Crop(sample, np.asarray(luma, np.uint8), width=float(long_side))
+
+
 def _with_luma(image: NDArray[np.uint8], classes: NDArray[np.uint8], side: int) -> Crop:
     small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
     luma = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)

@@ -127,6 +127,7 @@ class LossConfig:
         softness: with ``detail``, the error of ln softness, where that is known.
         teacher: a checkpoint by name or path whose P is a second, soft mask; None = off.
         distil: share of the soft mask in the target of every map, 0 to 1; rendered masks stay exact.
+        teacher_gain: factor on the teacher's logits: above 1 where it is less sure than it is right.
     """
 
     iou: NonNegative = 0.0
@@ -137,6 +138,7 @@ class LossConfig:
     softness: NonNegative = 0.2
     teacher: str | None = None
     distil: Share = 0.5
+    teacher_gain: PositiveRate = 1.0
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -211,8 +213,6 @@ class TrainingConfig:
         shares = [each.share for each in (*self.extra, self.rendered, self.native) if each]
         if self.native and self.network.detail == "none":
             raise ValueError('native scenes are for a network with detail = "learned"')
-        if self.rendered and self.network.detail != "none":
-            raise ValueError("rendered scenes have no frames, which detail looks at: use native")
         if self.keep and not self.start:
             raise ValueError("keep is a share of the weights of start, which is not given")
         if sum(shares) > 1 + 1e-9:

@@ -22,7 +22,7 @@ from br2focus.models.evaluation.masks import Sample
 from br2focus.models.rendering.optics import BLURRED, IGNORED
 from br2focus.models.rendering.scenes import Scene, Scenes
 
-from .augment import AugmentConfig, Crop, augment, develop, native_crop, shown
+from .augment import AugmentConfig, Crop, at_network_size, augment, develop, native_crop, shown
 from .scenes import SceneStore
 
 
@@ -128,8 +128,9 @@ class TrainingSet(Dataset[Batch]):
             return shown(store[number], self.config, rng), False
         draw -= material.native[0] if material.native else 0
         if material.scenes and draw < material.scenes[0]:
-            scene = labelled(material.scenes[1].render(rng))
-            return Crop(develop(scene, self.config, rng)), False
+            scene = develop(labelled(material.scenes[1].render(rng)), self.config, rng)
+            whole = self.long_side
+            return Crop(scene) if whole is None else at_network_size(scene, whole), False
         epoch, place = divmod(index, len(material.samples))
         order = np.random.default_rng((self.seed, 0, epoch)).permutation(len(material.samples))
         return self._changed(material.samples[order[place]], rng), True

@@ -67,13 +67,13 @@ def _count(pixels: Tensor) -> Tensor:
 
 
 def reference(log_softness: Tensor, known: Tensor, told: Tensor) -> Tensor:
-    """ln softness that P is judged by: the one that is ``told`` where that is known, else the network's own.
+    """ln softness that P is judged by: the one that is ``told`` where that is known, else the picture's own.
 
     In a clip the reference comes from other frames; a network that only ever sees its own would not know
     what to do with it.
 
     Args:
-        log_softness: the network's own, B.
+        log_softness: the picture's own (`Blur.reference`), B.
         known: the true softness, B, NaN where not known.
         told: bool B.
     """
@@ -94,7 +94,9 @@ def radius_loss(blur: Blur, radius: Tensor, softness: Tensor, limits: Tensor) ->
         softness: B, NaN = not known.
         limits: ln of some radii in pixels of the frame.
     """
-    radius = radius[:, :, ::2, ::2]
+    # The smallest of each 2 x 2, or every second thin thing would be lost.
+    least = -F.max_pool2d(-torch.nan_to_num(radius, nan=torch.inf), 2)
+    radius = least.masked_fill(least.isinf(), torch.nan)
     whole = (radius.square() + softness[:, None, None, None].square()).log() / 2
     valid = whole.isfinite().float()
     whole = torch.nan_to_num(whole)
@@ -125,8 +127,9 @@ def detail_loss(
     some = (half[1] > 0.99).float()
     told = torch.rand(len(batch.softness), generator=random).to(target.device) < 0.5
     known = batch.softness * torch.randn(len(told), generator=random).mul(0.15).exp()
-    softness = reference(blur.log_softness.float(), known.to(target.device), told)
-    limit = log_limit(softness, batch.width.to(target.device))[:, None, None, None]
+    width = batch.width.to(target.device)
+    softness = reference(blur.reference(width).float(), known.to(target.device), told)
+    limit = log_limit(softness, width)[:, None, None, None]
     logits = resize(blur.logits(limit).float(), (target.shape[-2], target.shape[-1]))
     bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     limits = torch.rand(3, generator=random) * (math.log(40) - math.log(0.5)) + math.log(0.5)

@@ -121,7 +121,9 @@ class Trainer:
             raise CheckpointError(f"{self.state_path}: not the state that the first process sees")
         self.model = self.net if share.processes == 1 else DistributedDataParallel(self.net)
         loss = config.loss
-        self.teacher = Teacher(loss.teacher, config.scale, self.device) if loss.teacher else None
+        self.teacher = None
+        if loss.teacher:
+            self.teacher = Teacher(loss.teacher, config.scale, self.device, loss.teacher_gain)
 
     def _nets(self) -> dict[str, nn.Module]:
         return {"net": self.net, "average": self.average}
@@ -189,8 +191,7 @@ class Trainer:
             frames = [frame.to(self.device).float() for frame in batch.frames]
             maps = self.model(image, frames or None)
             if self.teacher:
-                part = self.config.loss.distil * batch.drawn.to(self.device)
-                target = torch.lerp(target, self.teacher(image), part)
+                target = self._taught(self.teacher, image, target, batch.drawn.flatten() > 0)
         if maps.blur is None:
             loss = total_loss(self.config.loss, maps, target, valid)
         else:
@@ -208,6 +209,13 @@ class Trainer:
         self.optimiser.step()
         self._update_average()
         return value
+
+    def _taught(self, teacher: Teacher, image: Tensor, target: Tensor, drawn: Tensor) -> Tensor:
+        """``target`` with the teacher's share in the crops whose masks a person drew (bool B)."""
+        if drawn.any():
+            target = target.clone()
+            target[drawn] = target[drawn].lerp(teacher(image[drawn]), self.config.loss.distil)
+        return target
 
     def _bf16(self) -> bool:
         if self.device.type == "cuda":

@@ -16,13 +16,16 @@ class Teacher:
         model: checkpoint by name or path.
         scale: the input scale of the crops.
         device: where to run.
+        gain: factor on its logits.
 
     Raises:
         CheckpointError: the checkpoint is missing or damaged.
         ValueError: it has another input scale, or ``detail``.
     """
 
-    def __init__(self, model: str, scale: InputScale, device: torch.device) -> None:
+    def __init__(
+        self, model: str, scale: InputScale, device: torch.device, gain: float = 1.0
+    ) -> None:
         net, info = checkpoint.load(checkpoint.find(model)[0])
         if info.scale != scale:
             raise ValueError(f"teacher = {model!r} has another input scale than the network")
@@ -30,9 +33,10 @@ class Teacher:
             raise ValueError(
                 f"teacher = {model!r} looks at whole frames: a teacher sees crops alone"
             )
+        self.gain = gain
         self.net = net.eval().to(device).to(memory_format=torch.channels_last)
 
     @torch.no_grad()
     def __call__(self, image: Tensor) -> Tensor:
         """Normalised images B x 3 x H x W -> float32 P, B x 1 x H x W."""
-        return torch.sigmoid(self.net(image).fused.float())
+        return torch.sigmoid(self.gain * self.net(image).fused.float())

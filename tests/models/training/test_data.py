@@ -166,6 +166,13 @@ def test_labels_of_a_scene(mixed: TrainingSet) -> None:
     assert mixed[index].valid[0].tolist() == [[1, 1], [1, 0]]
 
 
+def test_a_scene_as_small_as_the_network_s_input_brings_its_own_pixels() -> None:
+    scenes = Material([flat(0)], [], (1.0, FlatScenes()))  # type: ignore[arg-type]
+    item = TrainingSet(scenes, CONFIG, InputScale((0, 0, 0), (1, 1, 1)), seed=7, long_side=96)[0]
+    assert item.frames[0].shape == (1, 2, 2) and float(item.width) == 96
+    assert float(item.frames[0].float().mean()) == pytest.approx(gray(item), abs=1)
+
+
 def test_a_mixed_item_depends_on_seed_and_index_alone(folder: MaskedFolder) -> None:
     samples = [folder.read(pair) for pair in folder.pairs()]
     photos = [s.image for s in samples[:3]]

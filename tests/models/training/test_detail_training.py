@@ -105,6 +105,18 @@ def test_the_loss_is_least_at_the_true_radius() -> None:
     assert float(radius_loss(some_blur(9.0), radius, torch.tensor([math.nan]), limits)) == 0
 
 
+def test_a_thin_thing_counts_wherever_it_lies() -> None:
+    limits = torch.tensor([])
+    losses = []
+    for row in (2, 3):
+        radius = torch.full((1, 1, 8, 8), 6.0)
+        radius[:, :, row], radius[:, :, 6:] = 1.0, math.nan
+        blur = some_blur(math.hypot(6, 1))
+        blur.log_radius[:, :, 1] = math.log(math.hypot(1, 1))
+        losses.append(float(radius_loss(blur, radius, torch.tensor([1.0]), limits)))
+    assert losses == pytest.approx([0, 0], abs=1e-6)
+
+
 def test_softness_counts_where_it_is_known() -> None:
     log_softness = torch.tensor([0.5, 0.0], requires_grad=True)
     nothing = torch.tensor([math.nan, math.nan])
@@ -112,6 +124,18 @@ def test_softness_counts_where_it_is_known() -> None:
     softness_loss(log_softness, torch.tensor([math.nan, 2.0])).backward()  # type: ignore[no-untyped-call]
     assert log_softness.grad is not None and log_softness.grad.tolist()[0] == 0
     assert log_softness.grad[1] < 0
+
+
+def test_a_picture_is_judged_by_the_sharpest_that_it_has() -> None:
+    width = torch.tensor([1920.0])
+    plane = torch.full((1, 1, 10, 10), math.log(20.0))
+    plane[:, :, :2] = math.log(1.5)
+    voted, most = torch.tensor([math.log(0.6)], requires_grad=True), math.log(1920 / 550)
+    assert Blur(plane, plane, voted).reference(width).item() == pytest.approx(math.log(1.5))
+    assert Blur(plane + 2, plane, voted).reference(width).item() == pytest.approx(most)
+    softer = Blur(plane, plane, voted + 1).reference(width)
+    softer.backward()  # type: ignore[no-untyped-call]
+    assert softer.item() == pytest.approx(math.log(0.6) + 1) and voted.grad == 1
 
 
 def test_the_reference_is_told_half_of_the_time() -> None:

@@ -33,6 +33,12 @@ def test_it_is_the_network_s_probability(model: str) -> None:
     assert p.shape == (2, 1, 64, 64) and p.dtype == torch.float32 and not p.requires_grad
 
 
+def test_a_gain_makes_it_surer(model: str) -> None:
+    image = torch.randn(1, 3, 64, 64)
+    plain, sure = (Teacher(model, InputScale(), CPU, gain)(image) for gain in (1.0, 3.0))
+    torch.testing.assert_close(torch.logit(sure), 3 * torch.logit(plain), rtol=1e-3, atol=1e-3)
+
+
 def test_another_scale_is_refused(model: str) -> None:
     other = InputScale((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     with pytest.raises(
