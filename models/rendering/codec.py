@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Literal
 
 import av
@@ -13,6 +13,7 @@ import numpy as np
 from .optics import Pixels
 
 Codec = Literal["libx264", "libx265"]
+DECODERS: Mapping[Codec, Literal["h264", "hevc"]] = {"libx264": "h264", "libx265": "hevc"}
 
 
 def jpeg(image: Pixels, quality: int) -> Pixels:
@@ -41,20 +42,25 @@ def compressed(
         uint8 BGR of the same size; an odd row or column is that of ``image``.
     """
     height, width = (side // 2 * 2 for side in image.shape[:2])
-    data = io.BytesIO()
-    with av.open(data, "w", format="matroska") as box:
-        stream = box.add_stream(codec, rate=25, options={"threads": "1", **options})
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for number in range(frames):
-            away = frames - 1 - number
-            move = np.array([[1, 0, -motion[0] * away], [0, 1, -motion[1] * away]], np.float64)
-            moved = cv2.warpAffine(image, move, (width, height), borderMode=cv2.BORDER_REFLECT_101)
-            picture = av.VideoFrame.from_ndarray(np.asarray(moved, np.uint8), format="bgr24")
-            box.mux(stream.encode(picture))
-        box.mux(stream.encode())
-    data.seek(0)
+    encoder = av.CodecContext.create(codec, "w")
+    encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
+    encoder.framerate, encoder.time_base = Fraction(25), Fraction(1, 25)
+    encoder.options = {"threads": "1", **options}
+    packets = []
+    for number in range(frames):
+        away = frames - 1 - number
+        move = np.array([[1, 0, -motion[0] * away], [0, 1, -motion[1] * away]], np.float64)
+        moved = cv2.warpAffine(image, move, (width, height), borderMode=cv2.BORDER_REFLECT_101)
+        picture = av.VideoFrame.from_ndarray(np.asarray(moved, np.uint8), format="bgr24")
+        picture.pts = number
+        packets += encoder.encode(picture)
+    # No container: x265 gives clips of one or two frames a random decoding time, which containers refuse.
+    decoder = av.CodecContext.create(DECODERS[codec], "r")
+    *_, last = (
+        frame
+        for packet in [*packets, *encoder.encode(None), None]
+        for frame in decoder.decode(packet)
+    )
     result = image.copy()
-    with av.open(data, "r") as decoded:
-        *_, last = decoded.decode(video=0)
     result[:height, :width] = last.to_ndarray(format="bgr24")
     return result

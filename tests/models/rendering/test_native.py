@@ -69,10 +69,13 @@ def test_softness_adds_up_and_never_sharpens_a_lens() -> None:
 
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
-def test_a_codec_keeps_the_picture_and_leaves_its_traces(codec: str) -> None:
+@pytest.mark.parametrize(
+    "frames", [1, 2, 3]
+)  # x265 gives one and two of them random decoding times
+def test_a_codec_keeps_the_picture_and_leaves_its_traces(codec: str, frames: int) -> None:
     image = PHOTOS[0][:, :161]
     options = {"crf": "34"} | ({"x265-params": "log-level=none"} if codec == "libx265" else {})
-    found = compressed(image, codec, options, (1.0, 0.5), 3)  # type: ignore[arg-type]
+    found = compressed(image, codec, options, (1.0, 0.5), frames)  # type: ignore[arg-type]
     difference = np.abs(found.astype(int) - image)
     assert found.shape == image.shape and 0.5 < difference.mean() < 30
     assert np.array_equal(found[:, 160], image[:, 160])
