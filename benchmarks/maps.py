@@ -54,7 +54,7 @@ class Network(NamedTuple):
         l2h, h2l = ([resize(m, size) for m in side] for side in (maps.l2h, maps.h2l))
         fused = resize(maps.fused, size)
         if maps.blur is not None:  # the result is not the fused map, but P of its refinement
-            fused = resize(maps.blur.usual_logits(torch.tensor([float(max(size))])), size)
+            fused = resize(maps.blur.usual_logits(max(size)), size)
         return Maps(l2h, h2l, fused)
 
     def fused(self, image: Picture) -> NDArray[np.float32]:

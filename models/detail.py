@@ -50,7 +50,7 @@ class Blur(NamedTuple):
         return self.gain * (self.log_radius - log_limit)
 
     def reference(self, width: Tensor) -> Tensor:
-        """ln of the softness that a picture by itself is judged by, B.
+        """ln of the softness that a picture by itself is judged by, B; see `limits.softest`.
 
         The network's own vote, or the sharpest that it sees where that is softer; its gradient goes through
         the vote alone.
@@ -63,9 +63,10 @@ class Blur(NamedTuple):
         most = (width * MOST).clamp(min=SENSOR).log()
         return torch.minimum(torch.maximum(self.log_softness, sharpest), most)
 
-    def usual_logits(self, width: Tensor) -> Tensor:
-        """Logits at the usual limit of frames ``width`` (B) pixels wide, each judged by itself."""
-        return self.logits(log_limit(self.reference(width), width)[:, None, None, None])
+    def usual_logits(self, width: float) -> Tensor:
+        """Logits at the usual limit of frames ``width`` pixels wide, each judged by itself."""
+        widths = torch.full_like(self.log_softness, width)
+        return self.logits(log_limit(self.reference(widths), widths)[:, None, None, None])
 
 
 def log_limit(log_softness: Tensor, width: Tensor) -> Tensor:

@@ -33,8 +33,7 @@ def predict(net: BR2Net, image: NDArray[np.uint8], info: ModelInfo) -> NDArray[n
         luma = torch.from_numpy(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))[None].float().to(device)
         blur = net(x, [luma]).blur
         assert blur is not None
-        longest = torch.tensor([max(width, height)], dtype=torch.float32, device=device)
-        logits = resize(blur.usual_logits(longest), (size[1], size[0]))
+        logits = resize(blur.usual_logits(max(width, height)), (size[1], size[0]))
     p = torch.sigmoid(logits)[0, 0].float().cpu().numpy()
     return np.clip(cv2.resize(p, (width, height), interpolation=cv2.INTER_LINEAR), 0, 1)
 

@@ -7,7 +7,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 
+from br2focus.models.detail import Blur
 from br2focus.realtime.errors import SettingsError
 from br2focus.realtime.frame import BlurMap, FocusResult, Frame, Radii, Roi
 from br2focus.realtime.radii import Reference, parse_coc
@@ -48,6 +50,20 @@ def test_p_is_one_half_at_the_limit() -> None:
         for r in (3.0, 0.5)
     )
     assert softer > 0.95 > 0.2 > sharper
+
+
+@pytest.mark.parametrize(("radius", "softness"), [(20.0, 0.6), (1.6, 0.6), (1.2, 2.0)])
+def test_the_network_judges_a_picture_by_itself_in_the_same_way(
+    radius: float, softness: float
+) -> None:
+    log_radius = np.log(np.linspace(radius, 2 * radius, 96, dtype=np.float32)).reshape(1, 1, 8, 12)
+    vote = math.log(softness)
+    blur = Blur(*(torch.tensor(plane) for plane in (log_radius, log_radius)), torch.tensor([vote]))
+    found = math.exp(blur.reference(torch.tensor([1280.0])).item())
+    gain, votes = np.ones_like(log_radius[0, 0]), np.full_like(log_radius[0, 0], vote)
+    shown = np.stack([log_radius[0, 0], gain, votes])
+    radii = Reference().judged(shown, 1280, (24, 16), None).radii
+    assert radii is not None and radii.reference == pytest.approx(found, rel=1e-5)
 
 
 def test_the_reference_is_the_best_so_far_and_is_forgotten_slowly() -> None:
