@@ -50,7 +50,7 @@ def scene() -> Pixels:
         colour = np.broadcast_to(rng.uniform(0.5, 1, 3) * shade, (SIZE[1], SIZE[0], 3))
         image = over(premultiply(colour.astype(np.float32), alpha), image)
     pixels = Sensor(*SIZE, noise=2.0, seed=1).expose(image, 0)
-    return compressed(pixels, "libx264", {"crf": "26"}, (1.0, 0.5), 3)
+    return compressed(pixels, "libx264", {"crf": "31"}, (1.0, 0.5), 3)
 
 
 def peaked(image: Pixels) -> Pixels:

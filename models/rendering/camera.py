@@ -14,7 +14,6 @@ import numpy as np
 from .codec import compressed, jpeg
 from .optics import Pixels, Values
 
-X265 = "log-level=none:pools=none:frame-threads=1"  # with threads its bits depend on their order
 PIXEL = 0.5  # blur radius of a pixel's own area, in pixels
 
 
@@ -72,11 +71,11 @@ def _encoded(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     motion = (float(rng.normal(0, 2)), float(rng.normal(0, 2)))
     frames = int(rng.integers(1, 5))
     if kind < 0.5:
-        options = {"crf": str(int(rng.integers(18, 36))), "preset": "veryfast"}
+        options = {"crf": str(int(rng.integers(23, 41))), "preset": "veryfast"}
         return compressed(pixels, "libx264", options, motion, frames)
     if kind < 0.6:
         crf = int(rng.integers(20, 36))
-        options = {"crf": str(crf), "preset": "ultrafast", "x265-params": X265}
+        options = {"crf": str(crf), "preset": "ultrafast"}
         return compressed(pixels, "libx265", options, motion, frames)
     if kind < 0.8:
         return jpeg(pixels, int(rng.integers(40, 98)))

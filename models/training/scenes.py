@@ -12,7 +12,7 @@ import numpy as np
 
 from br2focus.models.rendering.native import NativeScene, NativeScenes
 
-VERSION = 2  # another way of rendering needs another number, or old scenes would be found
+VERSION = 3  # another way of rendering needs another number, or old scenes would be found
 
 
 class SceneStore:
