@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -61,7 +62,7 @@ def annotate(
         FocusError: of the source, the engine or a sink, whichever failed first.
     """
     begun, done, stopped = time.monotonic(), 0, False
-    with few_threads(), ExitStack() as stack:
+    with few_threads, ExitStack() as stack:
         for sink in sinks:
             stack.push(sink.__exit__)
         with Pipeline(source, engine, smoothing, refining=refining, draw=draw) as pipeline:
@@ -77,12 +78,28 @@ def annotate(
     return Summary(done, time.monotonic() - begun, stopped)
 
 
-@contextmanager
-def few_threads() -> Iterator[None]:
-    """OpenCV on a quarter of the cores meanwhile: the stages of a file run beside one another."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(max(1, before // 4))
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
+class _FewThreads:
+    """OpenCV on a quarter of the cores while any job runs: the stages of a file run beside one another.
+
+    OpenCV's number of threads is one for the process, so jobs that overlap share one reduction: the first
+    makes it, the last takes it back.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._jobs, self._before = threading.Lock(), 0, 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._jobs += 1
+            if self._jobs == 1:
+                self._before = cv2.getNumThreads()
+                cv2.setNumThreads(max(1, self._before // 4))
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._jobs -= 1
+            if not self._jobs:
+                cv2.setNumThreads(self._before)
+
+
+few_threads = _FewThreads()

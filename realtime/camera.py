@@ -98,7 +98,6 @@ class Camera(ClosingSource):
 
     Attributes:
         camera: what was found.
-        notices: what was asked for and not given, and which controls were restored or not, a line each.
 
     Args:
         wanted: what `find_camera` takes; it is looked up again at every opening.
@@ -135,7 +134,12 @@ class Camera(ClosingSource):
             self._name, size=(int(given[0]), int(given[1])) if all(given) else None,
             rate=Fraction(fps).limit_denominator(1001) if 1 <= fps <= 1000 else None, live=True,
         )  # fmt: skip
-        self.notices = (*self._not_given(size, rate, code), *_restored(self.camera))
+        self._notices = (*self._not_given(size, rate, code), *_restored(self.camera))
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What was asked for and not given, and which controls were restored or not."""
+        return self._notices
 
     def close(self) -> None:
         """End the iteration at the next picture, from any thread; the reading thread lets the camera go.

@@ -8,8 +8,8 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -19,8 +19,9 @@ import numpy as np
 
 from .backends import Backend, Precision
 from .backends.graphs import graph_key, keep
-from .device import cores
-from .errors import SettingsError
+from .device import cores, is_short_of_memory
+from .errors import SettingsError, first_line
+from .frame import Image
 
 Library = Literal["openvino", "onnxruntime", "torch"]
 LIBRARIES: tuple[Library, ...] = ("openvino", "onnxruntime", "torch")
@@ -54,16 +55,20 @@ class Choice:
         milliseconds: time of a map for every way that ran, by its name; {} where nothing was measured.
         size: width and height of the map that was measured.
         fresh: measured now, not read from the cache.
+        failed: why a way could not run, by its name; only where it was tried now.
     """
 
     way: Way
     milliseconds: Mapping[str, float]
     size: tuple[int, int]
     fresh: bool = False
+    failed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def reason(self) -> str:
         """One line for the user."""
+        if self.failed and not self.milliseconds:
+            return f"{self.way.name}, since everything else failed"
         if not self.milliseconds:
             return f"{self.way.name}, not measured: what is found out cannot be kept"
         times = ", ".join(f"{name} {ms:.1f} ms" for name, ms in self.milliseconds.items())
@@ -128,23 +133,31 @@ def choose(
 ) -> Choice:  # fmt: skip
     """The best of ``possible`` for the model ``sha256`` on this computer; from ``cache`` if it is known.
 
+    A result is kept unless nothing ran, or something failed for want of memory: that may be otherwise next
+    time.
+
     Args:
-        make: makes a backend for maps of ``size`` (width, height); one that fails is left out.
+        make: makes a backend for maps of ``size`` (width, height); one that fails, there or at its first
+            map, is left out.
         size: of the map.
         frame_size: of the frames; None for that of the map.
-        faults: what ``make`` raises where a way cannot run.
+        faults: what a backend raises where it cannot run.
     """
     path = cache / f"choice-{_key(sha256, possible)}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):
         known = json.loads(path.read_text())
-        return Choice(Way(*known["way"]), known["milliseconds"], tuple(known["size"]))
+        if known["milliseconds"]:
+            return Choice(Way(*known["way"]), known["milliseconds"], tuple(known["size"]))
     if not _writable(cache):  # every way would convert the model anew, now and each time
         return Choice(max(possible, key=lambda way: PRECISIONS.index(way.precision)), {}, size)
-    times = _measured(possible, make, frame_size or size, faults)
-    choice = Choice(best(times), {way.name: ms for way, ms in times.items()}, size, fresh=True)
-    content = {"way": choice.way, "milliseconds": choice.milliseconds, "size": size}
-    with suppress(OSError):
-        keep(path, lambda at: at.write_text(json.dumps(content)))
+    times, errors = _measured(possible, make, frame_size or size, faults)
+    milliseconds = {way.name: ms for way, ms in times.items()}
+    failed = {way.name: first_line(error) for way, error in errors.items()}
+    choice = Choice(best(times), milliseconds, size, fresh=True, failed=failed)
+    if times and not any(is_short_of_memory(error) for error in errors.values()):
+        content = {"way": choice.way, "milliseconds": choice.milliseconds, "size": size}
+        with suppress(OSError):
+            keep(path, lambda at: at.write_text(json.dumps(content)))
     return choice
 
 
@@ -174,24 +187,42 @@ def best(times: Mapping[Way, float]) -> Way:
 def _measured(
     possible: Sequence[Way], make: Callable[[Way], Backend], size: tuple[int, int],
     faults: tuple[type[Exception], ...],
-) -> dict[Way, float]:  # fmt: skip
-    """Median milliseconds of each way, in turns, so that whatever else runs here hits all of them."""
+) -> tuple[dict[Way, float], dict[Way, Exception]]:  # fmt: skip
+    """Median milliseconds of each way, and the error of each that failed.
+
+    They run in turns, so that whatever else runs here hits all of them.
+    """
     picture = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     backends: dict[Way, Backend] = {}
-    for way in possible:
-        with suppress(ImportError, *faults):
-            backends[way] = make(way)
-    spent: dict[Way, list[float]] = {way: [] for way in backends}
-    for _ in range(ROUNDS):
-        for way, backend in backends.items():
-            for number in range(UNCOUNTED + COUNTED):
-                begun = time.perf_counter()
-                backend.start(picture)()
-                if number >= UNCOUNTED:  # threads of the library before still wait for work
-                    spent[way].append(time.perf_counter() - begun)
-    for backend in backends.values():
-        backend.close()
-    return {way: 1e3 * statistics.median(times) for way, times in spent.items()}
+    spent: dict[Way, list[float]] = {}
+    errors: dict[Way, Exception] = {}
+    missing_or_broken: tuple[type[Exception], ...] = (ImportError, *faults)
+    with ExitStack() as stack:
+        for way in possible:
+            try:
+                backends[way] = stack.enter_context(closing(make(way)))
+            except missing_or_broken as error:
+                errors[way] = error
+        for _ in range(ROUNDS):
+            for way in [way for way in backends if way not in errors]:
+                try:
+                    spent.setdefault(way, []).extend(_timed(backends[way], picture))
+                except faults as error:
+                    errors[way] = error
+    times = {
+        way: 1e3 * statistics.median(seconds) for way, seconds in spent.items() if way not in errors
+    }
+    return times, errors
+
+
+def _timed(backend: Backend, picture: Image) -> list[float]:
+    """Seconds of a few maps; the first ones do not count: threads of another library still wait for work."""
+    seconds = []
+    for _ in range(UNCOUNTED + COUNTED):
+        begun = time.perf_counter()
+        backend.start(picture)()
+        seconds.append(time.perf_counter() - begun)
+    return seconds[UNCOUNTED:]
 
 
 def _key(sha256: str, possible: Sequence[Way]) -> str:

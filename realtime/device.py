@@ -13,6 +13,8 @@ BATCH = 8  # pictures that a GPU computes at once where nobody waits for a singl
 SLOTS = 3  # batches in flight: one is uploaded, one computed, one downloaded
 PINNED_BYTES = 1 << 29  # of pictures in all slots: memory that the system cannot swap
 SMALLEST_SIDE = 160  # of a map
+# How CUDA, PyTorch and the C++ library say it.
+NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc")
 # Held while a thread records a graph: it begins with waiting for all of the GPU, which would break another's.
 RECORDING = threading.Lock()
 
@@ -57,9 +59,10 @@ def cores() -> int:
 
 
 def is_short_of_memory(error: BaseException | None) -> bool:
-    """Whether ``error``, or one that it hides, says that the GPU's memory is full."""
+    """Whether ``error``, or one that it hides, says that memory is full, a GPU's or the computer's."""
     while error is not None:
-        if "out of memory" in str(error).lower():
+        text = str(error).lower()
+        if isinstance(error, MemoryError) or any(words in text for words in NO_MEMORY):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -425,6 +425,8 @@ class Engine:
                 sha256=self._sha256, cache=cache_folder(), faults=FAULTS,
             )  # fmt: skip
             self._way = self.choice.way
+            for name, reason in self.choice.failed.items():
+                self.notices.append(f"{name} failed ({reason}): left out")
         return self._way
 
     def make_cpu(self, way: Way, frame_size: tuple[int, int], *, depth: int) -> Backend:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from .frame import Frame
-from .source import ClosingSource, Source
+from .source import Source, WrappedSource
 
 
-class Paced(ClosingSource):
+class Paced(WrappedSource):
     """``source`` with its frames given out when their time has come.
 
     Args:
@@ -19,14 +19,14 @@ class Paced(ClosingSource):
     """
 
     def __init__(self, source: Source) -> None:
-        self._source = source
+        super().__init__(source)
         self.info = replace(source.info, live=True)
         self._closed = threading.Event()
 
     def close(self) -> None:
         """End the iteration, from any thread."""
         self._closed.set()
-        self._source.close()
+        super().close()
 
     def __iter__(self) -> Iterator[Frame]:
         begun: float | None = None

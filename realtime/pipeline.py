@@ -189,7 +189,7 @@ class Pipeline:
             yield _Mapped(frame, blur, self._engine.seconds)
 
     def _smoothed(self, maps: Iterable[_Mapped]) -> Generator[_Ready]:
-        """What is ready after each map; another smoother begins when the one before has given all."""
+        """What is ready after each map; another smoother begins, reset, when the one before has given all."""
         active: Smoother | None = None
         waiting: deque[tuple[float, float]] = deque()  # seconds of what the smoother has
 
@@ -201,8 +201,10 @@ class Pipeline:
         try:
             for frame, blur, network in maps:
                 wanted = self.smoothing
-                if active is not None and active is not wanted:
-                    yield from ready(active.flush())
+                if active is not wanted:
+                    yield from ready([] if active is None else active.flush())
+                    if wanted is not None:
+                        wanted.reset()  # it may hold frames of a pipeline that was left early
                 active = wanted
                 begun = time.monotonic()
                 given = [Smoothed(frame, blur, blur)] if active is None else active.add(frame, blur)

@@ -9,10 +9,10 @@ from fractions import Fraction
 
 from .errors import SettingsError
 from .frame import Frame
-from .source import ClosingSource, Source
+from .source import Source, WrappedSource
 
 
-class Sampled(ClosingSource):
+class Sampled(WrappedSource):
     """``source`` with its first frame, and then the first one in every ``seconds``; each keeps its own time.
 
     Args:
@@ -26,16 +26,12 @@ class Sampled(ClosingSource):
     def __init__(self, source: Source, seconds: float) -> None:
         if not 0 < seconds < math.inf:
             raise SettingsError(f"one frame in every {seconds} seconds: give a number above 0")
-        self._source = source
+        super().__init__(source)
         self._step = Fraction(str(seconds))  # a fifth, not the float next to it
         info, frames = source.info, None
         if info.frames is not None and info.rate is not None:
             frames = min(info.frames, math.ceil(info.frames / info.rate / self._step))
         self.info = replace(info, frames=frames)
-
-    def close(self) -> None:
-        """End the iteration, from any thread."""
-        self._source.close()
 
     def __iter__(self) -> Iterator[Frame]:
         due: Fraction | None = None

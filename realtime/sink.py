@@ -17,6 +17,10 @@ from .output import Output, refusal
 class Sink(Protocol):
     """Takes results in order. Leaving the context cleanly closes it, leaving by an exception aborts it."""
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a user should know about the output, a line each."""
+
     def write(self, result: FocusResult) -> None:
         """Take one result. Raises `SinkError`; after the first error every call raises it again."""
 
@@ -36,6 +40,11 @@ class Sink(Protocol):
 
 class ClosingSink:
     """The context manager half of a sink."""
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """See `Sink`."""
+        return ()
 
     def close(self) -> None:
         """Complete the output."""

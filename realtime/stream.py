@@ -108,9 +108,6 @@ class Stream(ClosingSource):
         allow_web: take http and https.
         max_pixels: largest picture in pixels.
 
-    Attributes:
-        damaged: packets refused by the decoder, and frames that it calls corrupt.
-
     Raises:
         SettingsError: no address of a stream (see `check_address`).
         RefusedError: the login is refused.
@@ -122,7 +119,7 @@ class Stream(ClosingSource):
         max_pixels: int = 2**26,
     ) -> None:  # fmt: skip
         self._name = redacted(url)
-        self.damaged, self._reading = 0, reading
+        self._damaged, self._reading = 0, reading
         self._closed = threading.Event()
         self._container = self._opened(url, opening, reading, allow_web=allow_web)
         try:
@@ -132,6 +129,11 @@ class Stream(ClosingSource):
             raise
         rate = self._stream.average_rate
         self.info = SourceInfo(name=self._name, rate=rate if rate else None, live=True)
+
+    @property
+    def damaged(self) -> int:
+        """Packets refused by the decoder, and frames that it calls corrupt."""
+        return self._damaged
 
     def close(self) -> None:
         """End the iteration at the next picture or time limit; from any thread.
@@ -224,10 +226,10 @@ class Stream(ClosingSource):
             except av.error.EOFError:
                 return
             except av.error.FFmpegError:
-                self.damaged += 1
+                self._damaged += 1
                 continue
             for picture in pictures:
-                self.damaged += picture.is_corrupt
+                self._damaged += picture.is_corrupt
                 clean = clean or not picture.is_corrupt  # noise decodes to something now and then
                 if clean:
                     yield picture

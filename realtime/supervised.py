@@ -126,6 +126,11 @@ class Supervised(ClosingSource):
         return replace(status, damaged=status.damaged + damaged)
 
     @property
+    def damaged(self) -> int:
+        """What the source counted as damaged, in all openings; from any thread."""
+        return self.status.damaged
+
+    @property
     def notices(self) -> tuple[str, ...]:
         """What the source that is open says of itself, a line each; from any thread."""
         attempt = self._attempt
@@ -246,12 +251,12 @@ class _Attempt:
     @property
     def damaged(self) -> int:
         """What the source counts as damaged."""
-        return int(getattr(self._source, "damaged", 0))
+        return 0 if self._source is None else self._source.damaged
 
     @property
     def notices(self) -> tuple[str, ...]:
         """What the source says of itself."""
-        return tuple(getattr(self._source, "notices", ()))
+        return () if self._source is None else self._source.notices
 
     def leave(self) -> bool:
         """End the attempt; False when its thread stays in a call that does not return."""

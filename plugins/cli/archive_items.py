@@ -167,9 +167,15 @@ def _listed(manifest: Path) -> Found:
     """
     here = manifest.parent.absolute()
     items: dict[str, Item] = {}
-    for line in _lines(manifest):
+    for number, line in enumerate(_lines(manifest), 1):
+        if not line.strip():
+            continue
         name = os.path.normpath(line)
         path = here / name
+        if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where a name is too long
+            raise SettingsError(
+                f"{manifest}: line {number}: {line} is a folder; list its files, or give it as the input"
+            )
         if Path(name).parts[0] in ("/", ".."):
             path = Path(os.path.normpath(path))
             name = str(path.relative_to(path.anchor))
@@ -189,7 +195,7 @@ def _lines(manifest: Path) -> list[str]:
         raise SourceError(f"{manifest}: cannot be read ({error.strerror})") from error
     if b"\0" in data:
         raise SettingsError(f"{manifest}: not a list of files (one path a line)")
-    return [os.fsdecode(line) for line in data.splitlines() if line.strip()]
+    return [os.fsdecode(line) for line in data.splitlines()]
 
 
 def _is_media(name: str) -> bool:

@@ -76,7 +76,7 @@ def _stages(
     """Every stage of `annotate` alone, as it has it: what of them is the slowest bounds the whole."""
     refine, paint = refiner(engine), painter(engine)
     with (
-        few_threads(),
+        few_threads,
         VideoFile(path, duration=MOST_SECONDS) as source,
         Pipeline(
             source, engine, make_smoother(SMOOTHING, patient=True), refining=REFINING
@@ -114,7 +114,7 @@ def _read(path: Path, gpu: int | None = None) -> None:
 
 
 def _with_few_threads(job: Callable[[], object]) -> None:
-    with few_threads():
+    with few_threads:
         job()
 
 

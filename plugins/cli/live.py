@@ -201,7 +201,7 @@ def _headless(
         try:
             lost = _run(source, pipeline, sinks(source.info, lambda: settings), duration)
         finally:
-            for notice in engine.notices:
+            for notice in (*source.notices, *engine.notices):
                 say(notice)
     if as_json:
         click.echo(json.dumps(_entry(source, pipeline.stats, engine)))
@@ -250,7 +250,8 @@ def _entry(source: Source, stats: Snapshot, engine: Engine) -> dict[str, Any]:
         "frames_per_second": round(stats.per_second, 2),
         "dropped": stats.dropped,
         "reopened": source.status.reopened if isinstance(source, Supervised) else 0,
-        "damaged": source.status.damaged if isinstance(source, Supervised) else 0,
+        "damaged": source.damaged,
+        "repaired_timestamps": source.repaired_timestamps,
         "age_ms": {"p50": round(stats.age_p50 * 1e3, 1), "p95": round(stats.age_p95 * 1e3, 1)},
         "model": engine.info.name,
         "device": engine.device,

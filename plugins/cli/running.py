@@ -86,7 +86,7 @@ def _notices(
     source: Images | VideoFile, sinks: Sequence[Sink], summary: Summary, expected: int | None
 ) -> list[str]:
     """What a user should know of one job, a line each."""
-    notices = [n for part in (source, *sinks) for n in getattr(part, "notices", ())]
+    notices = [*source.notices, *(n for sink in sinks for n in sink.notices)]
     if summary.stopped:
         of_all = f" of {expected}" if expected else ""
         notices.append(f"stopped after {summary.frames}{of_all} frames; the rest is missing")
@@ -154,8 +154,8 @@ def _entry(
         "seconds": round(summary.seconds, 3),
         "fps": round(summary.fps, 2),
         "audio_streams": sum(writer.audio_streams for writer in writers),
-        "damaged": getattr(source, "damaged", 0),
-        "repaired_timestamps": getattr(source, "repaired_timestamps", 0),
+        "damaged": source.damaged,
+        "repaired_timestamps": source.repaired_timestamps,
         "model": engine.info.name,
         "device": engine.device,
         "reference_px": engine.reference.rounded,

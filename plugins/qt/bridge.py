@@ -135,11 +135,12 @@ class Run(QObject):
     @property
     def notices(self) -> list[str]:
         """What the source and the engine say of themselves, one line each."""
-        lines = [*getattr(self.source, "notices", ())]
-        if isinstance(self.source, Supervised):
-            status = self.source.status
-            lines += [f"reopened {status.reopened} times"] if status.reopened else []
-            lines += [f"{status.damaged} damaged pictures"] if status.damaged else []
+        source = self.source
+        lines = [] if source is None else list(source.notices)
+        if isinstance(source, Supervised) and (reopened := source.status.reopened):
+            lines.append(f"reopened {reopened} times")
+        if source is not None and source.damaged:
+            lines.append(f"{source.damaged} damaged packets or frames")
         return [*lines, *(self._engine.notices if self._engine else [])]
 
     def change(self, settings: ViewSettings) -> None:

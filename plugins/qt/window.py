@@ -13,7 +13,7 @@ from PyQt6.QtWidgets import QHBoxLayout, QMainWindow, QVBoxLayout, QWidget
 
 from br2focus.models import checkpoint
 from br2focus.models.errors import CheckpointError, FocusError
-from br2focus.realtime.errors import ComputeError
+from br2focus.realtime.errors import ComputeError, SettingsError
 from br2focus.realtime.live import CameraMode
 from br2focus.realtime.presets import ViewSettings, load_preset, preset_path, save_preset
 from br2focus.realtime.sink import FileSink
@@ -205,6 +205,8 @@ class Window(QMainWindow):
             self.session.switch(self.session.source, settings)
         elif run is not None:
             run.change(settings)
+        if self._good is not None and self._good.engine() == settings.engine():
+            self._good = settings
         self._show_settings()
 
     def _show_settings(self) -> None:
@@ -263,15 +265,15 @@ class Window(QMainWindow):
         return list(self._start.sinks(info, lambda: self.settings))
 
     def _failed(self, error: BaseException) -> None:
-        """Say why; a model or device that does not work gives way to the last that did."""
+        """Say why; settings whose engine does not work give way to the last that did, all of them."""
         self.error = error
         self._say_error(error)
         good, self._good = self._good, None
-        if good is None or not isinstance(error, ComputeError | CheckpointError):
+        if good is None or good.engine() == self.settings.engine():
             return
-        if good.engine() != self.settings.engine():
-            self.settings = self._with(model=good.model, device=good.device, size=good.size)
-            self.session.switch(self.session.source, self.settings)
+        if isinstance(error, ComputeError | CheckpointError | SettingsError):
+            self.settings = good
+            self.session.switch(self.session.source, good)
             self._show_settings()
 
     def _ended(self) -> None:

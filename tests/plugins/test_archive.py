@@ -385,6 +385,9 @@ def test_a_list_of_files(command, footage, tmp_path):
         (["missing"], 3, "no such folder"),
         (["empty"], 3, "no image and no video"),
         (["binary"], 2, "not a list"),
+        (["dot"], 2, "dot: line 2: . is a folder"),
+        (["root"], 2, "root: line 1: / is a folder"),
+        (["above"], 2, "above: line 1: empty/.. is a folder"),
         (["footage", "--workers", "0"], 2, "workers"),
         (["footage", "--model", "none"], 6, "none"),
         (["footage", "--out", "binary"], 5, "folder"),
@@ -394,6 +397,9 @@ def test_wrong_calls_are_one_line(footage, tmp_path, monkeypatch, capfd, argumen
     monkeypatch.chdir(tmp_path)
     Path("empty").mkdir()
     Path("binary").write_bytes(b"\0\1\2")
+    Path("dot").write_text("\n.\n")
+    Path("root").write_text("/\n")
+    Path("above").write_text("empty/..\n")
     given = arguments if "--out" in arguments else [*arguments, "--out", "out"]
     assert run(["archive", *given]) == code
     err = capfd.readouterr().err

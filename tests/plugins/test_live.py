@@ -22,8 +22,8 @@ from br2focus.realtime.camera import CameraInfo
 from br2focus.realtime.camera_controls import CameraControls, Control, Format
 
 KEYS = {
-    "source", "frames", "frames_per_second", "dropped", "reopened", "damaged", "age_ms", "model",
-    "device", "reference_px",
+    "source", "frames", "frames_per_second", "dropped", "reopened", "damaged",
+    "repaired_timestamps", "age_ms", "model", "device", "reference_px",
 }  # fmt: skip
 
 
@@ -56,6 +56,19 @@ def test_a_file_plays_at_its_own_pace(
     summary = json.loads(out)
     assert err.count("br2focus: torch.compile is for a GPU: left out") == 1
     assert 1 <= summary["frames"] + summary["dropped"] <= 25
+
+
+def test_a_file_cut_short_says_so(
+    model: str, tmp_path: Path, make_clip: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", frames=40, container={"movflags": "faststart"})
+    data = clip.read_bytes()
+    clip.write_bytes(data[: len(data) * 6 // 10])
+    args = ["live", str(clip), "--headless", "--model", model, "--device", "cpu", "--json"]
+    assert run(args) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["damaged"] > 0
+    assert "br2focus: truncated: " in err
 
 
 @pytest.mark.parametrize(

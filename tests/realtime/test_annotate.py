@@ -2,10 +2,11 @@
 
 import threading
 
+import cv2
 import numpy as np
 import pytest
 
-from br2focus.realtime.annotate import annotate
+from br2focus.realtime.annotate import annotate, few_threads
 from br2focus.realtime.engine import Engine, EngineSettings
 from br2focus.realtime.errors import SinkError, SourceError
 from br2focus.realtime.sink import ClosingSink
@@ -95,3 +96,27 @@ def test_stopping_closes_what_is_there(engine):
     assert not [
         t for t in threading.enumerate() if t.name in ("capture", "infer", "smooth", "refine")
     ]
+
+
+def test_jobs_that_overlap_leave_opencv_with_the_threads_it_had():
+    before = cv2.getNumThreads()
+    first, second = threading.Event(), threading.Event()
+    try:
+        cv2.setNumThreads(8)
+
+        def overlapping():
+            with few_threads:
+                first.set()
+                second.wait(10)
+
+        other = threading.Thread(target=overlapping)
+        other.start()
+        first.wait(10)
+        with few_threads:
+            assert cv2.getNumThreads() == 2
+            second.set()
+            other.join(10)
+            assert cv2.getNumThreads() == 2, "this job is not over"
+        assert cv2.getNumThreads() == 8
+    finally:
+        cv2.setNumThreads(before)

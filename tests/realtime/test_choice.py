@@ -11,27 +11,32 @@ import numpy as np
 import pytest
 
 from br2focus.realtime import choice
-from br2focus.realtime.backends import Pending
+from br2focus.realtime.backends import Backend, Pending
 from br2focus.realtime.choice import EXACT, Way, best, choose, ways
 from br2focus.realtime.engine import Engine, EngineSettings
 from br2focus.realtime.errors import SettingsError
-from br2focus.realtime.frame import Image
+from br2focus.realtime.frame import Image, Values
 
 FP32, BF16, INT8 = (Way("openvino", precision) for precision in ("fp32", "bf16", "int8"))
 ONNX = Way("onnxruntime", "fp32")
 
 
 class Timed:
-    """A backend that takes its time."""
+    """A backend that takes its time, or cannot compute."""
 
     depth = 1
 
-    def __init__(self, name: str, seconds: float) -> None:
-        self.name, self.seconds, self.closed = name, seconds, False
+    def __init__(self, name: str, seconds: float, error: Exception | None = None) -> None:
+        self.name, self.seconds, self.error, self.closed = name, seconds, error, False
 
     def start(self, image: Image) -> Pending:
         time.sleep(self.seconds)
-        return lambda: np.zeros((32, 32), np.float32)
+        return self.finish
+
+    def finish(self) -> Values:
+        if self.error is not None:
+            raise self.error
+        return np.zeros((32, 32), np.float32)
 
     def close(self) -> None:
         self.closed = True
@@ -56,7 +61,10 @@ def test_the_fastest_wins_unless_it_rounds_for_nothing(
 
 
 def choose_among(
-    seconds: dict[Way, float | Exception], folder: Path, sha256: str = "a"
+    seconds: dict[Way, float | Exception],
+    folder: Path,
+    sha256: str = "a",
+    faults: tuple[type[Exception], ...] = (RuntimeError,),
 ) -> tuple[choice.Choice, list[Way]]:
     made: list[Way] = []
 
@@ -67,9 +75,7 @@ def choose_among(
             raise found
         return Timed(way.name, found)
 
-    chosen = choose(
-        list(seconds), make, (32, 32), sha256=sha256, cache=folder, faults=(RuntimeError,)
-    )
+    chosen = choose(list(seconds), make, (32, 32), sha256=sha256, cache=folder, faults=faults)
     return chosen, made
 
 
@@ -82,6 +88,53 @@ def test_it_is_measured_once_and_says_why(tmp_path: Path) -> None:
     again, made = choose_among(seconds, tmp_path)
     assert again.way == BF16 and not again.fresh and made == []
     assert again.milliseconds == first.milliseconds
+
+
+def test_one_that_starts_and_cannot_compute_is_left_out_with_its_reason(tmp_path: Path) -> None:
+    made = {
+        FP32: Timed("openvino fp32", 0.0, RuntimeError("primitive failed\nmore")),
+        ONNX: Timed("onnxruntime fp32", 0.0),
+    }
+    chosen = choose(
+        list(made), made.__getitem__, (32, 32), sha256="a", cache=tmp_path, faults=(RuntimeError,)
+    )
+    assert chosen.way == ONNX and chosen.failed == {"openvino fp32": "primitive failed"}
+    assert all(backend.closed for backend in made.values())
+
+
+def test_an_error_that_is_no_fault_leaves_nothing_open(tmp_path: Path) -> None:
+    made = {FP32: Timed("a", 0.0), ONNX: Timed("b", 0.0, KeyError("a bug"))}
+    with pytest.raises(KeyError):
+        choose(list(made), made.__getitem__, (32, 32), sha256="a", cache=tmp_path, faults=())
+    assert all(backend.closed for backend in made.values())
+
+
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        {FP32: RuntimeError("no"), INT8: RuntimeError("no")},
+        {FP32: 0.0, INT8: RuntimeError("std::bad_alloc")},
+        {FP32: 0.0, INT8: MemoryError()},
+    ],
+)
+def test_what_may_be_otherwise_next_time_is_not_kept(
+    tmp_path: Path, seconds: dict[Way, float | Exception]
+) -> None:
+    def choose_again(given: dict[Way, float | Exception]) -> tuple[choice.Choice, list[Way]]:
+        faults = (RuntimeError, MemoryError)
+        return choose_among(given, tmp_path, faults=faults)
+
+    first, _ = choose_again(seconds)
+    assert first.way == (EXACT if len(first.failed) == 2 else FP32)
+    again, made = choose_again({FP32: 0.01, INT8: 0.0})
+    assert again.fresh and again.way == INT8 and len(made) == 2
+
+
+def test_an_empty_memory_of_an_earlier_version_is_measured_anew(tmp_path: Path) -> None:
+    choose_among({FP32: 0.0}, tmp_path)
+    [file] = tmp_path.glob("choice-*.json")
+    file.write_text('{"way": ["torch", "fp32"], "milliseconds": {}, "size": [32, 32]}')
+    assert choose_among({FP32: 0.0}, tmp_path)[0].way == FP32
 
 
 def test_another_model_or_question_is_measured_anew(tmp_path: Path) -> None:
@@ -124,3 +177,20 @@ def test_an_engine_tells_its_choice(model: str) -> None:
     engine(np.zeros((96, 128, 3), np.uint8))
     assert engine.choice is not None and engine.choice.way.name in engine.device
     assert engine.choice.way.name in engine.choice.reason
+
+
+def test_a_backend_that_cannot_compute_is_told_and_the_next_one_used(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first inference of the one that starts best fails; the frame comes from the others."""
+    monkeypatch.setenv("BR2FOCUS_CACHE", str(tmp_path))
+    engine = Engine(EngineSettings(model, "cpu"))
+    make = engine.make_cpu
+
+    def broken(way: Way, size: tuple[int, int], *, depth: int) -> Backend:
+        made = make(way, size, depth=depth)
+        return Timed(way.name, 0.0, RuntimeError("no kernel")) if way == FP32 else made
+
+    monkeypatch.setattr(engine, "make_cpu", broken)
+    assert engine(np.zeros((96, 128, 3), np.uint8)).values.shape == (96, 128)
+    assert "openvino fp32 failed (no kernel): left out" in engine.notices

@@ -284,3 +284,15 @@ def test_a_pipeline_whose_frames_wait_stops_at_once():
     with Pipeline(FakeSource(), FakeEngine(), LookAhead(4)) as pipeline:
         next(iter(pipeline))
     assert not threads()
+
+
+def test_a_smoother_that_was_left_with_frames_begins_anew():
+    smoother = LookAhead(4)
+    for total in (TOTAL, 12):
+        with Pipeline(FakeSource(total=total), FakeEngine(), smoother) as pipeline:
+            seen = []
+            for result in pipeline:
+                seen.append(result.frame.index)
+                if total == TOTAL and len(seen) == 3:
+                    break
+    assert seen == list(range(12)), "none of the clip before"

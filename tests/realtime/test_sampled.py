@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from br2focus.realtime.errors import SettingsError
+from br2focus.realtime.paced import Paced
 from br2focus.realtime.sampled import Sampled
 from br2focus.realtime.source import Frames
 from br2focus.realtime.video_file import VideoFile
@@ -48,3 +49,17 @@ def test_how_many_to_expect(make_clip, tmp_path):
     clip = make_clip(tmp_path / "clip.mp4", frames=50)
     with Sampled(VideoFile(clip), 0.5) as sampled:
         assert sampled.info.frames == len(list(sampled)) == 4
+
+
+@pytest.mark.parametrize(
+    "wrap", [Paced, lambda source: Sampled(source, 0.01)], ids=["paced", "sampled"]
+)
+def test_faults_of_the_source_are_not_lost(wrap, make_clip, tmp_path):
+    clip = make_clip(tmp_path / "clip.mp4", frames=40, container={"movflags": "faststart"})
+    data = clip.read_bytes()
+    clip.write_bytes(data[: len(data) * 6 // 10])
+    with VideoFile(clip) as source, wrap(source) as wrapped:
+        list(wrapped)
+    assert wrapped.damaged == source.damaged > 0
+    assert wrapped.notices == source.notices and "truncated" in wrapped.notices[0]
+    assert wrapped.repaired_timestamps == source.repaired_timestamps

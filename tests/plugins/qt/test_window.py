@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -27,7 +28,7 @@ from br2focus.plugins.qt.window import Window
 from br2focus.realtime.errors import SinkError, SourceError
 from br2focus.realtime.frame import Roi
 from br2focus.realtime.overlay import KINDS, draw
-from br2focus.realtime.presets import ViewSettings, load_preset, preset_path
+from br2focus.realtime.presets import ViewSettings, load_preset, preset_path, save_preset
 from br2focus.realtime.supervised import Patience, State, Supervised
 from br2focus.realtime.video_writer import VideoWriter
 
@@ -580,6 +581,22 @@ def test_another_model_runs_and_one_that_does_not_gives_way(viewer, qtbot, model
     qtbot.waitUntil(lambda: "no device" in window.banner.text, timeout=20_000)
     qtbot.waitUntil(lambda: window.settings.device == "cpu" and not window._first, timeout=20_000)
     assert window.settings.model == str(other)
+
+
+def test_a_preset_whose_engine_is_refused_gives_way_to_all_that_was_before(
+    viewer, qtbot, monkeypatch, tmp_path
+):
+    window = viewer(rois=(Roi("A", 10, 10, 40, 40),))
+    qtbot.waitUntil(lambda: window._good is not None)
+    press(window, "show_heat")
+    before = window.settings
+    refused = replace(before, backend="onnxruntime", precision="int8", overlay="mask", rois=())
+    save_preset(refused, tmp_path / "refused.toml")
+    monkeypatch.setattr(window_module, "ask_preset", lambda *_: str(tmp_path / "refused.toml"))
+    press(window, "load_preset")
+    qtbot.waitUntil(lambda: "is not possible here" in window.banner.text, timeout=20_000)
+    qtbot.waitUntil(lambda: window.settings == before and not window._first, timeout=20_000)
+    assert window.picture.rois == before.rois and window.error is None
 
 
 def test_a_lost_source_is_never_an_old_picture_without_a_word(viewer, qtbot):
