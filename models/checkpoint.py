@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 
 from .config import BR2NetConfig, InputScale
 from .errors import CheckpointError
+from .paths import AnyPath
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,9 +93,9 @@ class ModelInfo:
             raise CheckpointError(f"the header is not one of br2focus: {error}") from error
 
 
-def sha256(path: Path) -> str:
+def sha256(path: AnyPath) -> str:
     """SHA-256 of a file as 64 hex digits."""
-    with path.open("rb") as file:
+    with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -104,20 +105,20 @@ def shipped() -> dict[str, str]:
     return {name.removesuffix(".safetensors"): digest for digest, name in map(str.split, lines)}
 
 
-def find(model: str | Path) -> tuple[Path, str]:
+def find(model: AnyPath) -> tuple[Path, str]:
     """Path and SHA-256 of ``model``: the name of a shipped one, or a file.
 
     Raises:
         CheckpointError: neither a shipped name nor a file, or a shipped file whose hash is wrong.
     """
-    pinned = shipped()
-    if str(model) in pinned:
-        with as_file(files(SHIPPED).joinpath(f"{model}.safetensors")) as path:
-            return path, _verified(path, pinned[str(model)])
+    name, pinned = os.fspath(model), shipped()
+    if name in pinned:
+        with as_file(files(SHIPPED).joinpath(f"{name}.safetensors")) as path:
+            return path, _verified(path, pinned[name])
     path = Path(model)
     if not path.is_file():
         raise CheckpointError(
-            f"no model {str(model)!r}: name a .safetensors file or one of {', '.join(pinned)}"
+            f"no model {name!r}: name a .safetensors file or one of {', '.join(pinned)}"
         )
     return path, sha256(path)
 
@@ -133,14 +134,14 @@ def _verified(path: Path, expected: str) -> str:
     return found
 
 
-def read_info(path: Path) -> ModelInfo:
+def read_info(path: AnyPath) -> ModelInfo:
     """The header of a checkpoint, without its weights.
 
     Raises:
         CheckpointError: the file cannot be read, or is no safetensors file of br2focus.
     """
     try:
-        with path.open("rb") as file:
+        with Path(path).open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
@@ -159,14 +160,14 @@ def read_info(path: Path) -> ModelInfo:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def parameter_count(path: Path) -> int:
+def parameter_count(path: AnyPath) -> int:
     """Number of learned values in a checkpoint, without reading them; statistics of norms do not count."""
     with safe_open(path, framework="numpy") as file:
         shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
     return sum(math.prod(s) for key, s in shapes.items() if "running_" not in key)
 
 
-def load(path: Path) -> tuple[BR2Net, ModelInfo]:
+def load(path: AnyPath) -> tuple[BR2Net, ModelInfo]:
     """The network of a checkpoint in float32 and evaluation mode, on the CPU.
 
     Raises:
@@ -177,6 +178,7 @@ def load(path: Path) -> tuple[BR2Net, ModelInfo]:
 
     from .br2net import BR2Net
 
+    path = Path(path)
     info = read_info(path)
     try:
         tensors = load_file(path)
@@ -207,7 +209,7 @@ def _require_same_tensors(
         )
 
 
-def save(net: BR2Net, info: ModelInfo, path: Path) -> None:
+def save(net: BR2Net, info: ModelInfo, path: AnyPath) -> None:
     """Write ``net`` in float16 with its header; the final name appears only when complete.
 
     Raises:
@@ -227,7 +229,9 @@ def save(net: BR2Net, info: ModelInfo, path: Path) -> None:
     write_tensors(tensors, path, {HEADER_KEY: info.to_json()})
 
 
-def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
+def write_tensors(
+    tensors: Mapping[str, Tensor], path: AnyPath, metadata: Mapping[str, str]
+) -> None:
     """Write a safetensors file; the final name appears only when all of it is on the disk.
 
     Raises:
@@ -235,6 +239,7 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[s
     """
     from safetensors.torch import save_file
 
+    path = Path(path)
     partial = path.with_name(path.name + ".partial")
     try:
         save_file(dict(tensors), partial, metadata=dict(metadata))

@@ -11,24 +11,42 @@ Synchronous, one call a frame: no thread, no window, no video library.
 
 from __future__ import annotations
 
+import math
+import os
+import sys
+import threading
 import time
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from br2focus.models.paths import AnyPath
 from br2focus.realtime.closing import Closing
 from br2focus.realtime.engine import BackendName, Engine, EngineSettings, PrecisionName
 from br2focus.realtime.finishing import refiner
-from br2focus.realtime.frame import FocusResult, Frame, Image, Roi, Values
+from br2focus.realtime.frame import BlurMap, FocusResult, Frame, Image, Roi, Values
 from br2focus.realtime.overlay import OverlayKind, OverlayStyle, draw
 from br2focus.realtime.refining import RefineMode, check_mode
 from br2focus.realtime.smoothing import SmoothingSetting, frames_ahead, make_smoother
 
+from .pictures import as_bgr
+
 MICROSECOND = Fraction(1, 1_000_000)
+BoxFormat = Literal["xyxy", "xywh"]
+# Engines of the process that this one was forked from: ending one would wait for threads that are not here.
+_left_behind: list[Engine] = []
+_renewing = threading.Lock()
+
+
+def _forked() -> None:
+    global _renewing
+    _renewing = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,14 +80,41 @@ class StageResult:
         """How sharp a region is, 0 to 1: it peaks at the best focus (see `BlurMap.score`).
 
         Args:
-            roi: x, y, width, height in pixels, clipped to the frame; None for the whole frame.
+            roi: x, y, width, height in pixels, clipped to the frame; None for the whole frame. A detector
+                gives corners instead: see `scores`.
 
         Raises:
             ValueError: the ROI lies outside the frame.
         """
+        return self._measured.score(None if roi is None else Roi("roi", *map(int, roi)))
+
+    def scores(self, boxes: Any, format: BoxFormat = "xyxy") -> NDArray[np.float64]:
+        """The `score` of many boxes.
+
+        Args:
+            boxes: N x 4 numbers in pixels, an array, a tensor on any device, or a list, such as
+                `supervision.Detections.xyxy`; clipped to the frame.
+            format: "xyxy" for two corners (left, top, right, bottom), "xywh" for the top-left corner, width
+                and height.
+
+        Returns:
+            float64 N; nan for a box that is outside the frame, empty or not finite.
+
+        Raises:
+            ValueError: ``boxes`` is not N x 4, or ``format`` is another.
+        """
+        height, width = self._measured.values.shape
+        found = [
+            self._measured.score(Roi("box", x, y, right - x, below - y)) if x < right and y < below
+            else math.nan
+            for x, y, right, below in corners(boxes, format, (width, height))
+        ]  # fmt: skip
+        return np.array(found, np.float64)
+
+    @property
+    def _measured(self) -> BlurMap:
         result = self.result
-        blur = result.blur if result.raw is None else result.measured
-        return blur.score(None if roi is None else Roi("roi", *map(int, roi)))
+        return result.blur if result.raw is None else result.measured
 
     def overlay(self, kind: OverlayKind = "peaking", style: OverlayStyle | None = None) -> Image:
         """The frame with an overlay, a new uint8 BGR array that may be drawn on."""
@@ -79,6 +124,9 @@ class StageResult:
 class FocusStage(Closing):
     """Computes blur maps of single frames in the calling thread.
 
+    Threads may share a stage: their calls take turns. After a fork, the new process makes an engine of its
+    own at its first call.
+
     Args:
         model: name of a shipped model, or a .safetensors file.
         device: "auto", "cpu", "cuda" or "cuda:N".
@@ -87,51 +135,80 @@ class FocusStage(Closing):
         compiled: on a GPU, let `torch.compile` make it faster, after up to a minute at the first frame.
         refining: move the map's edges to those of the picture: "off", "fast", "best".
         smoothing: "adaptive", a time constant in seconds, or None for raw maps.
+        rate: frames a second that smoothing assumes of calls without ``seconds``.
         coc: circle of confusion, the largest blur radius that counts as in focus: pixels of the frame, or
             text as ``--coc`` takes it; None for what the footage and its width allow.
 
     Raises:
         FocusError: the model or the device cannot be used.
-        ValueError: ``size`` or ``smoothing`` is out of range, ``smoothing`` needs the next frames, or the CPU
-            cannot run what was asked for.
+        ValueError: ``size``, ``smoothing`` or ``rate`` is out of range, ``smoothing`` needs the next frames,
+            or the CPU cannot run what was asked for.
     """
 
     def __init__(
-        self, model: str = "lite", *, device: str = "auto", size: int | None = None,
+        self, model: AnyPath = "lite", *, device: str = "auto", size: int | None = None,
         backend: BackendName = "auto", precision: PrecisionName = "auto",
         compiled: bool = False, smoothing: SmoothingSetting = None,
-        refining: RefineMode = "off", coc: float | str | None = None,
+        refining: RefineMode = "off", rate: float = 30.0, coc: float | str | None = None,
     ) -> None:  # fmt: skip
         check_mode(refining)
         if frames_ahead(smoothing):
             raise ValueError(
                 f"smoothing {smoothing!r} needs the next frames, which a stage has not: choose 'adaptive'"
             )
+        if not 0 < rate < math.inf:
+            raise ValueError(f"rate is above 0 frames a second, got {rate}")
         allowed = None if coc is None else str(coc)
-        settings = EngineSettings(model, device, size, backend, precision, compiled, allowed)
-        self._engine = Engine(settings)
-        self._refine = refiner(self._engine)
+        self._settings = EngineSettings(model, device, size, backend, precision, compiled, allowed)
         self._smoothing, self._refining = make_smoother(smoothing), refining
-        self._index = 0
+        self._index, self._next, self._step = 0, 0.0, 1 / rate
+        self._begin()
 
-    def __call__(self, image: Image | cv2.UMat, *, seconds: float | None = None) -> StageResult:
+    def _begin(self) -> None:
+        """What belongs to this process."""
+        self._engine = Engine(self._settings)
+        self._refine = refiner(self._engine)
+        self._lock, self._process = threading.Lock(), os.getpid()
+
+    def __call__(
+        self, image: Any, *, seconds: float | None = None, rgb: bool = False
+    ) -> StageResult:
         """Compute one frame.
 
         Args:
-            image: uint8 BGR, BGRA or gray, any size, any strides, or a `cv2.UMat` of these; not changed.
-            seconds: media time of the frame, for smoothing; None takes the time of the call.
+            image: a picture of any size, see `pictures.as_bgr`: an array (uint8 BGR, BGRA or gray; uint16, or
+                floating point from 0 to 1), a `cv2.UMat`, a PyTorch tensor, or a PIL picture; not changed.
+            seconds: media time of the frame, for smoothing; None for one step of ``rate`` after the call
+                before.
+            rgb: an array or tensor has red first.
 
         Raises:
-            ValueError: the array is not such a picture.
+            ValueError: it is not such a picture.
             ComputeError: the network cannot run.
         """
         arrived = time.monotonic()
-        bgr = _as_bgr(image)
-        pts = int((arrived if seconds is None else seconds) / MICROSECOND)
+        bgr = as_bgr(image, rgb=rgb)
+        if self._process != os.getpid():
+            self._renew()
+        with self._lock:
+            return self._computed(bgr, seconds, arrived)
+
+    def _renew(self) -> None:
+        """Begin anew after a fork: the threads of the libraries did not come along."""
+        with _renewing:
+            if self._process != os.getpid():
+                if (torch := sys.modules.get("torch")) is not None:
+                    torch.set_num_threads(1)  # it would wait for the others of OpenMP for ever
+                _left_behind.append(self._engine)
+                self._begin()
+
+    def _computed(self, bgr: Image, seconds: float | None, arrived: float) -> StageResult:
+        seconds = self._next if seconds is None else seconds
+        pts = round(seconds / MICROSECOND)
         frame = Frame(bgr, self._index, pts, MICROSECOND, arrived)
-        self._index += 1
+        self._index, self._next = self._index + 1, seconds + self._step
         # Without smoothing every call is a picture by itself, and the reference is its own.
-        raw = self._engine.start(bgr, None if self._smoothing is None else pts * 1e-6)()
+        raw = self._engine.start(bgr, None if self._smoothing is None else seconds)()
         shown = raw
         if self._smoothing is not None:
             [(_, _, shown)] = self._smoothing.add(frame, raw)
@@ -141,25 +218,39 @@ class FocusStage(Closing):
 
     def reset(self) -> None:
         """Forget the past, before a new clip."""
-        self._index = 0
-        self._engine.reference.reset()
-        if self._smoothing is not None:
-            self._smoothing.reset()
+        with self._lock:
+            self._index, self._next = 0, 0.0
+            self._engine.reference.reset()
+            if self._smoothing is not None:
+                self._smoothing.reset()
 
     def close(self) -> None:
         """Release the network; the stage may be used again."""
-        self._engine.close()
+        if self._process == os.getpid():
+            with self._lock:
+                self._engine.close()
 
 
-def _as_bgr(image: Any) -> Image:
-    """A contiguous uint8 BGR copy."""
-    array = np.asarray(image.get() if isinstance(image, cv2.UMat) else image)
-    if array.dtype != np.uint8 or not array.size or array.ndim not in (2, 3):
-        raise ValueError(f"a frame is uint8 BGR, BGRA or gray, got {array.dtype} {array.shape}")
-    channels = array.shape[2] if array.ndim == 3 else 1
-    if channels not in (1, 3, 4):
-        raise ValueError(f"a frame has 1, 3 or 4 channels, got {channels}")
-    if channels == 3:
-        return np.array(array, order="C")  # the caller may reuse the buffer before drawing
-    code = cv2.COLOR_BGRA2BGR if channels == 4 else cv2.COLOR_GRAY2BGR
-    return np.asarray(cv2.cvtColor(np.ascontiguousarray(array), code), np.uint8)
+def corners(boxes: Any, format: str, size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
+    """Left, top, right and bottom of every box, whole pixels inside ``size`` (width, height).
+
+    A box outside, without area or not finite has no pixel: its right is not beyond its left.
+
+    Raises:
+        ValueError: see `StageResult.scores`.
+    """
+    if format not in ("xyxy", "xywh"):
+        raise ValueError(f"boxes are 'xyxy' or 'xywh', got {format!r}")
+    if hasattr(boxes, "detach"):  # a tensor
+        boxes = boxes.detach().cpu().numpy()
+    array = np.array(boxes, np.float64)
+    if not array.size:
+        return []
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise ValueError(f"boxes are N x 4 numbers, got {array.shape}")
+    if format == "xywh":
+        array[:, 2:] += array[:, :2]
+    array[~np.isfinite(array).all(1)] = 0
+    array[:, :2], array[:, 2:] = np.floor(array[:, :2]), np.ceil(array[:, 2:])
+    inside = np.clip(array, 0, [*size, *size]).astype(int)
+    return [(x, y, right, below) for x, y, right, below in inside.tolist()]

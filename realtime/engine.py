@@ -25,6 +25,7 @@ from platformdirs import user_cache_path
 from br2focus.models import checkpoint
 from br2focus.models.errors import CheckpointError
 from br2focus.models.limits import frame_ratio, spacing_of
+from br2focus.models.paths import AnyPath
 from br2focus.models.sizes import GRID, network_size
 
 from .backends import Backend, Pending
@@ -70,7 +71,7 @@ class EngineSettings:
         coc: circle of confusion, see `radii.parse_coc`; None for what the footage and its width allow.
     """
 
-    model: str = "lite"
+    model: AnyPath = "lite"
     device: str = "auto"
     size: int | None = None
     backend: BackendName = "auto"
@@ -79,6 +80,7 @@ class EngineSettings:
     coc: str | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "model", os.fspath(self.model))
         coc_of(self.coc)
         if self.size is not None and not MIN_SIZE <= self.size <= MAX_SIZE:
             raise SettingsError(f"size is {MIN_SIZE} to {MAX_SIZE} pixels, got {self.size}")

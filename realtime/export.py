@@ -19,6 +19,7 @@ import numpy as np
 
 from br2focus.models import checkpoint
 from br2focus.models.limits import frame_ratio
+from br2focus.models.paths import AnyPath
 from br2focus.models.sizes import network_size
 
 from .backends.graphs import keep
@@ -39,7 +40,7 @@ class Exported(NamedTuple):
 
 
 def export(
-    model: str, path: Path, *, int8: bool = False, frame_size: tuple[int, int] = (1920, 1080)
+    model: AnyPath, path: AnyPath, *, int8: bool = False, frame_size: tuple[int, int] = (1920, 1080)
 ) -> Exported:
     """Write the checkpoint ``model`` as .onnx (ONNX) or .xml and .bin (OpenVINO).
 
@@ -58,6 +59,7 @@ def export(
     from br2focus.models.fast_detail import inference_net
     from br2focus.models.int8 import with_ranges
 
+    path = Path(path)
     found, _ = checkpoint.find(model)
     net, info = checkpoint.load(found)
     if path.suffix not in FORMATS[:2]:
@@ -82,7 +84,7 @@ def export(
     return Exported(path, largest, mean)
 
 
-def calibrate(model: str, path: Path, pictures: Iterable[Image]) -> Exported:
+def calibrate(model: AnyPath, path: AnyPath, pictures: Iterable[Image]) -> Exported:
     """Write the checkpoint ``model`` again, with the ranges that its eight-bit layers take on ``pictures``.
 
     Args:
@@ -99,6 +101,7 @@ def calibrate(model: str, path: Path, pictures: Iterable[Image]) -> Exported:
 
     from .backends import network_inputs
 
+    path = Path(path)
     if path.suffix != ".safetensors":
         raise SettingsError(f"{path}: calibration is kept in a .safetensors file")
     net, info = checkpoint.load(checkpoint.find(model)[0])

@@ -14,6 +14,8 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from br2focus.models.paths import AnyPath
+
 from .errors import SourceError
 from .frame import Frame, Image
 from .source import ClosingSource, SourceInfo
@@ -71,7 +73,7 @@ class Images(ClosingSource):
 
     def __init__(
         self,
-        paths: Sequence[Path | str],
+        paths: Sequence[AnyPath],
         *,
         rate: Fraction = Fraction(1),
         max_pixels: int = 2**26,
@@ -101,12 +103,13 @@ class Images(ClosingSource):
             yield Frame(image, index, index, time_base, time.monotonic())
 
 
-def read_image(path: Path, *, max_pixels: int = 2**26) -> Image:
+def read_image(path: AnyPath, *, max_pixels: int = 2**26) -> Image:
     """uint8 BGR H x W x 3, upright, as `Images` describes.
 
     Raises:
         SourceError: it is missing, not a PNG, JPEG, BMP, TIFF or WebP image, damaged, or too large.
     """
+    path = Path(path)
     data = _read(path)
     size = image_size(data)
     if size is None:
@@ -215,7 +218,7 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def media_kind(path: Path | str) -> Literal["image", "video"]:
+def media_kind(path: AnyPath) -> Literal["image", "video"]:
     """What `Images` reads is an image, by its first bytes; all else is for `VideoFile` to judge.
 
     A file that cannot be read goes by its suffix, so that the error names the right thing.
@@ -234,7 +237,7 @@ def media_kind(path: Path | str) -> Literal["image", "video"]:
     return "image" if path.suffix.lower() in IMAGE_SUFFIXES else "video"
 
 
-def expand(paths: Iterable[Path | str]) -> list[Path]:
+def expand(paths: Iterable[AnyPath]) -> list[Path]:
     """Files as given, and for a folder the images and videos in it and below it, sorted by name.
 
     Hidden files and folders are left out, links to folders are not followed, and a file found twice

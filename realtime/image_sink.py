@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 import cv2
 from numpy.typing import NDArray
 
+from br2focus.models.paths import AnyPath
+
 from .errors import SettingsError, SinkError
 from .frame import FocusResult, Image
 from .output import Output
@@ -34,13 +36,14 @@ def by_index(result: FocusResult) -> str:
     return f"{result.frame.index:06d}"
 
 
-def save_picture(path: Path, image: NDArray[Any]) -> None:
+def save_picture(path: AnyPath, image: NDArray[Any]) -> None:
     """Write ``image`` (uint8 BGR, or uint16 gray) in the format of the suffix.
 
     Raises:
         SinkError: the format refuses it (its size, for instance).
         OSError: the disk refuses it.
     """
+    path = Path(path)
     done, data = cv2.imencode(path.suffix, image)
     if not done:
         raise SinkError(f"{path}: cannot be encoded as {path.suffix}")
@@ -76,7 +79,7 @@ class Images(FileSink):
     FAILURES: ClassVar[tuple[type[Exception], ...]] = (OSError, cv2.error)
 
     def __init__(
-        self, folder: Path, *, render: Render, suffix: str = ".png",
+        self, folder: AnyPath, *, render: Render, suffix: str = ".png",
         name: Callable[[FocusResult], str] = by_index, overwrite: bool = False,
     ) -> None:  # fmt: skip
         self._render, self._name = render, name
@@ -107,9 +110,10 @@ class ImageFile(FileSink):
     FAILURES: ClassVar[tuple[type[Exception], ...]] = (OSError, cv2.error)
 
     def __init__(
-        self, path: Path, *, render: Render, overwrite: bool = False, source: Path | None = None
-    ) -> None:
-        check_suffix(path.suffix)
+        self, path: AnyPath, *, render: Render, overwrite: bool = False,
+        source: AnyPath | None = None,
+    ) -> None:  # fmt: skip
+        check_suffix(Path(path).suffix)
         self._render, self._written = render, False
         super().__init__(Output(path, overwrite=overwrite, source=source))
 

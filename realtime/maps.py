@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from br2focus.models.paths import AnyPath
+
 from .errors import SettingsError
 from .frame import FocusResult
 from .image_sink import by_index, save_picture
@@ -58,8 +60,9 @@ class Maps(FileSink):
     FAILURES: ClassVar[tuple[type[Exception], ...]] = (OSError, av.FFmpegError, cv2.error)
 
     def __init__(
-        self, path: Path, info: SourceInfo, *, overwrite: bool = False, radii: bool = False
+        self, path: AnyPath, info: SourceInfo, *, overwrite: bool = False, radii: bool = False
     ) -> None:
+        path = Path(path)
         suffix = path.suffix.lower()
         if suffix not in ("", ".npz", ".mkv"):
             raise SettingsError(f"{path.name}: name maps as a folder, or *.npz, or *.mkv")

@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from br2focus.models.paths import AnyPath
+
 from .errors import SettingsError
 from .frame import BlurMap, FocusResult, Roi
 from .output import Output
@@ -41,9 +43,10 @@ class Metrics(FileSink):
     """
 
     def __init__(
-        self, path: Path, rois: Sequence[Roi] = (), *, overwrite: bool = False,
+        self, path: AnyPath, rois: Sequence[Roi] = (), *, overwrite: bool = False,
         now: Callable[[], Sequence[Roi]] | None = None,
     ) -> None:  # fmt: skip
+        path = Path(path)
         kind = TABLES.get(path.suffix.lower())
         if kind is None:
             raise SettingsError(f"{path.name}: name a metrics file *{', *'.join(TABLES)}")

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from br2focus.models.errors import FocusError
+from br2focus.models.paths import AnyPath
 
 from .errors import SinkError
 
@@ -69,16 +70,17 @@ class Output:
     """
 
     def __init__(
-        self, path: Path, *, folder: bool = False, overwrite: bool = False,
-        source: Path | None = None,
+        self, path: AnyPath, *, folder: bool = False, overwrite: bool = False,
+        source: AnyPath | None = None,
     ) -> None:  # fmt: skip
-        self.path, self._folder, self._overwrite = path, folder, overwrite
+        self.path = path = Path(path)
+        self._folder, self._overwrite = folder, overwrite
         self._lock: int | None = None
         with self._explained():
             if not path.name or path.name == "..":
                 raise SinkError(f"{path}: not a name to write to")
             self.temporary = temporary_name(path, folder=folder)
-            self._refuse_source(source)
+            self._refuse_source(None if source is None else Path(source))
             self._refuse_existing()
             self._lock = self._reserve()
 

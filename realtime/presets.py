@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
+from br2focus.models.paths import AnyPath
+
 from .camera_memory import config_folder
 from .engine import BackendName, EngineSettings, PrecisionName
 from .errors import SettingsError, SinkError
@@ -100,13 +102,14 @@ def list_presets() -> list[str]:
     return sorted(path.stem for path in preset_path("any").parent.glob("*.toml"))
 
 
-def load_preset(path: Path) -> ViewSettings:
+def load_preset(path: AnyPath) -> ViewSettings:
     """Read a preset.
 
     Raises:
         SettingsError: the file cannot be read, is no TOML, or has an unknown key or a wrong value; the text
             names each place.
     """
+    path = Path(path)
     try:
         if path.stat().st_size > MAX_BYTES:
             raise SettingsError(f"{path}: too large for a preset")
@@ -127,12 +130,13 @@ def load_preset(path: Path) -> ViewSettings:
         raise SettingsError(f"{path}: {places}") from error
 
 
-def save_preset(settings: ViewSettings, path: Path) -> None:
+def save_preset(settings: ViewSettings, path: AnyPath) -> None:
     """Write ``settings`` over ``path``; only what differs from the defaults needs to be in such a file.
 
     Raises:
         SinkError: it cannot be written.
     """
+    path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

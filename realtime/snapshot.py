@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 import cv2
+
+from br2focus.models.paths import AnyPath
 
 from .frame import FocusResult
 from .image_sink import Render, save_picture
@@ -33,7 +34,7 @@ class SnapshotFolder(FileSink):
 
     FAILURES: ClassVar[tuple[type[Exception], ...]] = (OSError, cv2.error)
 
-    def __init__(self, folder: Path, *, render: Render, facts: Mapping[str, Any]) -> None:
+    def __init__(self, folder: AnyPath, *, render: Render, facts: Mapping[str, Any]) -> None:
         self._render, self._facts = render, facts
         super().__init__(Output(folder, folder=True))
 

@@ -69,8 +69,11 @@ def redacted(url: str) -> str:
     return f"{scheme}://{rest}"
 
 
-def check_address(url: str, *, allow_web: bool) -> None:
+def check_address(url: str, *, allow_web: bool) -> list[str]:
     """Refuse what is no address of a stream, before anything is tried.
+
+    Returns:
+        The IP addresses of the host; none where the host is left out, or has none now.
 
     Raises:
         SettingsError: another scheme, http without ``allow_web``, or a host on the local link, where cloud
@@ -86,16 +89,35 @@ def check_address(url: str, *, allow_web: bool) -> None:
         raise SettingsError(f"{name}: not one of {', '.join(SCHEMES)}")
     if scheme in WEB and not allow_web:
         raise SettingsError(f"{name}: {scheme} needs --allow-web")
-    for address in _addresses(host):
+    addresses = _addresses(host)
+    for address in addresses:
         if (getattr(address, "ipv4_mapped", None) or address).is_link_local:
             raise SettingsError(f"{name}: an address on the local link is refused")
+    return list(dict.fromkeys(map(str, addresses)))
+
+
+def at_address(url: str, address: str) -> tuple[str, dict[str, str]]:
+    """``url`` with ``address`` as its host, and FFmpeg's options by which the server still learns its name.
+
+    FFmpeg would look the name up again, and could be led to another address than the one that was checked.
+    """
+    parts = urlsplit(url)
+    before, at, place = parts.netloc.rpartition("@")
+    _, colon, port = place.rpartition(":") if re.search(r":\d*$", place) else (place, "", "")
+    host = f"[{address}]" if ":" in address else address
+    options: dict[str, str] = {}
+    if parts.scheme.lower() in WEB:
+        options["headers"] = f"Host: {place}\r\n"
+    if parts.scheme.lower() in ("https", "rtsps"):
+        options["verifyhost"] = parts.hostname or ""
+    return parts._replace(netloc=f"{before}{at}{host}{colon}{port}").geturl(), options
 
 
 def _addresses(host: str | None) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
     try:
         found = socket.getaddrinfo(host, None) if host else []
     except (OSError, UnicodeError):
-        return []  # opening says so
+        return []
     return [ipaddress.ip_address(str(each[4][0]).partition("%")[0]) for each in found]
 
 
@@ -167,8 +189,10 @@ class Stream(ClosingSource):
     def _opened(
         self, url: str, opening: float, reading: float, *, allow_web: bool
     ) -> InputContainer:
-        check_address(url, allow_web=allow_web)
-        scheme = urlsplit(url).scheme.lower()
+        addresses = check_address(url, allow_web=allow_web)
+        host, scheme = urlsplit(url).hostname, urlsplit(url).scheme.lower()
+        if host and not addresses:
+            raise SourceError(f"{self._name}: no address is known of this host")
         options = {
             "protocol_whitelist": SCHEMES[scheme],
             "format_whitelist": FORMATS,
@@ -179,12 +203,23 @@ class Stream(ClosingSource):
             options["rtsp_transport"] = "tcp"
         if scheme in WEB:
             options["max_redirects"] = "0"
+        ways = [at_address(url, address) for address in addresses] or [(url, {})]
+        for number, (place, more) in enumerate(ways, 1):
+            try:
+                return self._connected(place, options | more, (opening, reading))
+            except RefusedError:
+                raise
+            except SourceError:
+                if number == len(ways):
+                    raise
+        raise AssertionError("there is one at least")
+
+    def _connected(
+        self, url: str, options: dict[str, str], timeout: tuple[float, float]
+    ) -> InputContainer:
         try:
             return av.open(
-                url,
-                container_options=options,
-                timeout=(opening, reading),
-                metadata_errors="replace",
+                url, container_options=options, timeout=timeout, metadata_errors="replace"
             )
         except ConnectionRefusedError as error:
             raise AbsentError(f"{self._name}: {_reason(error)}") from None

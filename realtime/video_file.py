@@ -13,6 +13,8 @@ from typing import Any
 import av
 from av.video.reformatter import VideoReformatter
 
+from br2focus.models.paths import AnyPath
+
 from .colour import HDR, tags, to_bgr
 from .container import Pictures
 from .errors import SourceError
@@ -51,7 +53,7 @@ class VideoFile(ClosingSource):
 
     def __init__(
         self,
-        path: Path | str,
+        path: AnyPath,
         *,
         start: float | None = None,
         duration: float | None = None,

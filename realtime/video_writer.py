@@ -12,6 +12,8 @@ import av
 import cv2
 from av.video.reformatter import VideoReformatter
 
+from br2focus.models.paths import AnyPath
+
 from .audio_copy import AudioCopy
 from .colour import from_bgr, resolved
 from .errors import SettingsError
@@ -134,10 +136,10 @@ class VideoWriter(FileSink):
     FAILURES: ClassVar[tuple[type[Exception], ...]] = (OSError, av.FFmpegError)
 
     def __init__(
-        self, path: Path, info: SourceInfo, *, render: Render,
+        self, path: AnyPath, info: SourceInfo, *, render: Render,
         settings: VideoSettings = VideoSettings(), overwrite: bool = False,
     ) -> None:  # fmt: skip
-        encoder = settings.encoder(path)
+        encoder = settings.encoder(Path(path))
         self._info = info if isinstance(info, VideoInfo) else None
         source = self._info.path if self._info else None
         super().__init__(Output(path, overwrite=overwrite, source=source))

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from br2focus.models.paths import AnyPath
+
 from .metrics import BINS, Curve, ImageScore, Positive, f_measure, mean_precision_recall, roc
 from .run import Evaluation
 
@@ -75,7 +77,7 @@ def mean_roc(scores: Sequence[ImageScore]) -> Curve:
     return np.asarray(np.mean([np.interp(ROC_RATES, *roc(s)) for s in scores], axis=0))
 
 
-def plot_curves(models: Mapping[str, Curves], folder: Path) -> list[Path]:
+def plot_curves(models: Mapping[str, Curves], folder: AnyPath) -> list[Path]:
     """Draw all models into ``pr.png``, ``roc.png`` and ``f.png``.
 
     Args:
@@ -91,7 +93,7 @@ def plot_curves(models: Mapping[str, Curves], folder: Path) -> list[Path]:
     """
     if not models:
         raise ValueError("there is no evaluation to draw")
-    lines = list(_lines(models))
+    lines, folder = list(_lines(models)), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     drawings = {"pr.png": _draw_pr, "roc.png": _draw_roc, "f.png": _draw_f}
     return [_save(_figure(draw, lines), folder / name) for name, draw in drawings.items()]

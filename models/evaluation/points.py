@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from br2focus.models.paths import AnyPath
+
 from .masks import UnreadableError
 
 LABELS = ("F", "S", "B", "M")
@@ -70,7 +72,7 @@ class PointFrame:
         return self.source.lower().endswith(STILL)
 
 
-def read_points(points: Path, pairs: Path | None = None) -> dict[str, PointFrame]:
+def read_points(points: AnyPath, pairs: AnyPath | None = None) -> dict[str, PointFrame]:
     """The frames of a list, by their id.
 
     Raises:
@@ -78,7 +80,7 @@ def read_points(points: Path, pairs: Path | None = None) -> dict[str, PointFrame
         UnreadableError: a column is missing, a value is no number, or a pair names what is not there.
     """
     frames: dict[str, PointFrame] = {}
-    for line, row in _rows(points, POINT_COLUMNS):
+    for line, row in _rows(Path(points), POINT_COLUMNS):
         try:
             size = int(row["width"]), int(row["height"])
             frame = frames.setdefault(
@@ -90,7 +92,7 @@ def read_points(points: Path, pairs: Path | None = None) -> dict[str, PointFrame
             frame.points.append(Point(*place, row["label"], row["texture"] != "0", row["note"]))
         except (KeyError, TypeError, ValueError) as error:
             raise UnreadableError(f"{points}, line {line}: {error}") from error
-    for line, row in _rows(pairs, PAIR_COLUMNS) if pairs else ():
+    for line, row in _rows(Path(pairs), PAIR_COLUMNS) if pairs else ():
         try:
             frame = frames[row["frame_id"]]
             pair = int(row["sharper_index"]), int(row["softer_index"])

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from br2focus.models.config import BR2NetConfig, InputScale
+from br2focus.models.paths import AnyPath
 from br2focus.models.rendering.native import NativeMix
 from br2focus.models.rendering.scenes import SceneMix
 
@@ -244,13 +245,14 @@ def _flat(table: dict[str, Any], before: str = "") -> dict[str, Any]:
     return found
 
 
-def read_config(path: Path) -> TrainingConfig:
+def read_config(path: AnyPath) -> TrainingConfig:
     """Read a training configuration.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: not TOML, an unknown key, or a value of the wrong kind; the text names each place.
     """
+    path = Path(path)
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
         # JSON's strict form knows arrays for tuples and strings for paths, and nothing else is converted.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -162,7 +163,7 @@ def _folder(
 
 def _predictor(settings: EngineSettings, mode: RefineMode) -> tuple[Predict, str, Engine | None]:
     """What computes the maps, its name, and the engine; a classical method has none."""
-    model = settings.model
+    model = os.fspath(settings.model)
     if model.startswith(CLASSICAL_PREFIX):
         method = model.removeprefix(CLASSICAL_PREFIX)
         if method not in CLASSICAL:

@@ -380,3 +380,11 @@ def test_the_search_finds(line: str) -> None:
 def test_the_search_knows_what_is_harmless() -> None:
     assert not dangers("net.eval()\napp.exec()\nnp.load(path)\nrun(c, shell=False)  # not pickle")
     assert not dangers("torch.load(path, weights_only=True)")
+
+
+def test_a_path_may_be_text(saved: Path, tmp_path: Path) -> None:
+    net, info = checkpoint.load(str(saved))
+    checkpoint.save(net, info, str(tmp_path / "again.safetensors"))
+    assert checkpoint.read_info(str(tmp_path / "again.safetensors")) == info
+    assert checkpoint.sha256(str(saved)) == checkpoint.find(str(saved))[1]
+    assert checkpoint.parameter_count(str(saved)) == checkpoint.parameter_count(saved)

@@ -1,14 +1,18 @@
 """The stage in an OpenCV loop: every kind of array, no thread, no video library, the examples."""
 
+import itertools
 import runpy
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from br2focus.plugins.opencv import FocusStage
 
@@ -82,13 +86,88 @@ def test_score_is_the_mean_of_what_is_in_focus(stage):
         result.score((500, 10, 5, 5))
 
 
-@pytest.mark.parametrize(
-    "image",
-    [np.zeros((4, 4, 3), np.float32), np.zeros((4, 4, 2), np.uint8), np.zeros((0, 4, 3), np.uint8)],
-)
-def test_other_arrays_are_refused(stage, image):
+def test_pictures_of_other_libraries_give_the_same_map(stage):
+    bgr = picture()
+    want = stage(bgr).blur
+    for image in (Image.fromarray(bgr[:, :, ::-1]), bgr / 255, bgr.astype(np.uint16) * 257):
+        assert np.array_equal(stage(image).blur, want)
+    assert np.array_equal(stage(bgr[:, :, ::-1], rgb=True).blur, want)
     with pytest.raises(ValueError, match="a frame"):
-        stage(image)
+        stage(np.zeros((4, 4, 2), np.uint8))
+
+
+def test_scores_of_a_detector_s_boxes(stage):
+    result = stage(picture())
+    boxes = np.array([[20, 10, 60, 30], [-50, -50, 500, 500], [19.6, 10.2, 59.1, 29.5]])
+    found = result.scores(boxes)
+    want = [result.score((20, 10, 40, 20)), result.score(), result.score((19, 10, 41, 20))]
+    assert found.dtype == np.float64 and found.tolist() == want
+    sized = boxes.copy()
+    sized[:, 2:] -= sized[:, :2]
+    assert result.scores(sized.tolist(), format="xywh").tolist() == pytest.approx(want)
+    assert np.array_equal(result.scores(torch.tensor(boxes)), found)
+    assert result.scores(np.zeros((0, 4))).shape == result.scores([]).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    "box", [(500, 10, 600, 20), (60, 30, 20, 10), (5, 5, 5, 9), (np.nan, 0, 9, 9), (-9, -9, 0, 0)]
+)
+def test_a_box_without_a_pixel_has_no_score_and_is_no_error(stage, box):
+    found = stage(picture()).scores([(0, 0, 9, 9), box])
+    assert np.isfinite(found[0]) and np.isnan(found[1])
+
+
+def test_what_are_no_boxes_is_refused(stage):
+    result = stage(picture())
+    with pytest.raises(ValueError, match="N x 4"):
+        result.scores([1, 2, 3, 4])
+    with pytest.raises(ValueError, match="'xyxy' or 'xywh', got 'cxcywh'"):
+        result.scores([(1, 2, 3, 4)], format="cxcywh")
+
+
+def test_threads_may_share_a_stage(model):
+    frames = [np.roll(picture(), 5 * number, axis=1) for number in range(8)]
+    with FocusStage(model, device="cpu", refining="fast") as stage:
+        want = [stage(frame).blur for frame in frames]
+        with ThreadPoolExecutor(8) as pool:
+            for _ in range(3):
+                found = pool.map(stage, frames)
+                assert all(np.array_equal(f.blur, w) for f, w in zip(found, want, strict=True))
+
+
+FORKED = """
+import multiprocessing, os, sys
+import numpy as np
+from br2focus.plugins.opencv import FocusStage
+
+model, backend = sys.argv[1:]
+frame = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
+stage = FocusStage(model, device="cpu", backend=backend, precision="fp32", refining="fast")
+want = stage(frame).blur
+
+def right(_=None):
+    return bool(np.abs(stage(frame).blur - want).max() < 1e-4)
+
+process = os.fork()
+if process == 0:
+    os._exit(0 if right() and right() else 1)
+assert os.waitpid(process, 0)[1] == 0
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    assert pool.map(right, range(4)) == [True] * 4
+assert right()
+stage.close()
+"""
+
+
+@pytest.mark.parametrize("backend", ["openvino", "torch"])
+def test_a_stage_made_before_a_fork_works_after_it(model, backend):
+    subprocess.run([sys.executable, "-c", FORKED, model, backend], check=True, timeout=300)
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_model_is_named_by_any_kind_of_path(model, kind):
+    with FocusStage(kind(model), device="cpu") as stage:
+        assert stage(picture()).blur.shape == (96, 128)
 
 
 def test_smoothing_needs_reset_between_clips(model):
@@ -102,6 +181,22 @@ def test_smoothing_needs_reset_between_clips(model):
         stage.reset()
         assert np.array_equal(stage(bright, seconds=2.0).blur, raw)
         assert not np.array_equal(smoothed, raw)
+
+
+def test_smoothing_without_times_counts_calls(model, monkeypatch):
+    """A slow loop, such as one frame a second, is smoothed like a fast one."""
+    frames = [picture(), np.roll(picture(), 8, axis=1), picture()]
+    with FocusStage(model, device="cpu", smoothing=0.5, rate=20) as stage:
+        want = [stage(frame, seconds=index / 20).blur for index, frame in enumerate(frames)]
+        stage.reset()
+        monkeypatch.setattr("time.monotonic", itertools.count(0, 5).__next__)
+        found = [stage(frame).blur for frame in frames]
+        monkeypatch.undo()
+        raw = stage(frames[2], seconds=1000).blur
+    assert all(np.array_equal(f, w) for f, w in zip(found, want, strict=True))
+    assert not np.array_equal(found[2], raw)
+    with pytest.raises(ValueError, match="rate"):
+        FocusStage(model, rate=0)
 
 
 def test_no_thread_and_no_video_library(model):

@@ -36,7 +36,7 @@ from br2focus.realtime.focus_pull import FocusPull
 from br2focus.realtime.frame import Frame
 from br2focus.realtime.paced import Paced
 from br2focus.realtime.source import Frames, Source
-from br2focus.realtime.stream import Stream, is_url, redacted
+from br2focus.realtime.stream import Stream, at_address, is_url, redacted
 from br2focus.realtime.supervised import Patience, Supervised
 from br2focus.realtime.video_file import VideoFile
 
@@ -369,6 +369,55 @@ def test_a_web_server_cannot_send_us_elsewhere() -> None:
     with answering(redirect) as port, pytest.raises(SourceError):
         Stream(f"http://127.0.0.1:{port}/x", allow_web=True)
     assert asked and not any(b"/other" in request for request in asked)
+
+
+def test_a_name_is_looked_up_once_and_the_checked_address_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A name that leads elsewhere the second time leads nowhere; of two addresses the next one is tried."""
+    asked: list[bytes] = []
+    looked_up: list[str] = []
+
+    def refuse(connection: socket.socket) -> None:
+        asked.append(connection.recv(4096))
+        connection.sendall(b"HTTP/1.1 404 Not Found\r\n\r\n")
+
+    def lookup(host: str, *_: object) -> list[Any]:
+        looked_up.append(host)
+        places = ["::1", "127.0.0.1"] if len(looked_up) == 1 else ["169.254.169.254"]
+        return [(0, 0, 0, "", (place, 0)) for place in places]
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    with answering(refuse) as port, pytest.raises(SourceError):
+        Stream(f"http://me:secret@cam.test:{port}/x", allow_web=True, opening=2.0)
+    assert looked_up == ["cam.test"]
+    assert asked and b"GET /x " in asked[0] and f"Host: cam.test:{port}".encode() in asked[0]
+    with pytest.raises(SettingsError, match="local link"):
+        Stream(f"http://cam.test:{port}/x", allow_web=True)
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "wanted"),
+    [
+        ("rtsp://cam/x?y=1", "10.0.0.1", "rtsp://10.0.0.1/x?y=1"),
+        ("rtsp://me:se@cret@cam:554/x", "10.0.0.1", "rtsp://me:se@cret@10.0.0.1:554/x"),
+        ("rtsp://cam:554/x", "fd00::1", "rtsp://[fd00::1]:554/x"),
+        ("srt://[fd00::2]:9?mode=caller", "fd00::2", "srt://[fd00::2]:9?mode=caller"),
+        ("rtsp://[fd00::2]/x", "fd00::2", "rtsp://[fd00::2]/x"),
+        ("udp://@239.0.0.1:5000", "239.0.0.1", "udp://@239.0.0.1:5000"),
+    ],
+)
+def test_the_rest_of_an_address_stays(url: str, address: str, wanted: str) -> None:
+    assert at_address(url, address)[0] == wanted
+
+
+def test_a_host_without_an_address_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> list[Any]:
+        raise OSError("unknown")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    with pytest.raises(SourceError, match=r"cam.test/x: no address is known of this host"):
+        Stream("rtsp://cam.test/x")
 
 
 def test_nobody_sends(tmp_path: Path) -> None:

@@ -103,6 +103,14 @@ def test_close_makes_the_output_with_every_item(kind: Kind, tmp_path: Path) -> N
 
 
 @every_kind
+def test_a_path_may_be_text(kind: Kind, tmp_path: Path) -> None:
+    with kind.make(str(tmp_path / kind.name)) as sink:
+        for result in results(kind.most):
+            sink.write(result)
+    assert kind.count(tmp_path / kind.name) == kind.most and sink.path == tmp_path / kind.name
+
+
+@every_kind
 def test_an_exception_leaves_nothing_under_the_final_name(kind: Kind, tmp_path: Path) -> None:
     path = tmp_path / kind.name
     sink = kind.make(path)

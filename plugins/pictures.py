@@ -1,0 +1,100 @@
+"""Pictures of every kind that Python programs hand round -> uint8 BGR arrays."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from br2focus.realtime.frame import Image
+
+Array = NDArray[Any]
+# Modes of PIL whose pixels are gray; the others become RGB, by PIL, except those without a fixed white.
+PIL_GRAY = ("1", "L", "LA", "La")
+PIL_GRAY_16 = ("I;16", "I;16L", "I;16B", "I;16N")
+PIL_WITHOUT_WHITE = ("I", "F")
+
+
+def as_bgr(picture: Any, *, rgb: bool = False) -> Image:
+    """A contiguous uint8 BGR copy of ``picture``, H x W x 3.
+
+    Args:
+        picture: an array H x W, H x W x 1, x 3 or x 4 (the fourth is alpha, left out), a `cv2.UMat` of
+            such, a PyTorch tensor of that shape or C x H x W, on any device, or a PIL picture of any mode
+            with a fixed white. Numbers are uint8, uint16, or floating point from 0 to 1.
+        rgb: the channels of an array or tensor are red, green, blue instead of blue, green, red. A PIL
+            picture says itself what its channels are.
+
+    Raises:
+        ValueError: it is something else; the text says what.
+    """
+    pil = sys.modules.get("PIL.Image")  # whoever has such a picture has imported its library
+    torch = sys.modules.get("torch")
+    if pil is not None and isinstance(picture, pil.Image):
+        array, rgb = _from_pil(picture), True
+    elif torch is not None and isinstance(picture, torch.Tensor):
+        array = _from_tensor(picture)
+    else:
+        try:
+            array = np.asarray(picture.get() if isinstance(picture, cv2.UMat) else picture)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"not a picture: {error}") from error
+    return _bgr(_uint8(array), rgb=rgb)
+
+
+def _from_pil(picture: Any) -> Array:
+    mode = picture.mode
+    if mode in PIL_WITHOUT_WHITE:
+        raise ValueError(f"a PIL picture of mode {mode!r} has no fixed white: convert it first")
+    if mode in PIL_GRAY:
+        picture = picture.convert("L")
+    elif mode not in PIL_GRAY_16:
+        picture = picture.convert("RGB")
+    array = np.asarray(picture)
+    return array.astype(np.uint16) if mode in PIL_GRAY_16 else array  # the bytes may be swapped
+
+
+def _from_tensor(tensor: Any) -> Array:
+    tensor = tensor.detach().cpu()
+    if tensor.is_floating_point():
+        tensor = tensor.float()  # NumPy has no bfloat16
+    array: Array = tensor.numpy()
+    planes = array.ndim == 3 and array.shape[0] in (1, 3, 4)
+    return np.moveaxis(array, 0, 2) if planes else array
+
+
+def _uint8(array: Array) -> Image:
+    if not array.size or array.ndim not in (2, 3):
+        raise ValueError(f"a frame is H x W, or H x W x 1, 3 or 4, got {array.shape}")
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.uint16:
+        return np.asarray(
+            cv2.convertScaleAbs(np.ascontiguousarray(array), alpha=255 / 65535), np.uint8
+        ).reshape(array.shape)
+    if array.dtype.kind != "f":
+        raise ValueError(
+            f"a frame is uint8, uint16, or floating point from 0 to 1, got {array.dtype}"
+        )
+    low, high = float(array.min()), float(array.max())
+    if not (low >= -0.01 and high <= 1.01):  # written so that NaN fails too
+        raise ValueError(f"a frame of {array.dtype} goes from 0 to 1, got {low:g} to {high:g}")
+    return np.rint(np.clip(array, 0, 1) * np.float32(255)).astype(np.uint8)
+
+
+def _bgr(array: Image, *, rgb: bool) -> Image:
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if channels == 1:
+        code = cv2.COLOR_GRAY2BGR
+    elif channels == 3 and not rgb:
+        return np.array(array, order="C")  # the caller may reuse the buffer before drawing
+    elif channels == 3:
+        code = cv2.COLOR_RGB2BGR
+    elif channels == 4:
+        code = cv2.COLOR_RGBA2BGR if rgb else cv2.COLOR_BGRA2BGR
+    else:
+        raise ValueError(f"a frame has 1, 3 or 4 channels, got {channels}")
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(array), code), np.uint8)
