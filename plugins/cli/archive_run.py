@@ -24,7 +24,7 @@ from .exits import Exit, line_of, say
 TABLE = "archive.csv"
 COLUMNS = (
     "input", "status", "error", "frames", "in_focus_share", "sharpness", "sharpest_sharpness",
-    "sharpest_second", "damaged", "notices", "outputs",
+    "sharpest_second", "reference_px", "damaged", "notices", "outputs",
 )  # fmt: skip
 
 

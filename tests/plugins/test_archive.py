@@ -138,6 +138,7 @@ def test_a_table_has_a_row_for_each(command, tmp_path):
     }  # fmt: skip
     clip, broken = rows["card1/clip.mp4"], rows["card2/broken.mp4"]
     assert float(clip["sharpest_sharpness"]) >= float(clip["sharpness"]) > 0
+    assert clip["reference_px"] == "", "this model gives no radii"
     assert clip["outputs"].startswith("card1/clip.mp4_annotated.mp4; ")
     assert "not a readable video" in broken["error"] and broken["sharpness"] == ""
     before = (tmp_path / "out" / "archive.csv").read_bytes()
