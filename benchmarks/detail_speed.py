@@ -44,17 +44,20 @@ def rows(model: str, seconds: float) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         plain = str(plain_checkpoint(model, Path(folder)))
         for precision in PRECISIONS:
-            engines = {
-                name: Engine(EngineSettings(path, "cpu", precision=precision))  # type: ignore[arg-type]
-                for name, path in (("plain", plain), ("detail", model))
-            }
             for width, height in FRAMES:
+                # New ones: an engine specialises only for the first frame size that it sees.
+                engines = {
+                    name: Engine(EngineSettings(path, "cpu", precision=precision))  # type: ignore[arg-type]
+                    for name, path in (("plain", plain), ("detail", model))
+                }
                 noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
                 jobs = {
                     name: lambda engine=engine, noise=noise: engine.start(noise)()  # type: ignore[misc]
                     for name, engine in engines.items()
                 }
                 times = in_turns(jobs, seconds)
+                for engine in engines.values():
+                    engine.close()
                 plain_ms, ms = (1e3 * statistics.median(times[n]) for n in ("plain", "detail"))
                 found.append({
                     "frame": f"{width} x {height}", "asked": precision,

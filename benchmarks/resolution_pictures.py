@@ -6,10 +6,12 @@
   and the codec's softness; what contrast alone peaks; P of `standard`, which sees 480 pixels; P and blur
   radius of `native`, which looks at the frame's own pixels.
 * resolution_stack.png: scores of some regions of a rendered focal stack, of both.
+* reliability.png: how often points with a certain P are blurred, out of footage.json.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -34,6 +36,7 @@ from br2focus.realtime.engine import Engine, EngineSettings
 from br2focus.realtime.frame import Roi
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
+FOOTAGE = Path(__file__).resolve().parent / "footage.json"
 SIZE = (1920, 1080)
 RADIUS = 4.0  # of the background's blur in pixels of the frame: one of the network's
 SHOWN = (720, 405)
@@ -125,6 +128,24 @@ def stack_plot() -> None:
     figure.savefig(DOCS / "resolution_stack.png", dpi=110)
 
 
+def reliability_plot() -> None:
+    """Write reliability.png; the area of a mark is the number of points."""
+    found = json.loads(FOOTAGE.read_text())
+    figure, axis = plt.subplots(figsize=(4.6, 4.2))
+    axis.plot([0, 1], [0, 1], color="gray", linestyle=":", label="as often as it says")
+    for model, figures in found.items():
+        bins = figures["points"]["reliability"]
+        x, y = [b["mean_p"] for b in bins], [b["blurred"] for b in bins]
+        [line] = axis.plot(x, y, label=model, linewidth=1)
+        axis.scatter(x, y, s=[3 * b["points"] for b in bins], color=line.get_color(), alpha=0.5)
+    axis.set_xlabel("P(blurred), mean of the points in a tenth")
+    axis.set_ylabel("share of them that a person calls blurred")
+    axis.legend(loc="upper left", fontsize=8)
+    figure.tight_layout()
+    figure.savefig(DOCS / "reliability.png", dpi=110)
+
+
 if __name__ == "__main__":
     scene_sheet()
     stack_plot()
+    reliability_plot()

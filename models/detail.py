@@ -28,6 +28,7 @@ FREQUENCIES = (
     (0, 2), (2, 0), (0, 4), (4, 0), (0, 6), (6, 0), (2, 2), (5, 5),
 )  # fmt: skip
 OCTAVES = 2  # the frame, and the frame halved
+BLOCK = 8  # columns that the fast form takes at once; those left over at the right do not count
 FLOOR = 0.5  # code values; answers below it are noise
 POWER = 4  # of the mean that stands for the strongest answers
 
@@ -113,12 +114,17 @@ class Evidence(nn.Module):
         All are B x 8 x h x w; those of the second octave may be a cell smaller.
         """
         kernels = self.zero_mean()
+        block = min(BLOCK, spacing)
+        luma = luma[..., : luma.shape[-1] // block * block]
         means, peak = [], luma
         for octave in range(OCTAVES):
             stride = min(4, max(1, spacing >> octave))
             cell = (spacing >> octave) // stride
-            # No padding: an invented border would look like an edge. A cell is moved by 2 pixels at most.
+            # No padding: an invented border would look like an edge. A cell is moved by less than its size.
             answer = F.conv2d(luma, kernels, stride=stride).abs()
+            # Whole blocks of columns alone, as the fast form has them.
+            whole = max(1, (block >> octave) // stride)
+            answer = answer[..., : answer.shape[-1] // whole * whole]
             means.append(cell_mean(answer, cell))
             if not octave:
                 peak = cell_peak(answer, cell)

@@ -1,12 +1,14 @@
 """The inference form of a BR2Net with ``detail``: the network's picture and the frame's luma in, blur out.
 
 The same function as `BR2Net.forward` in less time: as in `fast`, and the short kernels run as convolutions
-over blocks of pixels.
+over blocks of columns.
 """
 
 from __future__ import annotations
 
 import copy
+import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +17,7 @@ from torch import Tensor, nn
 from . import fast
 from .br2net import BR2Net
 from .config import InputScale
-from .detail import KERNEL, Evidence, cell_mean, cell_peak
+from .detail import BLOCK, FREQUENCIES, Evidence, cell_mean
 from .fast import InferenceNet
 from .limits import spacing_of
 from .rlrm import resize
@@ -24,53 +26,63 @@ from .sizes import GRID
 PLANES = 3  # ln radius, gain, ln softness
 
 
-def in_blocks(kernels: Tensor, block: int) -> Tensor:
-    """Kernels C x 1 x 8 x 8 for a picture whose blocks of pixels are channels: C x block^2 x n x n."""
-    side = KERNEL // block
-    cut = kernels.view(-1, side, block, side, block).permute(0, 2, 4, 1, 3)
-    return cut.reshape(-1, block * block, side, side).contiguous()
+def over_columns(kernels: Tensor, block: int, stride: int) -> nn.Conv2d:
+    """Kernels C x 1 x n x n, moved by ``stride``, for a picture whose blocks of columns are channels.
 
-
-def halving(block: int) -> Tensor:
-    """What halves a picture whose blocks are channels: (block / 2)^2 x block^2 x 1 x 1."""
-    half = block // 2
-    weight = torch.zeros(half * half, block * block, 1, 1)
-    for y in range(block):
-        for x in range(block):
-            weight[y // 2 * half + x // 2, y * block + x] = 0.25
-    return weight
+    Each output has as many copies of the kernels as answers begin in one block, the first ones C channels.
+    """
+    count, side = len(kernels), kernels.shape[-1]
+    copies = block // stride
+    blocks = math.ceil(((copies - 1) * stride + side) / block)
+    weight = torch.zeros(copies, count, side, blocks * block)
+    for copy_ in range(copies):
+        weight[copy_, :, :, copy_ * stride : copy_ * stride + side] = kernels[:, 0]
+    conv = nn.Conv2d(block, copies * count, (side, blocks), stride=(stride, 1), bias=False)
+    cut = weight.view(copies * count, side, blocks, block).permute(0, 3, 1, 2)
+    conv.weight = nn.Parameter(cut.contiguous(), requires_grad=False)
+    return conv
 
 
 class FastEvidence(Evidence):
-    """`Evidence` at one spacing, for uint8 luma; weights are those of ``evidence``."""
+    """`Evidence` at one spacing, for uint8 luma; weights are those of ``evidence``.
 
-    blocked: Tensor
-    half_blocked: Tensor
-    halving: Tensor
+    Eight pixels side by side are the channels of one place. A frame lies in memory that way, so no pixel is
+    moved. Where a runtime has integer kernels (`int8.with_ranges`), they multiply its bytes directly.
+    """
 
     def __init__(self, evidence: Evidence, spacing: int) -> None:
         nn.Module.__init__(self)
         kernels = evidence.zero_mean().detach()
         self.mix, self.compare, self.act = evidence.mix, evidence.compare, evidence.act
-        self.block = min(4, spacing)
-        self.register_buffer("blocked", in_blocks(kernels, self.block))
-        self.register_buffer("half_blocked", in_blocks(kernels, self.block // 2))
-        self.register_buffer("halving", halving(self.block))
+        self.block, stride = min(BLOCK, spacing), min(4, spacing)
+        self.rounded: nn.Module = nn.Identity()
+        self.fine = over_columns(kernels, self.block, stride)
+        # On the frame halved, as kernels of 16 x 16 on the frame itself.
+        larger = kernels.repeat_interleave(2, 2).repeat_interleave(2, 3) / 4
+        self.coarse_stride = 2 * min(4, spacing // 2)
+        self.coarse = over_columns(larger, self.block, self.coarse_stride)
 
     def answers(self, luma: Tensor, spacing: int) -> tuple[list[Tensor], Tensor]:
         """As `Evidence.answers`; ``luma`` is uint8 B x 1 x H x W."""
-        block = self.block
-        rows, columns = luma.shape[-2] // block, luma.shape[-1] // block
-        whole = luma[:, 0, : rows * block, : columns * block]
-        cut = whole.reshape(-1, rows, block, columns, block).permute(0, 2, 4, 1, 3)
-        pixels = cut.reshape(-1, block * block, rows, columns).to(self.blocked.dtype)
-        answer = F.conv2d(pixels, self.blocked).abs()
-        cell = spacing // block
-        stride = min(4, spacing // 2)
-        halved = F.conv2d(pixels, self.halving)
-        coarse = F.conv2d(halved, self.half_blocked, stride=stride // (block // 2)).abs()
-        means = [cell_mean(answer, cell), cell_mean(coarse, spacing // 2 // stride)]
-        return means, cell_peak(answer, cell)
+        block, count = self.block, len(FREQUENCIES)
+        blocks = luma.shape[-1] // block
+        cut = luma[:, 0, :, : blocks * block].reshape(-1, luma.shape[-2], blocks, block)
+        pixels = self.rounded(cut.to(self.fine.weight.dtype)).permute(0, 3, 1, 2)
+        answer = self.fine(pixels).abs()
+        copies = answer.shape[1] // count
+        cell = copies * spacing // block
+        mean = _pooled(F.avg_pool2d, answer, cell, copies)
+        peak = _pooled(F.max_pool2d, answer, cell, copies)
+        if copies == 2:
+            mean = (mean[:, :count] + mean[:, count:]) / 2
+            peak = torch.maximum(peak[:, :count], peak[:, count:])
+        coarse = cell_mean(self.coarse(pixels).abs(), spacing // self.coarse_stride)
+        return [mean, coarse], peak
+
+
+def _pooled(pool: Callable[..., Tensor], answer: Tensor, cell: int, copies: int) -> Tensor:
+    """``pool`` over cells of ``cell`` rows and as many columns, ``copies`` of which are channels."""
+    return pool(answer, (cell, cell // copies), ceil_mode=True) if cell > 1 else answer
 
 
 class DetailNet(InferenceNet):
@@ -94,7 +106,7 @@ class DetailNet(InferenceNet):
     def forward(self, pictures: Tensor, luma: Tensor) -> Tensor:  # type: ignore[override]
         """Run the network (see the class)."""
         size = (pictures.shape[1], pictures.shape[2])
-        dtype = self.evidence.blocked.dtype
+        dtype = self.evidence.fine.weight.dtype
         own, seen = _longer_side(luma, dtype), _longer_side(pictures[..., 0], dtype)
         log_ratio = (own / seen).log()
         detail = self.net.detail.at_half(luma[:, None], self.spacing, log_ratio, size)

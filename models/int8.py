@@ -15,28 +15,27 @@ import torch.ao.quantization.fx._decomposed  # the operations below, which `torc
 from torch import Tensor, nn
 
 from .fast import InferenceNet
+from .fast_detail import DetailNet
 from .rlrm import Rlrm
 
 Range = tuple[float, float]
 LEVELS = 256
 
 
-class RoundedInput(nn.Module):
-    """``conv`` on an input rounded to 256 levels from ``low`` to ``high``; zero stays zero."""
+class Rounded(nn.Module):
+    """An input rounded to 256 levels from ``low`` to ``high``; zero stays zero."""
 
-    def __init__(self, conv: nn.Conv2d, low: float, high: float) -> None:
+    def __init__(self, low: float, high: float) -> None:
         super().__init__()
-        self.conv = conv
         low, high = min(low, 0.0), max(high, 1e-6)
         self.scale = (high - low) / (LEVELS - 1)
         self.zero = round(-low / self.scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Like the convolution."""
+        """The nearest levels."""
         grid = (self.scale, self.zero, 0, LEVELS - 1, torch.uint8)
         rounded = torch.ops.quantized_decomposed.quantize_per_tensor.default(x, *grid)
-        x = torch.ops.quantized_decomposed.dequantize_per_tensor.default(rounded, *grid)
-        y: Tensor = self.conv(x)
+        y: Tensor = torch.ops.quantized_decomposed.dequantize_per_tensor.default(rounded, *grid)
         return y
 
 
@@ -107,5 +106,8 @@ def with_ranges(net: InferenceNet, ranges: Mapping[str, Range]) -> InferenceNet:
         raise ValueError(f"ranges are of other layers: {sorted(convs.keys() ^ ranges.keys())[:3]}")
     for name, conv in convs.items():
         owner, _, key = name.rpartition(".")
-        setattr(marked.net.get_submodule(owner), key, RoundedInput(conv, *ranges[name]))
+        rounding = nn.Sequential(Rounded(*ranges[name]), conv)
+        setattr(marked.net.get_submodule(owner), key, rounding)
+    if isinstance(marked, DetailNet):
+        marked.evidence.rounded = Rounded(0, LEVELS - 1)  # luma is bytes already
     return marked

@@ -30,7 +30,12 @@ from br2focus.realtime.finishing import refiner
 from br2focus.realtime.frame import BlurMap, FocusResult, Frame, Image, Roi, Values
 from br2focus.realtime.overlay import OverlayKind, OverlayStyle, draw
 from br2focus.realtime.refining import RefineMode, check_mode
-from br2focus.realtime.smoothing import SmoothingSetting, frames_ahead, make_smoother
+from br2focus.realtime.smoothing import (
+    SmoothingSetting,
+    check_smoothing,
+    frames_ahead,
+    make_smoother,
+)
 
 from .pictures import as_bgr
 
@@ -124,8 +129,8 @@ class StageResult:
 class FocusStage(Closing):
     """Computes blur maps of single frames in the calling thread.
 
-    Threads may share a stage: their calls take turns. After a fork, the new process makes an engine of its
-    own at its first call.
+    Threads may share a stage: their calls take turns. A process forked while no call runs begins anew at its
+    first call, with an engine of its own. PyTorch has one thread there: it would wait for others for ever.
 
     Args:
         model: name of a shipped model, or a .safetensors file.
@@ -154,20 +159,22 @@ class FocusStage(Closing):
         check_mode(refining)
         if frames_ahead(smoothing):
             raise ValueError(
-                f"smoothing {smoothing!r} needs the next frames, which a stage has not: choose 'adaptive'"
+                f"smoothing {smoothing!r} needs later frames, which a stage does not have: choose 'adaptive'"
             )
         if not 0 < rate < math.inf:
             raise ValueError(f"rate is above 0 frames a second, got {rate}")
         allowed = None if coc is None else str(coc)
         self._settings = EngineSettings(model, device, size, backend, precision, compiled, allowed)
-        self._smoothing, self._refining = make_smoother(smoothing), refining
-        self._index, self._next, self._step = 0, 0.0, 1 / rate
+        check_smoothing(smoothing)
+        self._smooth_by, self._refining, self._step = smoothing, refining, 1 / rate
         self._begin()
 
     def _begin(self) -> None:
         """What belongs to this process."""
         self._engine = Engine(self._settings)
         self._refine = refiner(self._engine)
+        self._smoothing = make_smoother(self._smooth_by)
+        self._index, self._next = 0, 0.0
         self._lock, self._process = threading.Lock(), os.getpid()
 
     def __call__(
@@ -198,7 +205,7 @@ class FocusStage(Closing):
         with _renewing:
             if self._process != os.getpid():
                 if (torch := sys.modules.get("torch")) is not None:
-                    torch.set_num_threads(1)  # it would wait for the others of OpenMP for ever
+                    torch.set_num_threads(1)  # those of OpenMP did not come along either
                 _left_behind.append(self._engine)
                 self._begin()
 
@@ -218,6 +225,8 @@ class FocusStage(Closing):
 
     def reset(self) -> None:
         """Forget the past, before a new clip."""
+        if self._process != os.getpid():
+            self._renew()
         with self._lock:
             self._index, self._next = 0, 0.0
             self._engine.reference.reset()
@@ -234,7 +243,7 @@ class FocusStage(Closing):
 def corners(boxes: Any, format: str, size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
     """Left, top, right and bottom of every box, whole pixels inside ``size`` (width, height).
 
-    A box outside, without area or not finite has no pixel: its right is not beyond its left.
+    A box outside, without area or not finite comes back with right <= left or bottom <= top.
 
     Raises:
         ValueError: see `StageResult.scores`.
@@ -248,9 +257,9 @@ def corners(boxes: Any, format: str, size: tuple[int, int]) -> list[tuple[int, i
         return []
     if array.ndim != 2 or array.shape[1] != 4:
         raise ValueError(f"boxes are N x 4 numbers, got {array.shape}")
+    array[~np.isfinite(array).all(1)] = 0
     if format == "xywh":
         array[:, 2:] += array[:, :2]
-    array[~np.isfinite(array).all(1)] = 0
     array[:, :2], array[:, 2:] = np.floor(array[:, :2]), np.ceil(array[:, 2:])
     inside = np.clip(array, 0, [*size, *size]).astype(int)
     return [(x, y, right, below) for x, y, right, below in inside.tolist()]

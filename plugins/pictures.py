@@ -13,7 +13,7 @@ from br2focus.realtime.frame import Image
 
 Array = NDArray[Any]
 # Modes of PIL whose pixels are gray; the others become RGB, by PIL, except those without a fixed white.
-PIL_GRAY = ("1", "L", "LA", "La")
+PIL_GRAY = ("1", "L", "LA")
 PIL_GRAY_16 = ("I;16", "I;16L", "I;16B", "I;16N")
 PIL_WITHOUT_WHITE = ("I", "F")
 
@@ -24,7 +24,8 @@ def as_bgr(picture: Any, *, rgb: bool = False) -> Image:
     Args:
         picture: an array H x W, H x W x 1, x 3 or x 4 (the fourth is alpha, left out), a `cv2.UMat` of
             such, a PyTorch tensor of that shape or C x H x W, on any device, or a PIL picture of any mode
-            with a fixed white. Numbers are uint8, uint16, or floating point from 0 to 1.
+            with a fixed white. White is 255 for uint8, 65535 for uint16 (a camera's 12 bits are to be scaled
+            first), and 1 for floating point; what interpolation carried a little beyond is clipped.
         rgb: the channels of an array or tensor are red, green, blue instead of blue, green, red. A PIL
             picture says itself what its channels are.
 
@@ -49,7 +50,9 @@ def _from_pil(picture: Any) -> Array:
     mode = picture.mode
     if mode in PIL_WITHOUT_WHITE:
         raise ValueError(f"a PIL picture of mode {mode!r} has no fixed white: convert it first")
-    if mode in PIL_GRAY:
+    if mode == "La":  # gray with alpha multiplied in
+        picture = picture.convert("LA")
+    if mode in (*PIL_GRAY, "La"):
         picture = picture.convert("L")
     elif mode not in PIL_GRAY_16:
         picture = picture.convert("RGB")
@@ -80,7 +83,7 @@ def _uint8(array: Array) -> Image:
             f"a frame is uint8, uint16, or floating point from 0 to 1, got {array.dtype}"
         )
     low, high = float(array.min()), float(array.max())
-    if not (low >= -0.01 and high <= 1.01):  # written so that NaN fails too
+    if not (low >= -1 and high <= 2):  # written so that NaN fails too
         raise ValueError(f"a frame of {array.dtype} goes from 0 to 1, got {low:g} to {high:g}")
     return np.rint(np.clip(array, 0, 1) * np.float32(255)).astype(np.uint8)
 

@@ -81,8 +81,8 @@ def annotate(
 class _FewThreads:
     """OpenCV on a quarter of the cores while any job runs: the stages of a file run beside one another.
 
-    OpenCV's number of threads is one for the process, so jobs that overlap share one reduction: the first
-    makes it, the last takes it back.
+    OpenCV's thread count is global to the process, so jobs that overlap share one reduction: the first makes
+    it, the last takes it back.
     """
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -133,8 +133,7 @@ def choose(
 ) -> Choice:  # fmt: skip
     """The best of ``possible`` for the model ``sha256`` on this computer; from ``cache`` if it is known.
 
-    A result is kept unless nothing ran, or something failed for want of memory: that may be otherwise next
-    time.
+    A result is not kept where nothing ran, or where a backend ran out of memory: that may change.
 
     Args:
         make: makes a backend for maps of ``size`` (width, height); one that fails, there or at its first
@@ -200,19 +199,25 @@ def _measured(
     with ExitStack() as stack:
         for way in possible:
             try:
-                backends[way] = stack.enter_context(closing(make(way)))
+                backends[way] = make(way)
+                stack.callback(_close, backends[way])
             except missing_or_broken as error:
                 errors[way] = error
         for _ in range(ROUNDS):
             for way in [way for way in backends if way not in errors]:
                 try:
                     spent.setdefault(way, []).extend(_timed(backends[way], picture))
-                except faults as error:
+                except missing_or_broken as error:
                     errors[way] = error
     times = {
         way: 1e3 * statistics.median(seconds) for way, seconds in spent.items() if way not in errors
     }
     return times, errors
+
+
+def _close(backend: Backend) -> None:
+    with suppress(RuntimeError):  # one that failed may fail again
+        backend.close()
 
 
 def _timed(backend: Backend, picture: Image) -> list[float]:

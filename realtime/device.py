@@ -14,7 +14,9 @@ SLOTS = 3  # batches in flight: one is uploaded, one computed, one downloaded
 PINNED_BYTES = 1 << 29  # of pictures in all slots: memory that the system cannot swap
 SMALLEST_SIDE = 160  # of a map
 # How CUDA, PyTorch and the C++ library say it.
-NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc")
+NO_MEMORY = (
+    "out of memory", "allocate memory", "not enough memory", "insufficient memory", "bad_alloc",
+)  # fmt: skip
 # Held while a thread records a graph: it begins with waiting for all of the GPU, which would break another's.
 RECORDING = threading.Lock()
 

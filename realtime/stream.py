@@ -37,7 +37,7 @@ SCHEMES = {
     "http": "http,tcp",
     "https": "https,tls,tcp",
 }
-WEB = ("http", "https")
+WEB, TLS = ("http", "https"), ("https", "rtsps")
 # What a scheme carries; playlists (hls, dash), which name other addresses, are not among them.
 FORMATS = "rtsp,mpegts,mpjpeg,mjpeg,matroska,webm,mov,mp4,flv,h264,hevc,jpeg_pipe"
 # A packet that took this part of the reading limit is what FFmpeg had kept, and nothing new; one that took
@@ -48,6 +48,7 @@ ANALYSIS_MICROSECONDS = (
     "300000"  # of the stream, before the first picture; what it holds is known sooner
 )
 TIME_BASE = Fraction(1, 90000)
+_NO_CONNECTION = (ConnectionRefusedError, TimeoutError, av.error.ExitError, av.error.OSError)
 _REFUSED = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)
 
 
@@ -90,6 +91,10 @@ def check_address(url: str, *, allow_web: bool) -> list[str]:
     if scheme in WEB and not allow_web:
         raise SettingsError(f"{name}: {scheme} needs --allow-web")
     addresses = _addresses(host)
+    try:
+        _ = parts.port
+    except ValueError:
+        raise SettingsError(f"{name}: the port is no number from 0 to 65535") from None
     for address in addresses:
         if (getattr(address, "ipv4_mapped", None) or address).is_link_local:
             raise SettingsError(f"{name}: an address on the local link is refused")
@@ -97,19 +102,19 @@ def check_address(url: str, *, allow_web: bool) -> list[str]:
 
 
 def at_address(url: str, address: str) -> tuple[str, dict[str, str]]:
-    """``url`` with ``address`` as its host, and FFmpeg's options by which the server still learns its name.
+    """``url`` with ``address`` as its host, and FFmpeg's options by which a web server still learns its name.
 
     FFmpeg would look the name up again, and could be led to another address than the one that was checked.
+    With TLS the name stays: the server needs it for its certificate, and nothing on the local link that keeps
+    secrets speaks TLS.
     """
     parts = urlsplit(url)
+    if parts.scheme.lower() in TLS:
+        return url, {}
     before, at, place = parts.netloc.rpartition("@")
     _, colon, port = place.rpartition(":") if re.search(r":\d*$", place) else (place, "", "")
     host = f"[{address}]" if ":" in address else address
-    options: dict[str, str] = {}
-    if parts.scheme.lower() in WEB:
-        options["headers"] = f"Host: {place}\r\n"
-    if parts.scheme.lower() in ("https", "rtsps"):
-        options["verifyhost"] = parts.hostname or ""
+    options = {"headers": f"Host: {place}\r\n"} if parts.scheme.lower() in WEB else {}
     return parts._replace(netloc=f"{before}{at}{host}{colon}{port}").geturl(), options
 
 
@@ -126,7 +131,8 @@ class Stream(ClosingSource):
 
     Args:
         url: rtsp, rtsps, udp, srt; http and https with ``allow_web``.
-        opening, reading: limits in seconds; opening has two steps of it, connecting and looking.
+        opening, reading: limits in seconds; opening has two steps of it, connecting (to all addresses of the
+            host, one after the other) and looking.
         allow_web: take http and https.
         max_pixels: largest picture in pixels.
 
@@ -141,7 +147,7 @@ class Stream(ClosingSource):
         max_pixels: int = 2**26,
     ) -> None:  # fmt: skip
         self._name = redacted(url)
-        self._damaged, self._reading = 0, reading
+        self._damaged, self._repaired, self._reading = 0, 0, reading
         self._closed = threading.Event()
         self._container = self._opened(url, opening, reading, allow_web=allow_web)
         try:
@@ -156,6 +162,11 @@ class Stream(ClosingSource):
     def damaged(self) -> int:
         """Packets refused by the decoder, and frames that it calls corrupt."""
         return self._damaged
+
+    @property
+    def repaired_timestamps(self) -> int:
+        """Pictures without a time of their own."""
+        return self._repaired
 
     def close(self) -> None:
         """End the iteration at the next picture or time limit; from any thread.
@@ -180,6 +191,7 @@ class Stream(ClosingSource):
                 base = picture.time_base or TIME_BASE
                 pts = picture.pts
                 if pts is None:
+                    self._repaired += 1
                     pts = round(Fraction(arrived - begun) / base)
                 yield Frame(to_bgr(picture, reformatter), index, pts, base, arrived)
                 index += 1
@@ -192,7 +204,7 @@ class Stream(ClosingSource):
         addresses = check_address(url, allow_web=allow_web)
         host, scheme = urlsplit(url).hostname, urlsplit(url).scheme.lower()
         if host and not addresses:
-            raise SourceError(f"{self._name}: no address is known of this host")
+            raise SourceError(f"{self._name}: the host name does not resolve")
         options = {
             "protocol_whitelist": SCHEMES[scheme],
             "format_whitelist": FORMATS,
@@ -203,14 +215,15 @@ class Stream(ClosingSource):
             options["rtsp_transport"] = "tcp"
         if scheme in WEB:
             options["max_redirects"] = "0"
-        ways = [at_address(url, address) for address in addresses] or [(url, {})]
-        for number, (place, more) in enumerate(ways, 1):
+        places = [at_address(url, address) for address in addresses] or [(url, {})]
+        places = [place for n, place in enumerate(places) if place not in places[:n]]
+        end = time.monotonic() + opening
+        for number, (place, more) in enumerate(places, 1):
+            left = max(0.1, end - time.monotonic()) / (len(places) - number + 1)
             try:
-                return self._connected(place, options | more, (opening, reading))
-            except RefusedError:
-                raise
-            except SourceError:
-                if number == len(ways):
+                return self._connected(place, options | more, (left, reading))
+            except SourceError as error:
+                if number == len(places) or not isinstance(error.__context__, _NO_CONNECTION):
                     raise
         raise AssertionError("there is one at least")
 

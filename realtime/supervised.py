@@ -131,6 +131,12 @@ class Supervised(ClosingSource):
         return self.status.damaged
 
     @property
+    def repaired_timestamps(self) -> int:
+        """Of the source that is open; from any thread."""
+        attempt = self._attempt
+        return attempt.repaired_timestamps if attempt is not None else 0
+
+    @property
     def notices(self) -> tuple[str, ...]:
         """What the source that is open says of itself, a line each; from any thread."""
         attempt = self._attempt
@@ -252,6 +258,11 @@ class _Attempt:
     def damaged(self) -> int:
         """What the source counts as damaged."""
         return 0 if self._source is None else self._source.damaged
+
+    @property
+    def repaired_timestamps(self) -> int:
+        """What the source counts as repaired."""
+        return 0 if self._source is None else self._source.repaired_timestamps
 
     @property
     def notices(self) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ def compressed(
         image: uint8 BGR H x W x 3; odd sides lose their last row or column to 4:2:0.
         codec: which encoder.
         options: of the encoder, such as ``{"crf": "28"}``; without its macroblock tree x264 needs a CRF
-            higher by five for the same loss.
+            higher by five for the same loss. Of "x264-params" and "x265-params" those of `REPEATABLE` go.
         motion: pixels that the picture moves from one frame to the next, in x and y.
         frames: length of the clip; 1 is a key frame alone.
 

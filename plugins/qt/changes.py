@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TypeVar
 
 from br2focus.realtime.overlay import GROUNDS, KINDS, MAX_LEVELS, OverlayKind, OverlayStyle
@@ -28,6 +28,12 @@ def following(choices: Sequence[T], now: T) -> T:
     """The choice behind ``now``, round and round; the first if ``now`` is none of them."""
     at = choices.index(now) if now in choices else -1
     return choices[(at + 1) % len(choices)]
+
+
+def went_back(now: ViewSettings, refused: ViewSettings, good: ViewSettings) -> ViewSettings:
+    """``now`` with what came with ``refused`` as in ``good``; what was changed since then stays."""
+    came = [f.name for f in fields(now) if getattr(now, f.name) == getattr(refused, f.name)]
+    return replace(now, **{name: getattr(good, name) for name in came})
 
 
 def _kind(kind: OverlayKind) -> Change:

@@ -24,7 +24,7 @@ from br2focus.realtime.supervised import State, Status
 from . import hud, theme
 from .bridge import Shown
 from .camera_box import CameraBox
-from .changes import CHANGES, following
+from .changes import CHANGES, following, went_back
 from .disk import Disk
 from .graph import Graph
 from .hotkeys import HOTKEYS, REPEATING, Sheet
@@ -62,6 +62,7 @@ class Window(QMainWindow):
         for sink in self._sinks(SourceInfo(start.source, live=True)):
             sink.abort()  # what cannot be written is known before anything is opened
         self._good: ViewSettings | None = None  # the last that gave a picture
+        self._asked = start.settings  # those that made the engine
         self._stats, self._dropped = Stats(), 0
         self._hud_on, self._first, self._ever = True, True, False
         self.error: BaseException | None = None
@@ -202,6 +203,7 @@ class Window(QMainWindow):
         before, self.settings = self.settings, settings
         run = self.session.run
         if settings.engine() != before.engine():
+            self._asked = settings
             self.session.switch(self.session.source, settings)
         elif run is not None:
             run.change(settings)
@@ -272,8 +274,8 @@ class Window(QMainWindow):
         if good is None or good.engine() == self.settings.engine():
             return
         if isinstance(error, ComputeError | CheckpointError | SettingsError):
-            self.settings = good
-            self.session.switch(self.session.source, good)
+            self.settings = went_back(self.settings, self._asked, good)
+            self.session.switch(self.session.source, self.settings)
             self._show_settings()
 
     def _ended(self) -> None:

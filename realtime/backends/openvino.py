@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 import threading
 import zlib
@@ -28,6 +29,14 @@ WEIGHT_LEVELS = 255  # -127 to 127: zero in the middle
 TELEMETRY = "openvino_telemetry"
 _loading = threading.Lock()
 MAX_COMPILED = 32  # entries of some 10 MB; there is one for every model and size
+
+
+def _forked() -> None:
+    global _loading  # another thread of the parent may have held it
+    _loading = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 class OpenVinoBackend:
@@ -73,7 +82,8 @@ class OpenVinoBackend:
             found.reshape(shapes)
             return found
 
-        for_this = hashlib.sha256(repr((key, shapes, precision, options, cpu_name())).encode())
+        parts = (key, shapes, precision, options, cpu_name(), _own_code())
+        for_this = hashlib.sha256(repr(parts).encode())
         path = cache / "compiled" / f"{for_this.hexdigest()[:24]}.blob"
         compiled = _compiled(core, path, graph, options)
         self._free = [compiled.create_infer_request() for _ in range(self.depth)]
@@ -140,6 +150,12 @@ def library() -> Any:
 
 
 @cache
+def _own_code() -> str:
+    """Digest of this file: it decides how a graph is rounded."""
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+
+
+@cache
 def _core() -> Any:
     """OpenVINO's entry: one for the process, since making one looks for devices."""
     return library().Core()
@@ -153,13 +169,37 @@ def round_layers(graph: Any, *, weights: bool) -> None:
         if not weights:
             mark.output(0).replace(mark.input_value(0))
             continue
-        for conv in (target.get_node() for target in mark.output(0).get_target_inputs()):
-            values = conv.input_value(1)
-            most = np.abs(values.get_node().data).max((1, 2, 3), keepdims=True)
-            high = ops.constant(np.maximum(most, 1e-8).astype(np.float32))
-            low = ops.constant(-high.data)
-            rounded = ops.fake_quantize(values, low, high, low, high, WEIGHT_LEVELS)
+        for conv in _convolutions(mark):
+            values = conv.input_value(1).get_node().data
+            most = np.maximum(np.abs(values).max((1, 2, 3), keepdims=True), 1e-8)
+            step = most / (WEIGHT_LEVELS // 2)
+            high, low = (
+                ops.constant(most.astype(np.float32)),
+                ops.constant(-most.astype(np.float32)),
+            )
+            levels = ops.constant((nearest_levels(values / step) * step).astype(np.float32))
+            rounded = ops.fake_quantize(levels, low, high, low, high, WEIGHT_LEVELS)
             conv.input(1).replace_source_output(rounded.output(0))
+
+
+def _convolutions(mark: Any) -> list[Any]:
+    """What uses a rounded input, at once or after its planes were put in order."""
+    users = [target.get_node() for target in mark.output(0).get_target_inputs()]
+    if [user.get_type_name() for user in users] == ["Transpose"]:
+        return _convolutions(users[0])
+    return users
+
+
+def nearest_levels(values: Values) -> Values:
+    """``values`` (outputs x ...) as whole numbers; kernels whose sum is zero stay blind to brightness."""
+    levels = np.round(values)
+    for kernel, exact in zip(levels, values, strict=True):
+        if abs(exact.sum()) > 1e-3 * np.abs(exact).sum():
+            continue
+        sign = np.sign(kernel.sum())
+        nearly = np.argsort(((exact - kernel) * sign).ravel())[: int(abs(kernel.sum()))]
+        kernel.ravel()[nearly] -= sign
+    return levels
 
 
 def _compiled(core: Any, path: Path, graph: Callable[[], Any], options: dict[str, Any]) -> Any:

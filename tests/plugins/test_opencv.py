@@ -150,6 +150,7 @@ def right(_=None):
 
 process = os.fork()
 if process == 0:
+    stage.reset()
     os._exit(0 if right() and right() else 1)
 assert os.waitpid(process, 0)[1] == 0
 with multiprocessing.get_context("fork").Pool(2) as pool:
@@ -161,7 +162,7 @@ stage.close()
 
 @pytest.mark.parametrize("backend", ["openvino", "torch"])
 def test_a_stage_made_before_a_fork_works_after_it(model, backend):
-    subprocess.run([sys.executable, "-c", FORKED, model, backend], check=True, timeout=300)
+    subprocess.run([sys.executable, "-c", FORKED, model, backend], check=True, timeout=120)
 
 
 @pytest.mark.parametrize("kind", [str, Path])

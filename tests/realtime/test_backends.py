@@ -14,7 +14,7 @@ from br2focus.models.fast import InferenceNet
 from br2focus.models.int8 import eligible, observe, with_ranges
 from br2focus.realtime.backends import Backend
 from br2focus.realtime.backends.graphs import graph_key, keep
-from br2focus.realtime.backends.openvino import OpenVinoBackend
+from br2focus.realtime.backends.openvino import OpenVinoBackend, nearest_levels
 from br2focus.realtime.choice import Way, ways
 from br2focus.realtime.engine import Engine, EngineSettings
 from br2focus.realtime.frame import Image
@@ -119,3 +119,15 @@ def test_ranges_are_the_extremes_over_all_pictures(model: str) -> None:
         assert high == max(each[name][1] for each in single)
     with pytest.raises(ValueError, match="other layers"):
         with_ranges(plain, {"l2h.0.enter": (0, 1)})
+
+
+def test_weights_in_whole_numbers_stay_blind_to_brightness() -> None:
+    rng = np.random.default_rng(0)
+    blind = rng.normal(0, 40, (8, 2, 3, 5))
+    blind -= blind.mean((1, 2, 3), keepdims=True)
+    others = rng.normal(7, 40, (8, 2, 3, 5))
+    for kernels in (blind, others):
+        levels = nearest_levels(kernels)
+        assert np.array_equal(levels, np.round(levels)) and np.abs(levels - kernels).max() < 1
+    assert not nearest_levels(blind).sum((1, 2, 3)).any()
+    assert np.array_equal(nearest_levels(others), np.round(others))

@@ -346,6 +346,7 @@ def test_no_message_holds_a_password(url: str) -> None:
         ("rtsp://[::ffff:169.254.1.1]/x", "local link is refused"),
         ("udp://[fe80::1]:5000", "local link is refused"),
         ("rtsp://[half/x", "not an address"),
+        ("rtsp://127.0.0.1:abc/x", "the port is no number"),
     ],
 )
 def test_an_address_that_does_not_do(url: str, text: str) -> None:
@@ -405,10 +406,31 @@ def test_a_name_is_looked_up_once_and_the_checked_address_asked(
         ("srt://[fd00::2]:9?mode=caller", "fd00::2", "srt://[fd00::2]:9?mode=caller"),
         ("rtsp://[fd00::2]/x", "fd00::2", "rtsp://[fd00::2]/x"),
         ("udp://@239.0.0.1:5000", "239.0.0.1", "udp://@239.0.0.1:5000"),
+        ("https://cam/x", "10.0.0.1", "https://cam/x"),  # its certificate is for a name
+        ("rtsps://cam/x", "10.0.0.1", "rtsps://cam/x"),
     ],
 )
 def test_the_rest_of_an_address_stays(url: str, address: str, wanted: str) -> None:
     assert at_address(url, address)[0] == wanted
+
+
+def test_addresses_that_do_not_answer_share_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def be_silent(connection: socket.socket) -> None:
+        time.sleep(3)
+
+    lookup = [(0, 0, 0, "", (f"127.0.0.{n}", 0)) for n in (2, 3, 4, 1)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: lookup)
+    limits: list[float] = []
+    connect = Stream._connected
+
+    def connected(self: Stream, url: str, options: dict[str, str], timeout: Any) -> Any:
+        limits.append(timeout[0])
+        return connect(self, url, options, timeout)
+
+    monkeypatch.setattr(Stream, "_connected", connected)
+    with answering(be_silent) as port, pytest.raises(SourceError):
+        Stream(f"rtsp://cam.test:{port}/x", opening=2.0, reading=0.5)
+    assert len(limits) == 4 and limits[0] == pytest.approx(0.5, abs=0.1) and max(limits) <= 2.0
 
 
 def test_a_host_without_an_address_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -416,7 +438,7 @@ def test_a_host_without_an_address_is_said(monkeypatch: pytest.MonkeyPatch) -> N
         raise OSError("unknown")
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
-    with pytest.raises(SourceError, match=r"cam.test/x: no address is known of this host"):
+    with pytest.raises(SourceError, match=r"cam.test/x: the host name does not resolve"):
         Stream("rtsp://cam.test/x")
 
 

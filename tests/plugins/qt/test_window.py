@@ -20,7 +20,7 @@ from PyQt6.QtTest import QTest
 
 from br2focus.plugins.qt import run_application, theme
 from br2focus.plugins.qt import window as window_module
-from br2focus.plugins.qt.changes import CHANGES
+from br2focus.plugins.qt.changes import CHANGES, went_back
 from br2focus.plugins.qt.hotkeys import HOTKEYS
 from br2focus.plugins.qt.palette import series_colour
 from br2focus.plugins.qt.start import Start
@@ -597,6 +597,13 @@ def test_a_preset_whose_engine_is_refused_gives_way_to_all_that_was_before(
     qtbot.waitUntil(lambda: "is not possible here" in window.banner.text, timeout=20_000)
     qtbot.waitUntil(lambda: window.settings == before and not window._first, timeout=20_000)
     assert window.picture.rois == before.rois and window.error is None
+
+
+def test_what_was_changed_since_settings_were_refused_stays():
+    good = ViewSettings(overlay="heat", rois=(Roi("A", 1, 1, 9, 9),))
+    refused = replace(good, model="broken", overlay="mask", rois=())
+    now = replace(refused, rois=(Roi("B", 2, 2, 9, 9),))
+    assert went_back(now, refused, good) == replace(good, rois=now.rois)
 
 
 def test_a_lost_source_is_never_an_old_picture_without_a_word(viewer, qtbot):
