@@ -27,12 +27,11 @@ from br2focus.models.paths import AnyPath
 from br2focus.realtime.closing import Closing
 from br2focus.realtime.engine import BackendName, Engine, EngineSettings, PrecisionName
 from br2focus.realtime.finishing import refiner
-from br2focus.realtime.frame import BlurMap, FocusResult, Frame, Image, Roi, Values
+from br2focus.realtime.frame import FocusResult, Frame, Image, Roi, Values
 from br2focus.realtime.overlay import OverlayKind, OverlayStyle, draw
 from br2focus.realtime.refining import RefineMode, check_mode
 from br2focus.realtime.smoothing import (
     SmoothingSetting,
-    check_smoothing,
     frames_ahead,
     make_smoother,
 )
@@ -91,7 +90,7 @@ class StageResult:
         Raises:
             ValueError: the ROI lies outside the frame.
         """
-        return self._measured.score(None if roi is None else Roi("roi", *map(int, roi)))
+        return self.result.measured.score(None if roi is None else Roi("roi", *map(int, roi)))
 
     def scores(self, boxes: Any, format: BoxFormat = "xyxy") -> NDArray[np.float64]:
         """The `score` of many boxes.
@@ -108,18 +107,14 @@ class StageResult:
         Raises:
             ValueError: ``boxes`` is not N x 4, or ``format`` is another.
         """
-        height, width = self._measured.values.shape
+        measured = self.result.measured
+        height, width = measured.values.shape
         found = [
-            self._measured.score(Roi("box", x, y, right - x, below - y)) if x < right and y < below
+            measured.score(Roi("box", x, y, right - x, below - y)) if x < right and y < below
             else math.nan
             for x, y, right, below in corners(boxes, format, (width, height))
         ]  # fmt: skip
         return np.array(found, np.float64)
-
-    @property
-    def _measured(self) -> BlurMap:
-        result = self.result
-        return result.blur if result.raw is None else result.measured
 
     def overlay(self, kind: OverlayKind = "peaking", style: OverlayStyle | None = None) -> Image:
         """The frame with an overlay, a new uint8 BGR array that may be drawn on."""
@@ -165,15 +160,14 @@ class FocusStage(Closing):
             raise ValueError(f"rate is above 0 frames a second, got {rate}")
         allowed = None if coc is None else str(coc)
         self._settings = EngineSettings(model, device, size, backend, precision, compiled, allowed)
-        check_smoothing(smoothing)
         self._smooth_by, self._refining, self._step = smoothing, refining, 1 / rate
         self._begin()
 
     def _begin(self) -> None:
         """What belongs to this process."""
+        self._smoothing = make_smoother(self._smooth_by)
         self._engine = Engine(self._settings)
         self._refine = refiner(self._engine)
-        self._smoothing = make_smoother(self._smooth_by)
         self._index, self._next = 0, 0.0
         self._lock, self._process = threading.Lock(), os.getpid()
 
@@ -195,13 +189,14 @@ class FocusStage(Closing):
         """
         arrived = time.monotonic()
         bgr = as_bgr(image, rgb=rgb)
-        if self._process != os.getpid():
-            self._renew()
+        self._renew_after_fork()
         with self._lock:
             return self._computed(bgr, seconds, arrived)
 
-    def _renew(self) -> None:
-        """Begin anew after a fork: the threads of the libraries did not come along."""
+    def _renew_after_fork(self) -> None:
+        """Begin anew in another process: the threads of the libraries did not come along."""
+        if self._process == os.getpid():
+            return
         with _renewing:
             if self._process != os.getpid():
                 if (torch := sys.modules.get("torch")) is not None:
@@ -225,8 +220,7 @@ class FocusStage(Closing):
 
     def reset(self) -> None:
         """Forget the past, before a new clip."""
-        if self._process != os.getpid():
-            self._renew()
+        self._renew_after_fork()
         with self._lock:
             self._index, self._next = 0, 0.0
             self._engine.reference.reset()

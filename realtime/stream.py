@@ -90,11 +90,11 @@ def check_address(url: str, *, allow_web: bool) -> list[str]:
         raise SettingsError(f"{name}: not one of {', '.join(SCHEMES)}")
     if scheme in WEB and not allow_web:
         raise SettingsError(f"{name}: {scheme} needs --allow-web")
-    addresses = _addresses(host)
     try:
         _ = parts.port
     except ValueError:
         raise SettingsError(f"{name}: the port is no number from 0 to 65535") from None
+    addresses = _addresses(host)
     for address in addresses:
         if (getattr(address, "ipv4_mapped", None) or address).is_link_local:
             raise SettingsError(f"{name}: an address on the local link is refused")
