@@ -39,7 +39,7 @@ from br2focus.models.training.data import Batch
 from br2focus.models.training.losses import side_loss
 from br2focus.models.training.run import Event, Trainer, read_log
 from br2focus.plugins.cli.progress import Progress, StopSignals
-from br2focus.realtime.backends.openvino import cpu_name
+from br2focus.realtime.engine.backends.openvino import cpu_name
 
 HERE = Path(__file__).resolve().parent
 SHARED = Path(os.environ.get("BR2FOCUS_SHARED", HERE.parents[1] / "shared"))
@@ -307,11 +307,18 @@ def jobs(options: argparse.Namespace) -> list[tuple[str, int]]:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="Train the rows of the ablation.")
-    parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW",
-                        help=f"rows to train: {', '.join(ROWS)}")  # fmt: skip
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=ROWS,
+        default=list(ROWS),
+        metavar="ROW",
+        help=f"rows to train: {', '.join(ROWS)}",
+    )
     parser.add_argument("--iterations", type=int, help="length of every training")
-    parser.add_argument("--seeds", nargs="+", type=int,
-                        help=f"default: {SEEDS}, but the first alone for {', '.join(SLOW)}")  # fmt: skip
+    parser.add_argument(
+        "--seeds", nargs="+", type=int, help=f"default: {SEEDS}, but the first alone for {', '.join(SLOW)}"
+    )
     parser.add_argument("--again", action="store_true", help="train finished rows anew")
     parser.add_argument("--config", type=Path, default=CONFIG, help="the base configuration")
     parser.add_argument("--data", type=Path, default=SHARED / "data", help="the data root")

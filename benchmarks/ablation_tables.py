@@ -213,9 +213,7 @@ def document(content: dict[str, Any], before: str = "") -> str:
 
 def _say_noise(runs: Runs) -> str:
     spreads = {figure: noise(runs, figure) for figure in FIGURES}
-    known = [
-        f"{value:.3f} for `{figure}`" for figure, value in spreads.items() if value is not None
-    ]
+    known = [f"{value:.3f} for `{figure}`" for figure, value in spreads.items() if value is not None]
     if not known:
         return "Each row has one seed, so the noise is not known."
     return (

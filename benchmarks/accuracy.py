@@ -24,7 +24,7 @@ from br2focus.models.checkpoint import shipped
 from br2focus.models.evaluation.classical import CLASSICAL
 from br2focus.models.evaluation.curves import curves_of
 from br2focus.models.evaluation.run import Evaluation, Predictor, Report, evaluate, table
-from br2focus.realtime.engine import Engine, EngineSettings
+from br2focus.realtime.engine.engine import Engine, EngineSettings
 
 HERE = Path(__file__).resolve().parent
 FIGURES, CURVES = HERE / "accuracy.json", HERE / "curves.json"
@@ -79,9 +79,7 @@ def _write(path: Path, content: dict[str, Any], indent: int | None) -> None:
 
 def main() -> None:
     """Measure, print each row, and write the files after each."""
-    parser = argparse.ArgumentParser(
-        description="Measure accuracy, write accuracy.json and curves.json."
-    )
+    parser = argparse.ArgumentParser(description="Measure accuracy, write accuracy.json and curves.json.")
     parser.add_argument("--only", nargs="+", choices=PREDICTORS, default=list(PREDICTORS))
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     options = parser.parse_args()

@@ -25,7 +25,7 @@ import supervision
 
 from br2focus.plugins.cli import run
 from br2focus.plugins.opencv import FocusStage
-from br2focus.realtime.backends.openvino import cpu_name
+from br2focus.realtime.engine.backends.openvino import cpu_name
 
 HERE = Path(__file__).resolve().parent
 SHARED = Path(os.environ.get("BR2FOCUS_SHARED", HERE.parents[1] / "shared"))

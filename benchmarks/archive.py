@@ -32,7 +32,7 @@ import av
 import cv2
 import numpy as np
 
-from br2focus.realtime.backends.openvino import cpu_name
+from br2focus.realtime.engine.backends.openvino import cpu_name
 
 HERE = Path(__file__).resolve().parent
 PROGRAM = [sys.executable, "-m", "br2focus.plugins.cli"]
@@ -77,9 +77,19 @@ def speed(root: Path) -> list[Row]:
     """Frames a second of `annotate` and of one and two workers."""
     ways = {
         "annotate": ["annotate", str(root / "in"), "-o", str(root / "plain"), "--force"],
-        **{f"archive --workers {n}": ["archive", str(root / "in"), "--out", str(root / f"w{n}"),
-                                      "--force", "--workers", str(n)] for n in (1, 2)},
-    }  # fmt: skip
+        **{
+            f"archive --workers {n}": [
+                "archive",
+                str(root / "in"),
+                "--out",
+                str(root / f"w{n}"),
+                "--force",
+                "--workers",
+                str(n),
+            ]
+            for n in (1, 2)
+        },
+    }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(ROUNDS):
         for name, arguments in ways.items():
@@ -107,17 +117,22 @@ def many(root: Path) -> list[Row]:
         process = subprocess.Popen(
             [*command, "--out", str(root / "many_out"), "--overlay", "none", "--metrics", "csv"],
             stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
         while process.poll() is None:
             most = max(most, _kilobytes(process.pid))
             time.sleep(0.1)
         seconds = time.monotonic() - begun
         done = Counter(e["input"] for e in _journal(root / "many_out") if e["event"] == "done")
-        rows.append({
-            f"{MANY} files": what, "seconds": round(seconds, 1),
-            "files a second": round(MANY / seconds), "MB of the run itself": round(most / 1024),
-            "done": len(done), "recorded twice": sum(count > 1 for count in done.values()),
-        })  # fmt: skip
+        rows.append(
+            {
+                f"{MANY} files": what,
+                "seconds": round(seconds, 1),
+                "files a second": round(MANY / seconds),
+                "MB of the run itself": round(most / 1024),
+                "done": len(done),
+                "recorded twice": sum(count > 1 for count in done.values()),
+            }
+        )
     return rows
 
 
@@ -197,13 +212,15 @@ def _outcome(root: Path, out: str, what: str, runs: int) -> Row:
     entries = _journal(root / out)
     done = Counter(entry["input"] for entry in entries if entry["event"] == "done")
     return {
-        "killed": what, "runs": runs, "outputs": len(found),
+        "killed": what,
+        "runs": runs,
+        "outputs": len(found),
         "missing": len(wanted.keys() - found.keys()),
         "different": sum(found[name] != wanted[name] for name in found if name in wanted),
         "left over": len(found.keys() - wanted.keys()),
         "recorded twice": sum(count > 1 for count in done.values()),
         "tried again": sum(entry["event"] == "died" for entry in entries),
-    }  # fmt: skip
+    }
 
 
 def _digests(folder: Path) -> dict[str, str]:

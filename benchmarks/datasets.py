@@ -16,13 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from br2focus.models.evaluation.masks import Folder, MaskedFolder, Pair, Sample, UniformFolder
-from br2focus.models.rendering.optics import (
-    BLURRED,
-    IGNORED,
-    blur,
-    to_linear,
-    to_srgb,
-)
+from br2focus.models.rendering.optics import BLURRED, IGNORED, blur, to_linear, to_srgb
 from br2focus.models.rendering.scenes import FOCUSED, FOREGROUNDS, Scene, SceneMix, Scenes
 from br2focus.models.rendering.test_set import rendered_set
 
@@ -124,21 +118,15 @@ class Rendered:
 
 def _cuhk() -> DataSet:
     root = DATA / "cuhk"
-    folder = MaskedFolder(
-        root / "images", root / "masks", "blurred", names=root / "dbd_test_xu100.txt"
-    )
+    folder = MaskedFolder(root / "images", root / "masks", "blurred", names=root / "dbd_test_xu100.txt")
     return DataSet("CUHK, 100 test images at their own size", folder)
 
 
 def _szu_bd() -> DataSet:
     root = DATA / "szu_bd"
-    folder = MaskedFolder(
-        root / "images", root / "masks", "blurred", names=root / "out_of_focus.txt"
-    )
+    folder = MaskedFolder(root / "images", root / "masks", "blurred", names=root / "out_of_focus.txt")
     lines = (root / "near_duplicates_of_cuhk.txt").read_text().splitlines()
-    title = (
-        "SZU-BD, defocus, without near duplicates of CUHK; part of the training, masks are coarse"
-    )
+    title = "SZU-BD, defocus, without near duplicates of CUHK; part of the training, masks are coarse"
     return DataSet(title, LeftOut(folder, frozenset(line.split()[0] for line in lines)))
 
 
@@ -148,9 +136,7 @@ def _cuhk_motion() -> DataSet:
     folder = MaskedFolder(root / "images", root / "masks", "blurred")
     stems = {p.image.stem for p in folder.pairs()}
     others = frozenset(s for s in stems if not s.startswith("motion"))
-    return DataSet(
-        "CUHK, 296 images with motion blur, masks of the motion blur", LeftOut(folder, others)
-    )
+    return DataSet("CUHK, 296 images with motion blur, masks of the motion blur", LeftOut(folder, others))
 
 
 def _native() -> DataSet:
@@ -201,7 +187,5 @@ SETS: dict[str, Callable[[], DataSet]] = {
         "rendered: fences, leaves, stalks, grass in focus before Kodak's photographs out of focus",
         Foregrounds(UniformFolder(DATA / "sharp" / "kodak24", blurred=False), focused=True),
     ),
-    "rendered": lambda: DataSet(
-        "rendered: all kinds of scenes, without any photograph", Rendered()
-    ),
+    "rendered": lambda: DataSet("rendered: all kinds of scenes, without any photograph", Rendered()),
 }

@@ -21,7 +21,7 @@ import numpy as np
 from br2focus.models import checkpoint
 from br2focus.models.br2net import without_detail
 from br2focus.plugins.cli.bench_machine import in_turns, machine
-from br2focus.realtime.engine import Engine, EngineSettings
+from br2focus.realtime.engine.engine import Engine, EngineSettings
 
 FILE = Path(__file__).resolve().parent / "detail_speed.json"
 FRAMES = ((1280, 720), (1920, 1080), (3840, 2160))
@@ -59,11 +59,16 @@ def rows(model: str, seconds: float) -> list[dict[str, Any]]:
                 for engine in engines.values():
                     engine.close()
                 plain_ms, ms = (1e3 * statistics.median(times[n]) for n in ("plain", "detail"))
-                found.append({
-                    "frame": f"{width} x {height}", "asked": precision,
-                    "computes": engines["detail"].device, "without, ms": round(plain_ms, 1),
-                    "with, ms": round(ms, 1), "ratio": round(ms / plain_ms, 2),
-                })  # fmt: skip
+                found.append(
+                    {
+                        "frame": f"{width} x {height}",
+                        "asked": precision,
+                        "computes": engines["detail"].device,
+                        "without, ms": round(plain_ms, 1),
+                        "with, ms": round(ms, 1),
+                        "ratio": round(ms / plain_ms, 2),
+                    }
+                )
     return found
 
 

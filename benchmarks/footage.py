@@ -22,8 +22,8 @@ from br2focus.models.checkpoint import shipped
 from br2focus.models.evaluation.stacks import contrast, judge_stack
 from br2focus.models.rendering.stack import Stack, render_stack
 from br2focus.plugins.cli.footage import evaluate_points, region_scores
-from br2focus.realtime.engine import Engine, EngineSettings
-from br2focus.realtime.refining import refine
+from br2focus.realtime.drawing.refining import refine
+from br2focus.realtime.engine.engine import Engine, EngineSettings
 
 FILE = Path(__file__).resolve().parent / "footage.json"
 SEEDS, STEPS = (101, 102, 103), (1.0, 1.5, 2.5)  # stacks, and pixels of blur from slice to slice
@@ -35,8 +35,11 @@ def points(engine: Engine) -> dict[str, Any]:
     video = SHARED / "video"
     found = evaluate_points(
         lambda image: refine(image, engine.start(image)(), "best").values,
-        video / "focus_points.csv", video / "focus_pairs.csv", video, _progress,
-    )  # fmt: skip
+        video / "focus_points.csv",
+        video / "focus_pairs.csv",
+        video,
+        _progress,
+    )
     return _rounded(found)
 
 

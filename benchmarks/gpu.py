@@ -40,12 +40,12 @@ from br2focus.models.config import BR2NetConfig
 from br2focus.models.fast import InferenceNet
 from br2focus.models.rlrm import Rlrm
 from br2focus.models.sizes import network_size
-from br2focus.realtime.backends import Backend, shrink
-from br2focus.realtime.backends.cuda import CudaBackend, CudaNet
-from br2focus.realtime.backends.torch_cpu import TorchBackend
+from br2focus.realtime.drawing.overlay import OverlayStyle, paint
+from br2focus.realtime.drawing.refining import refine
+from br2focus.realtime.engine.backends import Backend, shrink
+from br2focus.realtime.engine.backends.cuda import CudaBackend, CudaNet
+from br2focus.realtime.engine.backends.torch_cpu import TorchBackend
 from br2focus.realtime.frame import BlurMap, Image
-from br2focus.realtime.overlay import OverlayStyle, paint
-from br2focus.realtime.refining import refine
 
 SIDE = 320
 SIZES = ((1280, 720), (640, 427), (161, 121), (1920, 1080))
@@ -107,9 +107,7 @@ class Bench:
         if self.cuda:
             torch.cuda.synchronize(self.device)
 
-    def milliseconds(
-        self, job: Callable[[], object], *, rounds: int | None = None
-    ) -> dict[str, float]:
+    def milliseconds(self, job: Callable[[], object], *, rounds: int | None = None) -> dict[str, float]:
         """Median and 95th percentile of the wall time of a job and all that it started."""
         for _ in range(3 if self.cuda else 1):
             job()
@@ -141,9 +139,7 @@ class Bench:
             "copied_gb_per_s": round(source.numel() / copied / 1e6, 1),
         }
 
-    def backend(
-        self, net: BR2Net, info: ModelInfo, frame: tuple[int, int], size: tuple[int, int]
-    ) -> Backend:
+    def backend(self, net: BR2Net, info: ModelInfo, frame: tuple[int, int], size: tuple[int, int]) -> Backend:
         """As the engine makes it."""
         if self.cuda:
             return CudaBackend(self.on_device(net, info), frame, size)
@@ -190,8 +186,9 @@ class Bench:
         pixels = self.pixels(1)
         fast, plain = self.fast(net, info), copy.deepcopy(net).to(self.device)
         runs: dict[str, Callable[[], object]] = {
-            PLAIN: lambda: plain(image).fused, "fast fp16 eager": lambda: fast(pixels),
-        }  # fmt: skip
+            PLAIN: lambda: plain(image).fused,
+            "fast fp16 eager": lambda: fast(pixels),
+        }
         with torch.inference_mode():
             if self.cuda:
                 runs["plain fp32 graph"] = _captured(lambda: plain(image).fused).replay
@@ -224,8 +221,7 @@ class Bench:
             InferenceNet(net, info.scale)(torch.zeros(1, SIDE, SIDE, 3, dtype=torch.uint8))
         macs = counter.get_total_flops() / 2e9
         ways: list[tuple[str, int, Callable[[Tensor], Tensor]]] = [
-            ("fast", count, self.fast(net, info))
-            for count in (BATCHES if self.cuda else BATCHES[:2])
+            ("fast", count, self.fast(net, info)) for count in (BATCHES if self.cuda else BATCHES[:2])
         ]
         if self.cuda:
             ways.append(("compiled", COMPILED[-1], self.compiled(net, info)))
@@ -236,15 +232,23 @@ class Bench:
                 job = _captured(job).replay if self.cuda else job
                 ms = self.milliseconds(job, rounds=max(2, self.rounds // 4))["p50"]
             rate = 1e3 * count / ms
-            rows.append({
-                "way": way, "batch": count, "ms": ms, "maps_per_s": round(rate, 1),
-                "gmac": round(macs, 2), "share_of_ceiling": round(rate * macs / top, 4),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "way": way,
+                    "batch": count,
+                    "ms": ms,
+                    "maps_per_s": round(rate, 1),
+                    "gmac": round(macs, 2),
+                    "share_of_ceiling": round(rate * macs / top, 4),
+                }
+            )
         return rows
 
     def frame(self) -> dict[str, Any]:
         """1080p after the network: refining and overlay, on the CPU, and on the device from host to host."""
-        from br2focus.realtime.on_gpu import OnGpu  # kornia, which a bare machine may not have
+        from br2focus.realtime.drawing.gpu_renderer import (
+            OnGpu,  # kornia, which a bare machine may not have
+        )
 
         gpu = OnGpu(str(self.device), print)
         image, style, found = picture(HD), OverlayStyle(), {}
@@ -288,23 +292,26 @@ class Bench:
             "us": round(sum(us for us, _ in spent) / rounds, 1),
             "kernels": round(sum(event.count for _, event in spent) / rounds),
             "rows": [
-                {"kernel": event.key[:90], "times": round(event.count / rounds, 1),
-                 "us": round(us / rounds, 1)}
+                {
+                    "kernel": event.key[:90],
+                    "times": round(event.count / rounds, 1),
+                    "us": round(us / rounds, 1),
+                }
                 for us, event in spent[:KERNELS]
             ],
-        }  # fmt: skip
+        }
 
 
-def _compared(
-    what: str, exact: InferenceNet, small: Image, found: np.ndarray[Any, Any]
-) -> dict[str, Any]:
+def _compared(what: str, exact: InferenceNet, small: Image, found: np.ndarray[Any, Any]) -> dict[str, Any]:
     with torch.inference_mode():
         wanted = exact(torch.from_numpy(np.array(small))[None])[0].numpy()
     off = np.abs(found - wanted)
     return {
-        "frame": what, "largest": float(f"{off.max():.2g}"), "mean": float(f"{off.mean():.2g}"),
+        "frame": what,
+        "largest": float(f"{off.max():.2g}"),
+        "mean": float(f"{off.mean():.2g}"),
         "spread": round(float(wanted.std()), 3),
-    }  # fmt: skip
+    }
 
 
 def _captured(job: Callable[[], object]) -> torch.cuda.CUDAGraph:
@@ -324,9 +331,7 @@ def part(name: str, job: Callable[[], object]) -> Any:
     """The figures of ``job``, printed too; what failed is named in them."""
     try:
         found: Any = job()
-    except (
-        Exception
-    ) as error:  # a machine that is lent once: the other figures are worth more than a stop
+    except Exception as error:  # a machine that is lent once: the other figures are worth more than a stop
         found = {"failed": next(iter(str(error).splitlines()), type(error).__name__)}
     print(name, json.dumps(found), flush=True)
     return found
@@ -352,9 +357,12 @@ def main() -> None:
         return
     report: dict[str, Any] = {
         "device": torch.cuda.get_device_name(bench.device) if bench.cuda else "cpu (dry run)",
-        "python": platform.python_version(), "torch": torch.__version__, "cores": os.cpu_count(),
-        "ceiling": bench.ceiling(), "networks": {},
-    }  # fmt: skip
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cores": os.cpu_count(),
+        "ceiling": bench.ceiling(),
+        "networks": {},
+    }
     top = report["ceiling"]["half_gmac_per_s"]
     for name, (net, info) in reversed(networks().items()):  # the most important figures first
         parts: dict[str, Callable[[], object]] = {

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from br2focus.realtime.backends.openvino import cpu_name
+from br2focus.realtime.engine.backends.openvino import cpu_name
 
 HERE = Path(__file__).resolve().parent
 SECONDS = ("--seconds", "10")
@@ -32,20 +32,21 @@ def row(load: tuple[str, ...]) -> dict[str, Any]:
     """What one load gave."""
     command = [sys.executable, "-m", "br2focus.plugins.cli", "bench", "live", "--json"]
     environment = {"QT_QPA_PLATFORM": "offscreen"} | os.environ
-    done = subprocess.run(
-        [*command, *SECONDS, *load], env=environment, stdout=subprocess.PIPE, check=True
-    )
+    done = subprocess.run([*command, *SECONDS, *load], env=environment, stdout=subprocess.PIPE, check=True)
     report = json.loads(done.stdout)
     slope = report["memory_slope_bytes_per_frame"]
     age, stages = report["age_ms"], report["stages_ms"]
     size = load[load.index("--size") + 1]
     return {
-        "source": report["source"], "map": f"{size} px", "shown": report["shown"],
-        "frames/s": report["frames_per_second"], "dropped": report["dropped"],
+        "source": report["source"],
+        "map": f"{size} px",
+        "shown": report["shown"],
+        "frames/s": report["frames_per_second"],
+        "dropped": report["dropped"],
         "age p50 / p95, ms": f"{age['p50']:.0f} / {age['p95']:.0f}",
         "stages, ms": ", ".join(f"{name} {spent:.1f}" for name, spent in stages.items()),
         "bytes a frame": "-" if slope is None else f"{slope:.0f}",
-    }  # fmt: skip
+    }
 
 
 def main() -> None:

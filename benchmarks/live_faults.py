@@ -29,10 +29,11 @@ from typing import Any, NamedTuple
 import av
 import numpy as np
 
-from br2focus.realtime.backends.openvino import cpu_name
+from br2focus.realtime.engine.backends.openvino import cpu_name
 from br2focus.realtime.frame import Frame
-from br2focus.realtime.source import ClosingSource, SourceInfo
-from br2focus.realtime.supervised import Patience, Supervised
+from br2focus.realtime.sources.live.reconnecting import Patience, Supervised
+from br2focus.realtime.sources.source import ClosingSource
+from br2focus.realtime.video_info import SourceInfo
 
 HERE = Path(__file__).resolve().parent
 ROUNDS = 3
@@ -271,11 +272,11 @@ FAULTS = {
     "stall": Fault(
         "stall: connected, nothing comes (back: since it was noticed)", stalled, NOTICED, _noticed
     ),
-    "login": Fault(
-        "wrong password (401)", useless("401"), "exit 4 in 3 s, no second try", _refused
-    ),
+    "login": Fault("wrong password (401)", useless("401"), "exit 4 in 3 s, no second try", _refused),
     "loss": Fault(
-        "1 of 37 packets lost, for 10 s", lossy, "runs on, damage is shown",
+        "1 of 37 packets lost, for 10 s",
+        lossy,
+        "runs on, damage is shown",
         lambda outcome: _runs_on(outcome) and outcome["damaged"] > 0,
     ),
     "noise": Fault("random bytes instead of RTSP", useless("noise"), GIVEN_UP, _given_up),
@@ -287,11 +288,12 @@ FAULTS = {
     "lost": Fault("Ctrl-C while lost", interrupted_lost, RECORDED, _left),
     "paused": Fault("program stopped for 10 s (SIGSTOP)", paused, "no fault of the source", _runs_on),
     "flapping": Fault(
-        f"{OPENINGS} openings that fail after a picture", flapping,
+        f"{OPENINGS} openings that fail after a picture",
+        flapping,
         "no thread or file left, 100 objects and 10 MB at most",
         lambda o: max(o["threads"], o["fds"]) <= 0 and o["objects"] <= 100 and o["mb"] <= 10,
     ),
-}  # fmt: skip
+}
 
 
 def row(fault: Fault, outcomes: list[Outcome]) -> dict[str, Any]:

@@ -81,9 +81,7 @@ def _mae(p: NDArray[np.float32], scene: Scene) -> float:
     return measure(p, scene.label == BLURRED, scene.label != IGNORED).mae
 
 
-def sheet(
-    titles: Sequence[str], rows: Sequence[Sequence[Picture]], *, width: int = TILE
-) -> Picture:
+def sheet(titles: Sequence[str], rows: Sequence[Sequence[Picture]], *, width: int = TILE) -> Picture:
     """Pictures of one shape in rows under a line of titles; each becomes ``width`` pixels wide."""
     large = max(1.0, width / 240)  # a page shows a wide sheet smaller
     head = np.full((round(18 * large), width * len(titles), 3), 255, np.uint8)
@@ -128,8 +126,7 @@ def beside(before: Network, after: Network, scenes: Sequence[Scene]) -> Picture:
     # The greatest gains, and the greatest losses too: a selection of gains alone would be no evidence.
     chosen = [*ranked[::-1][:4], *ranked[:2]]
     rows = [
-        [s.image, truth(s.label), _gray(before.fused(s.image)), _gray(after.fused(s.image))]
-        for s in chosen
+        [s.image, truth(s.label), _gray(before.fused(s.image)), _gray(after.fused(s.image))] for s in chosen
     ]
     return sheet(["picture", "truth", "before", "now"], rows)
 

@@ -27,10 +27,10 @@ from matplotlib.figure import Figure
 
 from br2focus.models.evaluation.masks import MaskedFolder
 from br2focus.models.rendering.clips import RackFocusClip, evaluation_clips
-from br2focus.realtime.backends.openvino import cpu_name
-from br2focus.realtime.engine import Engine, EngineSettings
-from br2focus.realtime.overlay import OverlayStyle, edges, peaking_threshold
-from br2focus.realtime.refining import refine
+from br2focus.realtime.drawing.overlay import OverlayStyle, edges, peaking_threshold
+from br2focus.realtime.drawing.refining import refine
+from br2focus.realtime.engine.backends.openvino import cpu_name
+from br2focus.realtime.engine.engine import Engine, EngineSettings
 
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent / "docs"
@@ -51,9 +51,11 @@ COLOURS = {
     "sharp": "#059669",
 }
 LABELS = {
-    "contrast alone": "contrast alone: of what is blurred", "no gate": "br2focus without its gate",
-    "blurred": "br2focus: of what is blurred", "sharp": "br2focus: of what is sharp",
-}  # fmt: skip
+    "contrast alone": "contrast alone: of what is blurred",
+    "no gate": "br2focus without its gate",
+    "blurred": "br2focus: of what is blurred",
+    "sharp": "br2focus: of what is sharp",
+}
 Masked = tuple[np.ndarray, np.ndarray, np.ndarray]  # picture, in focus, blurred
 
 
@@ -153,9 +155,7 @@ def main() -> None:
     sets = {"halves": halves, "rendered": rendered}
     if CUHK.is_dir():
         sets["photographs"] = photographs
-    content = {
-        n: {"machine": machine, "rows": rows(engine, stills())} for n, stills in sets.items()
-    }
+    content = {n: {"machine": machine, "rows": rows(engine, stills())} for n, stills in sets.items()}
     (HERE / "noise.json").write_text(json.dumps(content, indent=2) + "\n")
     plot(content)
 

@@ -20,8 +20,8 @@ from maps import Picture, sheet
 from skimage import data
 
 from br2focus.plugins.cli import run
-from br2focus.realtime.overlay import OverlayStyle, peaking
-from br2focus.realtime.video_file import VideoFile
+from br2focus.realtime.drawing.overlay import OverlayStyle, peaking
+from br2focus.realtime.sources.video_file import VideoFile
 
 MOMENTS = (0.07, 0.37, 0.67)  # of the clip: focus on the grass, the person, the rocket
 CONTRAST = OverlayStyle(noise_gate=0)
@@ -43,9 +43,7 @@ def photographs(folder: Path) -> Picture:
         source = folder / f"{name}.png"
         image = np.ascontiguousarray(photo[:, :, ::-1])
         cv2.imwrite(str(source), image)
-        written = [
-            annotated(source, kind, folder / f"{name}_{kind}.png") for kind in ("heat", "peaking")
-        ]
+        written = [annotated(source, kind, folder / f"{name}_{kind}.png") for kind in ("heat", "peaking")]
         shown: Iterable[Picture] = (np.asarray(cv2.imread(str(path)), np.uint8) for path in written)
         everywhere = np.zeros(image.shape[:2], np.float32)  # in focus, says contrast
         rows.append([image, *shown, peaking(image, everywhere, CONTRAST)])

@@ -19,9 +19,9 @@ from typing import Any
 
 from br2focus.models.evaluation.masks import MaskedFolder
 from br2focus.models.evaluation.metrics import ImageScore, measure, summarise
-from br2focus.realtime.backends.openvino import cpu_name
-from br2focus.realtime.engine import Engine, EngineSettings
-from br2focus.realtime.refining import MODES, refine
+from br2focus.realtime.drawing.refining import MODES, refine
+from br2focus.realtime.engine.backends.openvino import cpu_name
+from br2focus.realtime.engine.engine import Engine, EngineSettings
 
 HERE = Path(__file__).resolve().parent
 SHARED = Path(os.environ.get("BR2FOCUS_SHARED", HERE.parents[1] / "shared"))
@@ -56,14 +56,10 @@ def main() -> None:
         figures = summarise(scores[mode])
         seconds = statistics.median(spent[mode])
         row: dict[str, Any] = {"refine": mode} | {k: round(figures[k] or 0, 4) for k in FIGURES}
-        rows.append(
-            row | {"ms": round(1e3 * seconds, 2), "of the network": f"{seconds / network:.0%}"}
-        )
+        rows.append(row | {"ms": round(1e3 * seconds, 2), "of the network": f"{seconds / network:.0%}"})
         print(json.dumps(rows[-1]))
     machine = f"{engine.info.name}, {os.cpu_count()} cores, {cpu_name()}"
-    (HERE / "refining.json").write_text(
-        json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n"
-    )
+    (HERE / "refining.json").write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -29,9 +29,7 @@ CLIPS = ("three layers", "hand-held", "pan", "noisy", "all blurred")
 def scenes() -> Picture:
     """A column for each kind: picture, truth, picture, truth."""
     columns = [rendered_set(2, side=SIDE, seed=3, kind=kind) for kind in KINDS]
-    rows = [
-        [draw for scene in pair for draw in (scene.image, truth(scene.label))] for pair in columns
-    ]
+    rows = [[draw for scene in pair for draw in (scene.image, truth(scene.label))] for pair in columns]
     return sheet(list(KINDS), list(zip(*rows, strict=True)))
 
 

@@ -19,20 +19,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from br2focus.models.rendering.codec import compressed
-from br2focus.models.rendering.optics import (
-    Pixels,
-    Values,
-    blur,
-    over,
-    premultiply,
-    to_linear,
-)
+from br2focus.models.rendering.optics import Pixels, Values, blur, over, premultiply, to_linear
 from br2focus.models.rendering.sensor import Sensor
 from br2focus.models.rendering.shapes import draw_shape
 from br2focus.models.rendering.stack import render_stack
 from br2focus.models.rendering.textures import draw_picture
 from br2focus.models.sizes import regions
-from br2focus.realtime.engine import Engine, EngineSettings
+from br2focus.realtime.engine.engine import Engine, EngineSettings
 from br2focus.realtime.frame import Roi
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -74,9 +67,7 @@ def tile(image: Pixels, title: str) -> Pixels:
     """``image`` at the sheet's size with its title."""
     small = np.asarray(cv2.resize(image, SHOWN, interpolation=cv2.INTER_AREA), np.uint8)
     cv2.rectangle(small, (0, 0), (SHOWN[0], 26), (20, 20, 20), -1)
-    cv2.putText(
-        small, title, (8, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (240, 240, 240), 1, cv2.LINE_AA
-    )
+    cv2.putText(small, title, (8, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (240, 240, 240), 1, cv2.LINE_AA)
     return small
 
 

@@ -32,19 +32,22 @@ from br2focus.models.evaluation.temporal import (
     warp_errors,
 )
 from br2focus.models.rendering.clips import RackFocusClip, evaluation_clips
-from br2focus.realtime.backends.openvino import cpu_name
-from br2focus.realtime.engine import Engine, EngineSettings
+from br2focus.realtime.engine.backends.openvino import cpu_name
+from br2focus.realtime.engine.engine import Engine, EngineSettings
 from br2focus.realtime.frame import BlurMap, Frame
-from br2focus.realtime.smoothing import SmoothingSetting, make_smoother
-from br2focus.realtime.video_file import VideoFile
+from br2focus.realtime.smoothing.factory import SmoothingSetting, make_smoother
+from br2focus.realtime.sources.video_file import VideoFile
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE / "smoothing.json"
 SHARED = Path(os.environ.get("BR2FOCUS_SHARED", HERE.parents[1] / "shared"))
 RATE = Fraction(30)
 KINDS: dict[str, SmoothingSetting] = {
-    "raw": None, "fixed 0.1 s": 0.1, "adaptive": "adaptive", "look-ahead": "look-ahead",
-}  # fmt: skip
+    "raw": None,
+    "fixed 0.1 s": 0.1,
+    "adaptive": "adaptive",
+    "look-ahead": "look-ahead",
+}
 PULLS = (
     "slow pull",
     "fast pull",
@@ -65,9 +68,11 @@ REAL_FRAMES = 120
 
 
 def smoothed(
-    images: Iterable[np.ndarray], maps: Iterable[np.ndarray], setting: SmoothingSetting,
+    images: Iterable[np.ndarray],
+    maps: Iterable[np.ndarray],
+    setting: SmoothingSetting,
     rate: Fraction = RATE,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """The maps as they would be shown, without refining: T x H x W."""
     smoother, shown, size = make_smoother(setting), [], (0, 0)
     for index, (image, values) in enumerate(zip(images, maps, strict=True)):
@@ -158,9 +163,7 @@ def main() -> None:
     """Measure, and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="lite")
-    parser.add_argument(
-        "--part", choices=PARTS, nargs="*", default=list(PARTS), help="default: all"
-    )
+    parser.add_argument("--part", choices=PARTS, nargs="*", default=list(PARTS), help="default: all")
     options = parser.parse_args()
     engine = Engine(EngineSettings(model=options.model, device="cpu"))
     machine = f"{engine.info.name}, {os.cpu_count()} cores, {cpu_name()}"

@@ -19,10 +19,10 @@ from matplotlib.figure import Figure
 from smoothing import KINDS, RATE, maps_of, smoothed
 
 from br2focus.models.rendering.clips import RackFocusClip, evaluation_clips
-from br2focus.realtime.engine import Engine, EngineSettings
+from br2focus.realtime.drawing.overlay import OverlayStyle, peaking
+from br2focus.realtime.drawing.refining import MODES, refine
+from br2focus.realtime.engine.engine import Engine, EngineSettings
 from br2focus.realtime.frame import BlurMap
-from br2focus.realtime.overlay import OverlayStyle, peaking
-from br2focus.realtime.refining import MODES, refine
 
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent / "docs"
@@ -96,9 +96,7 @@ def gray(values: np.ndarray) -> np.ndarray:
 def save(name: str, rows: list[list[np.ndarray]], titles: list[str], width: int = WIDTH) -> None:
     """Write rows of pictures of one size under ``titles``."""
     height = width * rows[0][0].shape[0] // rows[0][0].shape[1]
-    small = [
-        [cv2.resize(c, (width, height), interpolation=cv2.INTER_AREA) for c in r] for r in rows
-    ]
+    small = [[cv2.resize(c, (width, height), interpolation=cv2.INTER_AREA) for c in r] for r in rows]
     head = np.full((24, width * len(titles), 3), 255, np.uint8)
     for number, title in enumerate(titles):
         at = (number * width + 6, 17)

@@ -38,9 +38,7 @@ COLOURS = ("#0ea5e9", "#2563eb", "#7c3aed", "#db2777", "#f59e0b", "#10b981")
 
 def bench(*arguments: str) -> dict[str, Any]:
     """The JSON of one `br2focus bench`, in a process of its own."""
-    done = subprocess.run(
-        [*COMMAND, "bench", *arguments, "--json"], stdout=subprocess.PIPE, check=True
-    )
+    done = subprocess.run([*COMMAND, "bench", *arguments, "--json"], stdout=subprocess.PIPE, check=True)
     report: dict[str, Any] = json.loads(done.stdout)
     return report
 

@@ -95,9 +95,7 @@ def sets(content: dict[str, Any]) -> str:
     rows = []
     for name, data in content.items():
         for report in data["models"].values() if name != "cuhk" else ():
-            figures = [
-                number(report["metrics"][key]) for key in ("mae", *METRICS[1:3], METRICS[-1])
-            ]
+            figures = [number(report["metrics"][key]) for key in ("mae", *METRICS[1:3], METRICS[-1])]
             rows.append([data["data"], f"`{report['model']}`", *figures])
     return markdown(head, rows)
 
@@ -116,10 +114,7 @@ def card(content: dict[str, Any], model: str) -> str:
 def footage(content: dict[str, Any]) -> str:
     """Labelled points of real clips: one row a model."""
     keys = ("points_auc", "balanced", "focus_found", "blur_found", "thin_found", "pairs")
-    rows = [
-        [f"`{model}`", *(number(row["points"][key]) for key in keys)]
-        for model, row in content.items()
-    ]
+    rows = [[f"`{model}`", *(number(row["points"][key]) for key in keys)] for model, row in content.items()]
     count = next(iter(content.values()))["points"]["count"]
     return (
         f"{markdown(['model', *(f'`{key}`' for key in keys)], rows)}\n\n{count['F']} points in focus "
@@ -131,10 +126,7 @@ def footage(content: dict[str, Any]) -> str:
 def stacks(content: dict[str, Any]) -> str:
     """Rendered focal stacks: one row a model, and full-size contrast."""
     keys = ("exact", "within_1", "plateau")
-    rows = [
-        [f"`{model}`", *(number(row["stacks"][key]) for key in keys)]
-        for model, row in content.items()
-    ]
+    rows = [[f"`{model}`", *(number(row["stacks"][key]) for key in keys)] for model, row in content.items()]
     first = next(iter(content.values()))["stacks"]
     rows.append(["contrast at full size", *(number(first[f"contrast_{key}"]) for key in keys)])
     return markdown(["", "best slice", "within one", "slices no worse than the best"], rows)
@@ -210,9 +202,7 @@ def network(content: dict[str, Any], part: str) -> str:
         for row in report["network"]
     ]
     gmac, machine, most = report["gmac"], report["machine"], report["ceiling"]
-    libraries = ", ".join(
-        f"{name} {machine[name]}" for name in ("torch", "openvino", "onnxruntime")
-    )
+    libraries = ", ".join(f"{name} {machine[name]}" for name in ("torch", "openvino", "onnxruntime"))
     return (
         f"{markdown(head, rows)}\n\n`{report['model']}`, maps of {report['map']}: {gmac['plain']} G "
         f"multiply-adds plain, {gmac['fast']} G fast. {machine['cores']} cores, {machine['cpu']} "
@@ -225,18 +215,21 @@ def times(content: dict[str, Any], key: str) -> str:
     """Milliseconds by name."""
     report = content["lite_720p"]
     rows = [[name, *(number(ms[p], 2) for p in ("p50", "p95"))] for name, ms in report[key].items()]
-    return (
-        f"{markdown(['', 'ms', 'p95'], rows)}\n\nOn frames of {report['picture']}, one at a time."
-    )
+    return f"{markdown(['', 'ms', 'p95'], rows)}\n\nOn frames of {report['picture']}, one at a time."
 
 
 def video(report: dict[str, Any]) -> str:
     """`annotate` against its parts and its stages."""
     rows = [
-        [row["what"], number(row["wall_ms"], 1), number(row["cpu_ms"], 1),
-         number(row["frames_per_s"], 1), f"{row['share_of_most']:.0%}"]
+        [
+            row["what"],
+            number(row["wall_ms"], 1),
+            number(row["cpu_ms"], 1),
+            number(row["frames_per_s"], 1),
+            f"{row['share_of_most']:.0%}",
+        ]
         for row in report["rows"]
-    ]  # fmt: skip
+    ]
     head = ["", "ms a frame", "CPU ms a frame", "frames/s", "of the most"]
     most = f"The most: {report['most_frames_per_s']} frames/s = cores / CPU time of the bare parts."
     if report["machine"]["cores"] >= STAGES:  # else they share them
@@ -254,23 +247,33 @@ def starts(content: dict[str, Any]) -> str:
 def gpu(content: dict[str, Any]) -> str:
     """One row a network: what of it was not measured is a dash."""
     runs = ["plain fp32 eager", "plain fp32 graph", "fast fp16 graph", "compiled fp16 graph"]
-    head = ["network", *(f"{run}, ms" for run in runs), "x plain", "1080p host to host p95, ms",
-            "most maps/s", "of the ceiling", "dP max (mean)"]  # fmt: skip
+    head = [
+        "network",
+        *(f"{run}, ms" for run in runs),
+        "x plain",
+        "1080p host to host p95, ms",
+        "most maps/s",
+        "of the ceiling",
+        "dP max (mean)",
+    ]
     rows = []
     for name, parts in content["networks"].items():
         latency, whole = parts["latency_ms"], parts.get("hd_host_to_host_ms")
         best = max(parts.get("batches", []), key=lambda row: row["maps_per_s"], default=None)
         worst = max(parts.get("equality", []), key=lambda row: row["largest"], default=None)
-        rows.append([
-            f"`{name}`", *(number(latency[r]["p50"], 2) if r in latency else "-" for r in runs),
-            number(latency["times_plain"], 1), number(whole["p95"], 2) if whole else "-",
-            f"{number(best['maps_per_s'], 0)} ({best['way']})" if best else "-",
-            f"{best['share_of_ceiling']:.0%}" if best else "-",
-            f"{worst['largest']:.2g} ({worst['mean']:.2g})" if worst else "-",
-        ])  # fmt: skip
+        rows.append(
+            [
+                f"`{name}`",
+                *(number(latency[r]["p50"], 2) if r in latency else "-" for r in runs),
+                number(latency["times_plain"], 1),
+                number(whole["p95"], 2) if whole else "-",
+                f"{number(best['maps_per_s'], 0)} ({best['way']})" if best else "-",
+                f"{best['share_of_ceiling']:.0%}" if best else "-",
+                f"{worst['largest']:.2g} ({worst['mean']:.2g})" if worst else "-",
+            ]
+        )
     measured = "; ".join(
-        f"`{name}` {parts.get('measured', 'in one run')}"
-        for name, parts in content["networks"].items()
+        f"`{name}` {parts.get('measured', 'in one run')}" for name, parts in content["networks"].items()
     )
     return (
         f"{markdown(head, rows)}\n\nOne map of 320x320 from tensor to tensor, medians; the most is at a "
@@ -282,10 +285,14 @@ def gpu_frame(content: dict[str, Any]) -> str:
     """Refining and overlays of a 1080p frame, on the CPU and on the GPU."""
     times = content["hd_frame_ms"]
     rows = [
-        [name.removesuffix(", CPU"), number(spent["p50"], 1),
-         number(times[name.replace("CPU", "device")]["p50"], 1)]
-        for name, spent in times.items() if name.endswith("CPU")
-    ]  # fmt: skip
+        [
+            name.removesuffix(", CPU"),
+            number(spent["p50"], 1),
+            number(times[name.replace("CPU", "device")]["p50"], 1),
+        ]
+        for name, spent in times.items()
+        if name.endswith("CPU")
+    ]
     table = markdown(["1920x1080, from host to host", "CPU, ms", "GPU, ms"], rows)
     return f"{table}\n\nMeasured {content.get('hd_frame_measured', 'in the same run')}."
 
@@ -294,8 +301,7 @@ def gpu_kernels(content: dict[str, Any], batch: int) -> str:
     """Where the time of a batch goes, compiled."""
     profile = content["networks"]["paper"][f"profile_{batch}"]
     rows = [
-        [f"`{row['kernel'][:70]}`", number(row["times"], 0), number(row["us"], 0)]
-        for row in profile["rows"]
+        [f"`{row['kernel'][:70]}`", number(row["times"], 0), number(row["us"], 0)] for row in profile["rows"]
     ]
     total = f"All {profile['kernels']} kernels: {number(profile['us'], 0)} us."
     return f"{markdown(['kernel', 'times', 'us'], rows)}\n\n{total}"
@@ -359,9 +365,7 @@ def filled(text: str, folder: Path) -> str:
         except OSError as error:
             raise TableError(f"table {name!r} needs {folder / file}: run `make bench`") from error
         except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise TableError(
-                f"{folder / file} is not of the form of {name!r}: {error!r}"
-            ) from error
+            raise TableError(f"{folder / file} is not of the form of {name!r}: {error!r}") from error
         return f"{match[1]}{table}\n{match[3]}"
 
     return BLOCK.sub(fill, text)

@@ -24,14 +24,14 @@ from tables import markdown
 
 from br2focus.realtime.annotate import annotate
 from br2focus.realtime.channel import Channel
-from br2focus.realtime.engine import Engine, EngineSettings
-from br2focus.realtime.finishing import painter
+from br2focus.realtime.drawing.dispatch import painter
+from br2focus.realtime.drawing.overlay import Paint, draw
+from br2focus.realtime.engine.engine import Engine, EngineSettings
 from br2focus.realtime.frame import FocusResult, Image
-from br2focus.realtime.image_sink import already_drawn
-from br2focus.realtime.overlay import Paint, draw
-from br2focus.realtime.smoothing import make_smoother
-from br2focus.realtime.video_file import VideoFile
-from br2focus.realtime.video_writer import VideoWriter
+from br2focus.realtime.sinks.images import already_drawn
+from br2focus.realtime.sinks.video_writer import VideoWriter
+from br2focus.realtime.smoothing.factory import make_smoother
+from br2focus.realtime.sources.video_file import VideoFile
 
 
 class Watch:

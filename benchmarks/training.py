@@ -25,7 +25,7 @@ from br2focus.models.training.augment import augment, develop
 from br2focus.models.training.config import TrainingConfig, read_config
 from br2focus.models.training.data import batches, labelled
 from br2focus.models.training.run import Trainer
-from br2focus.realtime.backends.openvino import cpu_name
+from br2focus.realtime.engine.backends.openvino import cpu_name
 
 HERE = Path(__file__).resolve().parent
 SHARED = Path(os.environ.get("BR2FOCUS_SHARED", HERE.parents[1] / "shared"))
@@ -55,16 +55,12 @@ def measure(config: TrainingConfig) -> dict[str, Any]:
     material = trainer.data.material
     row: dict[str, Any] = {"configuration": config.name}
     pairs = material.samples
-    real = milliseconds(
-        lambda rng: augment(pairs[int(rng.integers(len(pairs)))], config.augment, rng)
-    )
+    real = milliseconds(lambda rng: augment(pairs[int(rng.integers(len(pairs)))], config.augment, rng))
     row["real crop, ms"] = round(real, 1)
     share, rendered = 0.0, 0.0
     if material.scenes:
         share, scenes = material.scenes
-        rendered = milliseconds(
-            lambda rng: develop(labelled(scenes.render(rng)), config.augment, rng)
-        )
+        rendered = milliseconds(lambda rng: develop(labelled(scenes.render(rng)), config.augment, rng))
     row["rendered crop, ms"] = round(rendered, 1) if share else None
     steps, waits = [], []
     before = time.perf_counter()

@@ -30,12 +30,12 @@ from br2focus.plugins.qt import application, theme
 from br2focus.plugins.qt.start import Start
 from br2focus.plugins.qt.window import Window
 from br2focus.realtime.errors import SourceError
-from br2focus.realtime.focus_pull import RATE, FocusPull
 from br2focus.realtime.frame import Roi
-from br2focus.realtime.live import LiveOptions
-from br2focus.realtime.presets import ViewSettings
-from br2focus.realtime.source import Source
-from br2focus.realtime.supervised import Patience, Supervised
+from br2focus.realtime.settings import ViewSettings
+from br2focus.realtime.sources.live.open import LiveOptions
+from br2focus.realtime.sources.live.reconnecting import Patience, Supervised
+from br2focus.realtime.sources.live.test_source import RATE, FocusPull
+from br2focus.realtime.sources.source import Source
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 ROIS = (Roi("face", 370, 110, 80, 80), Roi("wall", 60, 60, 90, 110))

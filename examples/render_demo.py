@@ -166,12 +166,112 @@ def hedged(light: Values) -> Values:
 
 
 # Polygons around the portrait, x and y: all of her lies inside the first, the second inside her.
-AROUND = (18, 511, 20, 420, 30, 290, 60, 230, 110, 200, 118, 160, 160, 125, 150, 90, 148, 40, 175,
-          12, 230, 8, 285, 20, 305, 60, 300, 110, 285, 150, 312, 215, 350, 240, 370, 300, 368, 340,
-          420, 335, 470, 350, 500, 400, 511, 440, 511, 511)  # fmt: skip
-INSIDE = (40, 511, 38, 430, 55, 300, 90, 240, 135, 210, 140, 185, 190, 175, 185, 120, 172, 80, 190,
-          45, 220, 26, 270, 36, 290, 60, 278, 110, 250, 150, 254, 182, 280, 200, 294, 225, 330, 258,
-          345, 280, 350, 330, 345, 370, 400, 352, 450, 360, 485, 400, 490, 480, 495, 511)  # fmt: skip
+AROUND = (
+    18,
+    511,
+    20,
+    420,
+    30,
+    290,
+    60,
+    230,
+    110,
+    200,
+    118,
+    160,
+    160,
+    125,
+    150,
+    90,
+    148,
+    40,
+    175,
+    12,
+    230,
+    8,
+    285,
+    20,
+    305,
+    60,
+    300,
+    110,
+    285,
+    150,
+    312,
+    215,
+    350,
+    240,
+    370,
+    300,
+    368,
+    340,
+    420,
+    335,
+    470,
+    350,
+    500,
+    400,
+    511,
+    440,
+    511,
+    511,
+)
+INSIDE = (
+    40,
+    511,
+    38,
+    430,
+    55,
+    300,
+    90,
+    240,
+    135,
+    210,
+    140,
+    185,
+    190,
+    175,
+    185,
+    120,
+    172,
+    80,
+    190,
+    45,
+    220,
+    26,
+    270,
+    36,
+    290,
+    60,
+    278,
+    110,
+    250,
+    150,
+    254,
+    182,
+    280,
+    200,
+    294,
+    225,
+    330,
+    258,
+    345,
+    280,
+    350,
+    330,
+    345,
+    370,
+    400,
+    352,
+    450,
+    360,
+    485,
+    400,
+    490,
+    480,
+    495,
+    511,
+)
 
 
 def astronaut() -> Values:
@@ -195,9 +295,7 @@ def cut_out(photo: Pixels) -> Values:
     cv2.fillPoly(areas, [np.reshape(AROUND, (-1, 2))], cv2.GC_PR_FGD)
     cv2.fillPoly(areas, [np.reshape(INSIDE, (-1, 2))], cv2.GC_FGD)
     cv2.setRNGSeed(1)
-    cv2.grabCut(
-        photo, areas, (0, 0, 1, 1), np.zeros((1, 65)), np.zeros((1, 65)), 4, cv2.GC_INIT_WITH_MASK
-    )
+    cv2.grabCut(photo, areas, (0, 0, 1, 1), np.zeros((1, 65)), np.zeros((1, 65)), 4, cv2.GC_INIT_WITH_MASK)
     person = np.isin(areas, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
     person = cv2.erode(person, np.ones((3, 3), np.uint8))  # the rim shows the studio's wall
     return np.asarray(cv2.GaussianBlur(person, (0, 0), 0.8), np.float32)
@@ -261,9 +359,7 @@ def moved(layer: Values, second: float, depth: float) -> Values:
     up = 0.002 * np.sin(second * 1.3) * FOCAL_PIXELS / depth + 2 * np.sin(second * 0.5)
     move = np.array([[1, 0, aside - MARGIN], [0, 1, up - MARGIN]], np.float64)
     return np.asarray(
-        cv2.warpAffine(
-            layer, move, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-        )
+        cv2.warpAffine(layer, move, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     )
 
 
@@ -275,9 +371,7 @@ def sound(seconds: float) -> NDArray[np.float32]:
     pitch = 110 * 2 ** (2 * near)
     phase = 2 * np.pi * np.cumsum(pitch) / SOUND_RATE
     tone = 0.12 * np.sin(phase) + 0.04 * np.sin(2 * phase)
-    noise = np.convolve(
-        np.random.default_rng(2).standard_normal(len(time)), np.ones(64) / 64, "same"
-    )
+    noise = np.convolve(np.random.default_rng(2).standard_normal(len(time)), np.ones(64) / 64, "same")
     fade = np.clip(np.minimum(time, seconds - time) / 0.2, 0, 1)
     return np.asarray((fade * (tone + 0.05 * noise))[None], np.float32)
 
@@ -295,9 +389,12 @@ def write(path: Path, count: int) -> None:
         reformatter = av.video.reformatter.VideoReformatter()
         for index, image in enumerate(frames(count)):
             frame = reformatter.reformat(
-                av.VideoFrame.from_ndarray(image, "bgr24"), format="yuv420p",
-                dst_colorspace="ITU709", src_color_range="JPEG", dst_color_range="MPEG",
-            )  # fmt: skip
+                av.VideoFrame.from_ndarray(image, "bgr24"),
+                format="yuv420p",
+                dst_colorspace="ITU709",
+                src_color_range="JPEG",
+                dst_color_range="MPEG",
+            )
             frame.pts, frame.time_base = index, Fraction(1, RATE)
             container.mux(video.encode(frame))
         container.mux(video.encode(None))

@@ -66,9 +66,7 @@ def _build_resnext101_32x4d() -> nn.Module:
     return net
 
 
-def _efficientnet_lite(
-    width: float, depth: float, channels: tuple[int, int, int, int, int]
-) -> BackboneSpec:
+def _efficientnet_lite(width: float, depth: float, channels: tuple[int, int, int, int, int]) -> BackboneSpec:
     cut = _cut_features(3, 4, 5, 6, 8)
     return BackboneSpec(lambda: EfficientNetLite(width, depth), cut, channels, rename_weights)
 
@@ -78,9 +76,7 @@ SPECS: dict[str, BackboneSpec] = {
     "resnext50_32x4d": BackboneSpec(tv.resnext50_32x4d, _cut_resnet, _RESNEXT_CHANNELS),
     "resnext101_32x4d": BackboneSpec(_build_resnext101_32x4d, _cut_resnet, _RESNEXT_CHANNELS),
     "vgg16": BackboneSpec(tv.vgg16, _cut_features(5, 10, 17, 24, 31), (64, 128, 256, 512, 512)),
-    "mobilenet_v2": BackboneSpec(
-        tv.mobilenet_v2, _cut_features(4, 7, 11, 14, 18), (24, 32, 64, 96, 320)
-    ),
+    "mobilenet_v2": BackboneSpec(tv.mobilenet_v2, _cut_features(4, 7, 11, 14, 18), (24, 32, 64, 96, 320)),
     "efficientnet_lite0": _efficientnet_lite(1.0, 1.0, (24, 40, 80, 112, 320)),
     "efficientnet_lite2": _efficientnet_lite(1.1, 1.2, (24, 48, 88, 120, 352)),
 }

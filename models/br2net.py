@@ -50,19 +50,14 @@ class Maps(NamedTuple):
 class BR2Net(nn.Module):
     """The network; `forward` gives the eleven maps of the training, `fused_logits` the result alone."""
 
-    def __init__(
-        self, config: BR2NetConfig, backbone_start: Mapping[str, Tensor] | None = None
-    ) -> None:
+    def __init__(self, config: BR2NetConfig, backbone_start: Mapping[str, Tensor] | None = None) -> None:
         super().__init__()
         self.config = config
         self.backbone = make_backbone(config.backbone, backbone_start)
-        self.cam = nn.ModuleList(
-            make_attention(config.attention, c) for c in self.backbone.channels
-        )
+        self.cam = nn.ModuleList(make_attention(config.attention, c) for c in self.backbone.channels)
         channels = [config.reduce or c for c in self.backbone.channels]
         self.reduce = nn.ModuleList(
-            nn.Conv2d(c, config.reduce, 1) if config.reduce else nn.Identity()
-            for c in self.backbone.channels
+            nn.Conv2d(c, config.reduce, 1) if config.reduce else nn.Identity() for c in self.backbone.channels
         )
         self.l2h_start = nn.Conv2d(channels[0], 1, 1)
         self.h2l_start = nn.Conv2d(channels[4], 1, 1)
@@ -81,9 +76,7 @@ class BR2Net(nn.Module):
     def attended(self, x: Tensor) -> list[Tensor]:
         """A1..A5: the taps after attention (and reduction), shared by both pathways."""
         taps = self.backbone(x)
-        return [
-            reduce(cam(tap)) for tap, cam, reduce in zip(taps, self.cam, self.reduce, strict=True)
-        ]
+        return [reduce(cam(tap)) for tap, cam, reduce in zip(taps, self.cam, self.reduce, strict=True)]
 
     def shrink(self, feature: Tensor, size: Size) -> Tensor:
         """Bring ``feature`` to ``size`` for the H2L pathway."""

@@ -83,8 +83,7 @@ class ModelInfo:
             config = BR2NetConfig(**values.pop("config"))
             scale = InputScale(**{k: tuple(v) for k, v in values.pop("scale").items()})
             ranges = {
-                str(name): (float(low), float(high))
-                for name, (low, high) in values.pop("ranges", {}).items()
+                str(name): (float(low), float(high)) for name, (low, high) in values.pop("ranges", {}).items()
             }
             return ModelInfo(config=config, scale=scale, ranges=ranges, **values)
         except CheckpointError:
@@ -117,9 +116,7 @@ def find(model: AnyPath) -> tuple[Path, str]:
             return path, _verified(path, pinned[name])
     path = Path(model)
     if not path.is_file():
-        raise CheckpointError(
-            f"no model {name!r}: name a .safetensors file or one of {', '.join(pinned)}"
-        )
+        raise CheckpointError(f"no model {name!r}: name a .safetensors file or one of {', '.join(pinned)}")
     return path, sha256(path)
 
 
@@ -195,9 +192,7 @@ def load(path: AnyPath) -> tuple[BR2Net, ModelInfo]:
     return net.eval(), info
 
 
-def _require_same_tensors(
-    path: Path, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]
-) -> None:
+def _require_same_tensors(path: Path, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
     expected = {k: t.shape for k, t in wanted.items() if not k.endswith("num_batches_tracked")}
     missing = sorted(expected.keys() - found.keys())
     unknown = sorted(found.keys() - expected.keys())
@@ -229,9 +224,7 @@ def save(net: BR2Net, info: ModelInfo, path: AnyPath) -> None:
     write_tensors(tensors, path, {HEADER_KEY: info.to_json()})
 
 
-def write_tensors(
-    tensors: Mapping[str, Tensor], path: AnyPath, metadata: Mapping[str, str]
-) -> None:
+def write_tensors(tensors: Mapping[str, Tensor], path: AnyPath, metadata: Mapping[str, str]) -> None:
     """Write a safetensors file; the final name appears only when all of it is on the disk.
 
     Raises:

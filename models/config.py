@@ -7,9 +7,13 @@ from typing import ClassVar, Literal
 
 ATTENTIONS = ("none", "se", "bam", "cbam")
 BACKBONES = (
-    "resnext50_32x4d", "resnext101_32x4d", "vgg16", "mobilenet_v2", "efficientnet_lite0",
+    "resnext50_32x4d",
+    "resnext101_32x4d",
+    "vgg16",
+    "mobilenet_v2",
+    "efficientnet_lite0",
     "efficientnet_lite2",
-)  # fmt: skip
+)
 FUSIONS = ("l2h", "h2l", "mean", "conv")
 MAX_WIDTH = 4096  # a header must not be able to ask for all the memory there is
 

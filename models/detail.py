@@ -25,8 +25,15 @@ from .rlrm import Rlrm, Size, resize
 
 KERNEL = 8  # side of a kernel in pixels
 FREQUENCIES = (
-    (0, 2), (2, 0), (0, 4), (4, 0), (0, 6), (6, 0), (2, 2), (5, 5),
-)  # fmt: skip
+    (0, 2),
+    (2, 0),
+    (0, 4),
+    (4, 0),
+    (0, 6),
+    (6, 0),
+    (2, 2),
+    (5, 5),
+)
 OCTAVES = 2  # the frame, and the frame halved
 BLOCK = 8  # columns that the fast form takes at once; those left over at the right do not count
 FLOOR = 0.5  # code values; answers below it are noise

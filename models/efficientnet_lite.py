@@ -22,20 +22,31 @@ from torchvision.ops import Conv2dNormActivation
 
 # Expansion, channels, repeats, stride, kernel of the seven stages (EfficientNet-B0, table 1).
 _STAGES = (
-    (1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3),
-    (6, 112, 3, 1, 5), (6, 192, 4, 2, 5), (6, 320, 1, 1, 3),
-)  # fmt: skip
+    (1, 16, 1, 1, 3),
+    (6, 24, 2, 2, 3),
+    (6, 40, 2, 2, 5),
+    (6, 80, 3, 2, 3),
+    (6, 112, 3, 1, 5),
+    (6, 192, 4, 2, 5),
+    (6, 320, 1, 1, 3),
+)
 
 
-def _conv(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, *, groups: int = 1,
-          active: bool = True) -> Conv2dNormActivation:  # fmt: skip
+def _conv(
+    inputs: int, outputs: int, kernel: int = 1, stride: int = 1, *, groups: int = 1, active: bool = True
+) -> Conv2dNormActivation:
     def norm(channels: int) -> nn.BatchNorm2d:
         return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
 
     return Conv2dNormActivation(
-        inputs, outputs, kernel, stride, groups=groups, norm_layer=norm,
+        inputs,
+        outputs,
+        kernel,
+        stride,
+        groups=groups,
+        norm_layer=norm,
         activation_layer=nn.ReLU6 if active else None,
-    )  # fmt: skip
+    )
 
 
 class InvertedResidual(nn.Module):
@@ -86,10 +97,13 @@ class EfficientNetLite(nn.Module):
 
 # Layers in the files of the package efficientnet_lite_pytorch, and in ours.
 _RENAMED = {
-    "_expand_conv": "conv.expand.0", "_bn0": "conv.expand.1",
-    "_depthwise_conv": "conv.depthwise.0", "_bn1": "conv.depthwise.1",
-    "_project_conv": "conv.project.0", "_bn2": "conv.project.1",
-}  # fmt: skip
+    "_expand_conv": "conv.expand.0",
+    "_bn0": "conv.expand.1",
+    "_depthwise_conv": "conv.depthwise.0",
+    "_bn1": "conv.depthwise.1",
+    "_project_conv": "conv.project.0",
+    "_bn2": "conv.project.1",
+}
 
 
 def rename_weights(net: EfficientNetLite, published: Mapping[str, Tensor]) -> dict[str, Tensor]:

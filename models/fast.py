@@ -140,9 +140,7 @@ class InferenceNet(nn.Module):
             return start
         unit, size = self.net.l2h[number - 1], (u.shape[-2], u.shape[-1])
         assert isinstance(unit, Rlrm)
-        return (
-            unit.by_taps(u, feature) if self.by_taps[number - 1] else unit(u, resize(feature, size))
-        )
+        return unit.by_taps(u, feature) if self.by_taps[number - 1] else unit(u, resize(feature, size))
 
     def joined(self, u: Tensor, v: Tensor, size: Size) -> Tensor:
         """P(blurred) at ``size`` (H, W) out of the last maps of the pathways; B x H x W."""

@@ -123,8 +123,7 @@ class DetailNet(InferenceNet):
 def _longer_side(planes: Tensor, dtype: torch.dtype) -> Tensor:
     """Of B x H x W, as B x 1: sums of ones are numbers of the graph, whatever the sizes are."""
     across, down = (
-        torch.ones_like(line, dtype=dtype).sum(1, keepdim=True)
-        for line in (planes[:, 0], planes[:, :, 0])
+        torch.ones_like(line, dtype=dtype).sum(1, keepdim=True) for line in (planes[:, 0], planes[:, :, 0])
     )
     return torch.maximum(across, down)
 

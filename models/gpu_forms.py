@@ -73,9 +73,7 @@ def _by_channel(conv: nn.Conv2d) -> bool:
 
 
 @torch.library.custom_op("br2focus::conv_relu", mutates_args=())
-def conv_relu(
-    x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: int, groups: int
-) -> Tensor:
+def conv_relu(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: int, groups: int) -> Tensor:
     """``relu(conv(x) + bias)`` in one kernel of cuDNN; where it has none, in three."""
     if x.is_cuda:
         square = (stride, stride), (padding, padding), (1, 1)
@@ -232,9 +230,7 @@ class PointwiseRlrm(GpuRlrm):
     def __init__(self, unit: Rlrm) -> None:
         super().__init__(unit)
         self.body[-1] = ToOne(self.body[-1])
-        of_map = (
-            self.of_map.detach()[:, 0].flatten(1).T[:, :, None, None].contiguous()
-        )  # 9 x O x 1 x 1
+        of_map = self.of_map.detach()[:, 0].flatten(1).T[:, :, None, None].contiguous()  # 9 x O x 1 x 1
         self.of_map = nn.Parameter(of_map, requires_grad=False)
 
     def enter_map(self, p: Tensor) -> Tensor:

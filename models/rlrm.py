@@ -30,9 +30,7 @@ class Rlrm(nn.Module):
 
     outputs = 1
 
-    def __init__(
-        self, channels: int, width: int = 128, *, residual: bool = True, outputs: int = 1
-    ) -> None:
+    def __init__(self, channels: int, width: int = 128, *, residual: bool = True, outputs: int = 1) -> None:
         super().__init__()
         self.residual = residual
         self.outputs = outputs

@@ -21,8 +21,4 @@ def regions(width: int, height: int) -> list[tuple[int, int, int, int]]:
     """x, y, width, height of `COLUMNS` x `ROWS` regions, row by row."""
     xs = [round(width * i / COLUMNS) for i in range(COLUMNS + 1)]
     ys = [round(height * j / ROWS) for j in range(ROWS + 1)]
-    return [
-        (xs[i], ys[j], xs[i + 1] - xs[i], ys[j + 1] - ys[j])
-        for j in range(ROWS)
-        for i in range(COLUMNS)
-    ]
+    return [(xs[i], ys[j], xs[i + 1] - xs[i], ys[j + 1] - ys[j]) for j in range(ROWS) for i in range(COLUMNS)]

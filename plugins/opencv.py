@@ -25,16 +25,12 @@ from numpy.typing import NDArray
 
 from br2focus.models.paths import AnyPath
 from br2focus.realtime.closing import Closing
-from br2focus.realtime.engine import BackendName, Engine, EngineSettings, PrecisionName
-from br2focus.realtime.finishing import refiner
+from br2focus.realtime.drawing.dispatch import refiner
+from br2focus.realtime.drawing.overlay import OverlayKind, OverlayStyle, draw
+from br2focus.realtime.drawing.refining import RefineMode, check_mode
+from br2focus.realtime.engine.engine import BackendName, Engine, EngineSettings, PrecisionName
 from br2focus.realtime.frame import FocusResult, Frame, Image, Roi, Values
-from br2focus.realtime.overlay import OverlayKind, OverlayStyle, draw
-from br2focus.realtime.refining import RefineMode, check_mode
-from br2focus.realtime.smoothing import (
-    SmoothingSetting,
-    frames_ahead,
-    make_smoother,
-)
+from br2focus.realtime.smoothing.factory import SmoothingSetting, frames_ahead, make_smoother
 
 from .pictures import as_bgr
 
@@ -110,10 +106,9 @@ class StageResult:
         measured = self.result.measured
         height, width = measured.values.shape
         found = [
-            measured.score(Roi("box", x, y, right - x, below - y)) if x < right and y < below
-            else math.nan
+            measured.score(Roi("box", x, y, right - x, below - y)) if x < right and y < below else math.nan
             for x, y, right, below in corners(boxes, format, (width, height))
-        ]  # fmt: skip
+        ]
         return np.array(found, np.float64)
 
     def overlay(self, kind: OverlayKind = "peaking", style: OverlayStyle | None = None) -> Image:
@@ -146,11 +141,19 @@ class FocusStage(Closing):
     """
 
     def __init__(
-        self, model: AnyPath = "lite", *, device: str = "auto", size: int | None = None,
-        backend: BackendName = "auto", precision: PrecisionName = "auto",
-        compiled: bool = False, smoothing: SmoothingSetting = None,
-        refining: RefineMode = "off", rate: float = 30.0, coc: float | str | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        model: AnyPath = "lite",
+        *,
+        device: str = "auto",
+        size: int | None = None,
+        backend: BackendName = "auto",
+        precision: PrecisionName = "auto",
+        compiled: bool = False,
+        smoothing: SmoothingSetting = None,
+        refining: RefineMode = "off",
+        rate: float = 30.0,
+        coc: float | str | None = None,
+    ) -> None:
         check_mode(refining)
         if frames_ahead(smoothing):
             raise ValueError(
@@ -171,9 +174,7 @@ class FocusStage(Closing):
         self._index, self._next = 0, 0.0
         self._lock, self._process = threading.Lock(), os.getpid()
 
-    def __call__(
-        self, image: Any, *, seconds: float | None = None, rgb: bool = False
-    ) -> StageResult:
+    def __call__(self, image: Any, *, seconds: float | None = None, rgb: bool = False) -> StageResult:
         """Compute one frame.
 
         Args:

@@ -79,9 +79,7 @@ def _uint8(array: Array) -> Image:
             cv2.convertScaleAbs(np.ascontiguousarray(array), alpha=255 / 65535), np.uint8
         ).reshape(array.shape)
     if array.dtype.kind != "f":
-        raise ValueError(
-            f"a frame is uint8, uint16, or floating point from 0 to 1, got {array.dtype}"
-        )
+        raise ValueError(f"a frame is uint8, uint16, or floating point from 0 to 1, got {array.dtype}")
     low, high = float(array.min()), float(array.max())
     if not (low >= -1 and high <= 2):  # written so that NaN fails too
         raise ValueError(f"a frame of {array.dtype} goes from 0 to 1, got {low:g} to {high:g}")

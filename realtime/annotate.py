@@ -11,14 +11,14 @@ from typing import Protocol
 
 import cv2
 
-from .engine import Engine
+from .drawing.refining import RefineMode
+from .engine.engine import Engine
 from .errors import SourceError
 from .frame import FocusResult, Image
 from .pipeline import Pipeline
-from .refining import RefineMode
-from .sink import Sink
-from .smoothing import Smoother
-from .source import Source
+from .sinks.sink import Sink
+from .smoothing.protocol import Smoother
+from .sources.source import Source
 
 
 class Progress(Protocol):
@@ -48,10 +48,15 @@ class Summary:
 
 
 def annotate(
-    source: Source, engine: Engine, sinks: Sequence[Sink], *, smoothing: Smoother | None = None,
-    refining: RefineMode = "off", draw: Callable[[FocusResult], Image] | None = None,
+    source: Source,
+    engine: Engine,
+    sinks: Sequence[Sink],
+    *,
+    smoothing: Smoother | None = None,
+    refining: RefineMode = "off",
+    draw: Callable[[FocusResult], Image] | None = None,
     progress: Progress = lambda done, expected: False,
-) -> Summary:  # fmt: skip
+) -> Summary:
     """Write every frame of ``source`` with its map to every one of ``sinks``, then close them.
 
     What ``draw`` makes of a result is its ``drawn``, which a sink may write; see `Pipeline` for the others.

@@ -100,11 +100,15 @@ def to_bgr(frame: av.VideoFrame, reformatter: VideoReformatter) -> Image:
         planes = [luma, *(pairs[:, start::2] for start in (0, 1))]
         return _eight_bit_planar(planes, _to_bgr_matrix(matrix, colour.full_range), (2, 2))
     planar = reformatter.reformat(
-        frame, format="gbrp", interpolation=_EXACT,
-        src_colorspace=matrix, dst_colorspace=matrix,
+        frame,
+        format="gbrp",
+        interpolation=_EXACT,
+        src_colorspace=matrix,
+        dst_colorspace=matrix,
         src_color_range=ColorRange.JPEG if colour.full_range else ColorRange.MPEG,
-        dst_color_range=ColorRange.JPEG, threads=1,
-    )  # fmt: skip
+        dst_color_range=ColorRange.JPEG,
+        threads=1,
+    )
     green, blue, red = (_pixels(plane) for plane in planar.planes)
     return cv2.merge((blue, green, red))  # type: ignore[return-value]
 
@@ -126,9 +130,7 @@ def _to_bgr_matrix(matrix: int, full_range: bool) -> NDArray[np.float32]:
     return np.hstack([rows, -rows @ [[black], [128], [128]]]).astype(np.float32)
 
 
-def _eight_bit_planar(
-    planes: list[Image], matrix: NDArray[np.float32], smaller: tuple[int, int]
-) -> Image:
+def _eight_bit_planar(planes: list[Image], matrix: NDArray[np.float32], smaller: tuple[int, int]) -> Image:
     # Exact, without overflow, and a third of the time of swscale's exact way. A chroma sample stands for
     # its 2 x 2 pixels: written as 4:2:0 again, it comes back as it was.
     luma, *chroma = planes
@@ -183,9 +185,7 @@ def _half_chroma(image: Image, to_bgr: NDArray[np.float32]) -> av.VideoFrame:
     return av.VideoFrame.from_ndarray(data.reshape(height * 3 // 2, width), format="yuv420p")
 
 
-def from_bgr(
-    image: Image, colour: Colour, pix_fmt: str, reformatter: VideoReformatter
-) -> av.VideoFrame:
+def from_bgr(image: Image, colour: Colour, pix_fmt: str, reformatter: VideoReformatter) -> av.VideoFrame:
     """A frame for an encoder, with its pixels converted and tagged as ``colour`` says.
 
     Args:

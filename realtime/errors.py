@@ -6,9 +6,16 @@ The command line turns them into exit codes: settings 2, source 3, lost 4, sink 
 from br2focus.models.errors import FocusError
 
 __all__ = [
-    "AbsentError", "ComputeError", "FocusError", "LostError", "RefusedError", "SettingsError",
-    "SinkError", "SourceError", "first_line",
-]  # fmt: skip
+    "AbsentError",
+    "ComputeError",
+    "FocusError",
+    "LostError",
+    "RefusedError",
+    "SettingsError",
+    "SinkError",
+    "SourceError",
+    "first_line",
+]
 
 
 class SettingsError(FocusError, ValueError):

@@ -70,9 +70,13 @@ class Output:
     """
 
     def __init__(
-        self, path: AnyPath, *, folder: bool = False, overwrite: bool = False,
+        self,
+        path: AnyPath,
+        *,
+        folder: bool = False,
+        overwrite: bool = False,
         source: AnyPath | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.path = path = Path(path)
         self._folder, self._overwrite = folder, overwrite
         self._lock: int | None = None
@@ -88,9 +92,11 @@ class Output:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Commit what was written; discard it after an error; the system's own become a `SinkError`."""
         if error is None:
             try:
@@ -151,9 +157,7 @@ class Output:
         if not os.path.lexists(path):
             return
         if path.is_dir() != self._folder:
-            raise SinkError(
-                f"{path}: is a {'file' if self._folder else 'folder'}; choose another name"
-            )
+            raise SinkError(f"{path}: is a {'file' if self._folder else 'folder'}; choose another name")
         if not self._overwrite and not (self._folder and not any(path.iterdir())):
             raise SinkError(f"{path}: exists; choose another name or allow overwriting (--force)")
 

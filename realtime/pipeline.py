@@ -21,13 +21,13 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from .channel import Channel
-from .engine import Engine
+from .drawing.dispatch import refiner
+from .drawing.refining import RefineMode
+from .engine.engine import Engine
 from .errors import SourceError
-from .finishing import refiner
 from .frame import BlurMap, FocusResult, Frame, Image, Timing
-from .refining import RefineMode
-from .smoothing import Smoothed, Smoother
-from .source import Source
+from .smoothing.protocol import Smoothed, Smoother
+from .sources.source import Source
 from .stats import Snapshot, Stats
 
 FILE_CAPACITY = 2
@@ -75,9 +75,14 @@ class Pipeline:
     """
 
     def __init__(
-        self, source: Source, engine: Engine, smoothing: Smoother | None = None,
-        *, refining: RefineMode = "off", draw: Callable[[FocusResult], Image] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        source: Source,
+        engine: Engine,
+        smoothing: Smoother | None = None,
+        *,
+        refining: RefineMode = "off",
+        draw: Callable[[FocusResult], Image] | None = None,
+    ) -> None:
         self._source, self._engine, self._draw = source, engine, draw
         self.smoothing, self.refining = smoothing, refining
         live = source.info.live
@@ -104,9 +109,7 @@ class Pipeline:
         self._channels = [self._frames, *between, self._results]
         return [
             _thread(name, self._run, works, source, target)
-            for (name, works), (source, target) in zip(
-                stages, pairwise(self._channels), strict=True
-            )
+            for (name, works), (source, target) in zip(stages, pairwise(self._channels), strict=True)
         ]
 
     def __enter__(self) -> Self:
@@ -122,9 +125,11 @@ class Pipeline:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         released = self._stop(patient=not isinstance(error, KeyboardInterrupt))
         if not released and error is None:
             raise SourceError(f"{self._source.info.name}: does not let go (capture is stuck)")
@@ -226,9 +231,7 @@ class Pipeline:
             fine = refined(frame.image, shown, mode)
             now = time.monotonic()
             timing = Timing(frame.arrived, now, network, smoothing, now - begun, delay)
-            yield FocusResult(
-                frame, fine, timing, raw=None if shown is raw and mode == "off" else raw
-            )
+            yield FocusResult(frame, fine, timing, raw=None if shown is raw and mode == "off" else raw)
 
     def _drawn(self, results: Iterable[FocusResult]) -> Generator[FocusResult]:
         assert self._draw is not None

@@ -59,9 +59,11 @@ class Stats:
         self._last = now
         self._results += 1
         stages = {
-            "waiting": timing.waiting, "network": timing.network, "smoothing": timing.smoothing,
+            "waiting": timing.waiting,
+            "network": timing.network,
+            "smoothing": timing.smoothing,
             "refining": timing.refining,
-        } | later  # fmt: skip
+        } | later
         age = now - timing.arrived + timing.smoothing_delay
         self._rows.append((now, age, timing.smoothing_delay, stages))
         while now - self._rows[0][0] > WINDOW:
@@ -78,6 +80,4 @@ class Stats:
         delay = float(np.median([row[2] for row in rows])) if rows else 0.0
         names = rows[-1][3] if rows else {}
         stages = {n: float(np.median([row[3].get(n, 0.0) for row in rows])) for n in names}
-        return Snapshot(
-            self._results, dropped, rate, recent, float(ages[0]), float(ages[1]), delay, stages
-        )
+        return Snapshot(self._results, dropped, rate, recent, float(ages[0]), float(ages[1]), delay, stages)

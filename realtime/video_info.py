@@ -1,12 +1,10 @@
-"""What a video file says of itself, as the writer needs it to keep times, colours and shape."""
+"""What is known of a source before its first frame, and of a video file: times, colours, shape."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-
-from .source import SourceInfo
 
 
 @dataclass(frozen=True)
@@ -23,6 +21,25 @@ class Colour:
     full_range: bool = False
     primaries: int = 2
     transfer: int = 2
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What is known of a source before its first frame.
+
+    Attributes:
+        name: for messages and reports, without secrets.
+        size: width and height of the upright frames, or None while unknown.
+        rate: frames a second as a fraction, or None when unknown or variable.
+        live: frames arrive at their own time and old ones are worth nothing.
+        frames: how many frames to expect, or None; an estimate, for progress only.
+    """
+
+    name: str
+    size: tuple[int, int] | None = None
+    rate: Fraction | None = None
+    live: bool = False
+    frames: int | None = None
 
 
 @dataclass(frozen=True)

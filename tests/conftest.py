@@ -241,9 +241,11 @@ def _frame(clip: Clip, index: int, size: tuple[int, int]) -> av.VideoFrame:
     target = ColorRange.JPEG if colour.full_range else ColorRange.MPEG
     matrix = {6: 5, 2: 5}.get(colour.matrix, colour.matrix)  # swscale knows BT.601 as 5
     frame = frame.reformat(
-        format=clip.pix_fmt, src_color_range=ColorRange.JPEG, dst_color_range=target,
+        format=clip.pix_fmt,
+        src_color_range=ColorRange.JPEG,
+        dst_color_range=target,
         dst_colorspace=matrix,
-    )  # fmt: skip
+    )
     frame.colorspace, frame.color_range = colour.matrix, target
     return frame
 

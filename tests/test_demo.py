@@ -56,14 +56,10 @@ def test_focus_visits_every_layer_and_returns(demo: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("name", ["grass", "astronaut", "rocket"])
-def test_each_layer_is_sharpest_when_the_truth_says_so(
-    demo: ModuleType, layers: Any, name: str
-) -> None:
+def test_each_layer_is_sharpest_when_the_truth_says_so(demo: ModuleType, layers: Any, name: str) -> None:
     # The middle of each hold; the camera has drifted by pixels in between.
     holds = {"grass": 0.5, "astronaut": 3.0, "rocket": 6.0}
-    values = {
-        at: sharpness(demo.picture(layers, second), PARTS[name]) for at, second in holds.items()
-    }
+    values = {at: sharpness(demo.picture(layers, second), PARTS[name]) for at, second in holds.items()}
     others = [value for at, value in values.items() if at != name]
     assert values[name] > 3 * max(others), values
 

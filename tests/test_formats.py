@@ -8,13 +8,11 @@ import pytest
 
 from br2focus.plugins.cli import run
 from br2focus.plugins.cli.archive_run import COLUMNS as ARCHIVE_COLUMNS
-from br2focus.realtime.metrics_file import COLUMNS
-from br2focus.realtime.presets import load_preset
+from br2focus.realtime.settings import load_preset
+from br2focus.realtime.sinks.metrics import COLUMNS
 
 PAGE = (Path(__file__).parents[1] / "docs" / "formats.md").read_text()
-ANNOTATE, ARCHIVE, LIVE = (
-    json.loads(text) for text in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
-)
+ANNOTATE, ARCHIVE, LIVE = (json.loads(text) for text in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL))
 
 
 def test_annotate(detail_model, make_clip, tmp_path, monkeypatch, capsys):
@@ -22,9 +20,7 @@ def test_annotate(detail_model, make_clip, tmp_path, monkeypatch, capsys):
     make_clip(Path("clip.mp4"), frames=2)
     Path("bad.mp4").write_bytes(b"no video" * 50)
     arguments = ["annotate", "clip.mp4", "bad.mp4", "--model", detail_model, "--json"]
-    assert (
-        run([*arguments, "--device", "cpu", "--backend", "torch"]) == ANNOTATE["failed"][0]["exit"]
-    )
+    assert run([*arguments, "--device", "cpu", "--backend", "torch"]) == ANNOTATE["failed"][0]["exit"]
     written = json.loads(capsys.readouterr().out)
     assert written.keys() == ANNOTATE.keys()
     for key, [documented] in ANNOTATE.items():

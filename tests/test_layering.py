@@ -31,15 +31,13 @@ def loaded() -> set[str]:
 def test_contracts_hold() -> None:
     pytest.importorskip("importlinter")
     code = "from importlinter.cli import lint_imports_command as c; c(['--no-cache'])"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 broken" in done.stdout
 
 
 def test_pipeline_was_imported_whole(loaded: set[str]) -> None:
-    assert {"br2focus.realtime.pipeline", "br2focus.realtime.backends", "torch"} <= loaded
+    assert {"br2focus.realtime.pipeline", "br2focus.realtime.engine.backends", "torch"} <= loaded
 
 
 def test_pipeline_carries_no_qt(loaded: set[str]) -> None:

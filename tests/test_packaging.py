@@ -48,9 +48,7 @@ def name_of(requirement: str) -> str:
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, *command], cwd=cwd, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, *command], cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

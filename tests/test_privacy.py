@@ -40,7 +40,9 @@ def test_a_library_keeps_no_number_of_this_computer_and_sends_nothing(
     done = subprocess.run(
         [sys.executable, "-c", RUN, model, library],
         env=shown | {"HOME": str(home), "BR2FOCUS_CACHE": str(tmp_path / "cache")},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert not list(home.rglob("*")), "a number or a record of use was written"

@@ -74,9 +74,12 @@ def folder(tmp_path_factory, make_clip) -> Path:
 def test_command(folder, command):
     program, *args = shlex.split(command)
     done = subprocess.run(
-        [sys.executable, *PROGRAMS[program], *args], cwd=folder, capture_output=True, text=True,
+        [sys.executable, *PROGRAMS[program], *args],
+        cwd=folder,
+        capture_output=True,
+        text=True,
         env=os.environ | {"QT_QPA_PLATFORM": "offscreen"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
 
@@ -104,8 +107,5 @@ def test_files_that_it_links_to_exist():
 def test_exit_codes_are_those_of_the_program():
     from br2focus.plugins.cli.exits import Exit
 
-    codes = {
-        int(n)
-        for n in re.findall(r"\b\d+\b", " ".join(re.findall(r"^\| ([\d, ]+) \|", README, re.M)))
-    }
+    codes = {int(n) for n in re.findall(r"\b\d+\b", " ".join(re.findall(r"^\| ([\d, ]+) \|", README, re.M)))}
     assert codes == {int(code) for code in Exit}

@@ -99,9 +99,7 @@ class MaskedFolder:
         height, width = image.shape[:2]
         _check_mask(gray, (height, width), pair)
         if fit_mask and gray.shape != (height, width):
-            gray = cv2.resize(gray, (width, height), interpolation=cv2.INTER_NEAREST).astype(
-                np.uint8
-            )
+            gray = cv2.resize(gray, (width, height), interpolation=cv2.INTER_NEAREST).astype(np.uint8)
         valid = np.ones(gray.shape, np.bool_) if self.ignore is None else gray != self.ignore
         if not valid.any():
             raise UnreadableError(f"no pixel of {pair.mask} has a label: all are {self.ignore}")
@@ -176,9 +174,7 @@ def _stem(line: str) -> str:
 def _require(stems: list[str], files: Iterable[str], what: str) -> None:
     missing = [s for s in stems if s not in files]
     if missing:
-        raise FolderError(
-            f"{len(missing)} of {len(stems)} names have no {what}, first {missing[0]}"
-        )
+        raise FolderError(f"{len(missing)} of {len(stems)} names have no {what}, first {missing[0]}")
     if not stems:
         raise FolderError(f"there is no {what}")
 

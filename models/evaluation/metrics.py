@@ -141,9 +141,7 @@ def _f50(blurred: Histogram, focused: Histogram) -> float:
     return float(f_measure(np.asarray(precision), np.asarray(recall)))
 
 
-def mean_precision_recall(
-    scores: Sequence[ImageScore], *, positive: Positive
-) -> tuple[Curve, Curve]:
+def mean_precision_recall(scores: Sequence[ImageScore], *, positive: Positive) -> tuple[Curve, Curve]:
     """Precision and recall averaged over images for each threshold."""
     pairs = [precision_recall(s, positive=positive) for s in scores]
     return np.mean([p for p, _ in pairs], axis=0), np.mean([r for _, r in pairs], axis=0)

@@ -24,8 +24,18 @@ from .masks import UnreadableError
 LABELS = ("F", "S", "B", "M")
 THIN = 8  # a point of a smaller radius lies on something thin
 POINT_COLUMNS = (
-    "frame_id", "source", "second", "width", "height", "x", "y", "radius", "label", "texture", "note"
-)  # fmt: skip
+    "frame_id",
+    "source",
+    "second",
+    "width",
+    "height",
+    "x",
+    "y",
+    "radius",
+    "label",
+    "texture",
+    "note",
+)
 PAIR_COLUMNS = ("frame_id", "sharper_index", "softer_index")
 STILL = (".jpg", ".jpeg", ".png")
 
@@ -111,9 +121,7 @@ def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
             if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
-                raise UnreadableError(
-                    f"{path}: no column {missing[0]!r}; it needs {', '.join(columns)}"
-                )
+                raise UnreadableError(f"{path}: no column {missing[0]!r}; it needs {', '.join(columns)}")
             return list(enumerate(reader, start=2))
     except (UnicodeDecodeError, csv.Error) as error:
         raise UnreadableError(f"{path}: not a CSV file ({error})") from error
@@ -131,9 +139,7 @@ def disc_mean(blur: Values, point: Point, size: tuple[int, int]) -> float:
     return float(part[inside].mean())
 
 
-def judge_points(
-    frames: Mapping[str, PointFrame], values: Mapping[str, Sequence[float]]
-) -> dict[str, Any]:
+def judge_points(frames: Mapping[str, PointFrame], values: Mapping[str, Sequence[float]]) -> dict[str, Any]:
     """Figures of P at the points.
 
     Args:
@@ -169,11 +175,14 @@ def judge_points(
         "thin_found": _mean(thin < 0.5),
         "pairs": _mean(np.array(ordered)),
         "count": {
-            "frames": len(frames), "F": len(sharp), "B": len(soft), "thin": len(thin),
+            "frames": len(frames),
+            "F": len(sharp),
+            "B": len(soft),
+            "thin": len(thin),
             "pairs": len(ordered),
         },
         "reliability": reliability(sharp, soft),
-    }  # fmt: skip
+    }
 
 
 def reliability(sharp: Values, soft: Values, bins: int = 10) -> list[dict[str, float]]:

@@ -129,9 +129,7 @@ def evaluate(
         if progress:
             progress(done, len(pairs))
     if not images:
-        raise UnreadableError(
-            f"none of {len(pairs)} images can be read, first: {skipped[0].reason}"
-        )
+        raise UnreadableError(f"none of {len(pairs)} images can be read, first: {skipped[0].reason}")
     return Evaluation(tuple(images), tuple(skipped), 1000 * statistics.median(seconds))
 
 

@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 from br2focus.models.sizes import regions
 
-PLATEAU = (
-    0.02  # a slice whose score is this near to the best one, relatively, is no worse for an eye
-)
+PLATEAU = 0.02  # a slice whose score is this near to the best one, relatively, is no worse for an eye
 
 Values = NDArray[np.float32]
 

@@ -89,9 +89,12 @@ def jittered(
         x, y = rng.uniform(-shift, shift, 2)
         matrix = np.array([[1, 0, x], [0, 1, y]], np.float32)
         moved = cv2.warpAffine(
-            picture, matrix, (width, height), flags=cv2.INTER_CUBIC,
+            picture,
+            matrix,
+            (width, height),
+            flags=cv2.INTER_CUBIC,
             borderMode=cv2.BORDER_REFLECT_101,
-        )  # fmt: skip
+        )
         noisy = moved + rng.normal(0, sigma, moved.shape)
         made.append(np.clip(np.rint(noisy), 0, 255).astype(np.uint8))
     return made

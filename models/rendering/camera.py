@@ -59,9 +59,7 @@ def _noise(shape: tuple[int, ...], rng: np.random.Generator, deviation: float) -
 def _enlarged(picture: Values, factor: float, rng: np.random.Generator) -> Values:
     """``picture`` shrunk by ``factor`` and brought back, as a camera that records more than it sees."""
     height, width = picture.shape[:2]
-    small = cv2.resize(
-        picture, (round(width / factor), round(height / factor)), interpolation=cv2.INTER_AREA
-    )
+    small = cv2.resize(picture, (round(width / factor), round(height / factor)), interpolation=cv2.INTER_AREA)
     way = int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4]))
     return np.asarray(cv2.resize(small, (width, height), interpolation=way), np.float32)
 

@@ -66,9 +66,7 @@ class ClipSpec:
     def __post_init__(self) -> None:
         times = [second for second, _ in self.pulls]
         if self.width < 16 or self.height < 16 or self.frames < 1:
-            raise ValueError(
-                f"{self.width} x {self.height}, {self.frames} frames: too small or short"
-            )
+            raise ValueError(f"{self.width} x {self.height}, {self.frames} frames: too small or short")
         if not times or times != sorted(times) or list(self.cuts) != sorted(self.cuts):
             raise ValueError("pulls (at least one) and cuts must be in order of time")
         if min(metres for _, metres in self.pulls) <= self.lens.focal_length:
@@ -211,9 +209,7 @@ class _Shot:
 
     def _moved(self, layer: Values, move: Values, border: int) -> Values:
         size = (self.spec.width, self.spec.height)
-        return np.asarray(
-            cv2.warpAffine(layer, move, size, flags=cv2.INTER_CUBIC, borderMode=border)
-        )
+        return np.asarray(cv2.warpAffine(layer, move, size, flags=cv2.INTER_CUBIC, borderMode=border))
 
 
 def _whole(pixels: float) -> int:

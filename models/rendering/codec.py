@@ -64,9 +64,7 @@ def compressed(
     # No container: x265 gives clips of one or two frames a random decoding time, which containers refuse.
     decoder = av.CodecContext.create(DECODERS[codec], "r")
     *_, last = (
-        frame
-        for packet in [*packets, *encoder.encode(None), None]
-        for frame in decoder.decode(packet)
+        frame for packet in [*packets, *encoder.encode(None), None] for frame in decoder.decode(packet)
     )
     result = image.copy()
     result[:height, :width] = last.to_ndarray(format="bgr24")

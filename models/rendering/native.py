@@ -83,9 +83,14 @@ class NativeScenes:
     """
 
     def __init__(
-        self, photos: Sequence[Pixels], mattes: Sequence[Matte], smooth: Sequence[Pixels],
-        side: int, long_side: int, mix: NativeMix,
-    ) -> None:  # fmt: skip
+        self,
+        photos: Sequence[Pixels],
+        mattes: Sequence[Matte],
+        smooth: Sequence[Pixels],
+        side: int,
+        long_side: int,
+        mix: NativeMix,
+    ) -> None:
         self.photos, self.mattes, self.smooth = photos, mattes, smooth
         self.side, self.long_side, self.mix = side, long_side, mix
 
@@ -179,9 +184,13 @@ class _Frame(Scenes):
         x, y = (int(rng.integers(s + 1)) for s in spare)
         part = small[y : y + self.side, x : x + self.side]
         whole = cv2.copyMakeBorder(
-            part, before[1], lacks[1] - before[1], before[0], lacks[0] - before[0],
+            part,
+            before[1],
+            lacks[1] - before[1],
+            before[0],
+            lacks[0] - before[0],
             cv2.BORDER_REFLECT_101,
-        )  # fmt: skip
+        )
         return to_linear(np.asarray(whole, np.uint8))
 
     def _filled(self, alpha: Values, rng: np.random.Generator) -> Values:

@@ -87,9 +87,13 @@ class Scenes:
     """
 
     def __init__(
-        self, photos: Sequence[Pixels], mattes: Sequence[Matte], side: int, mix: SceneMix,
+        self,
+        photos: Sequence[Pixels],
+        mattes: Sequence[Matte],
+        side: int,
+        mix: SceneMix,
         pixel: float = 1.0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.photos, self.mattes, self.side, self.mix = photos, mattes, side, mix
         self.pixel = pixel
 
@@ -175,9 +179,12 @@ class Scenes:
         return self._compose(back, list(zip(fronts, radii, strict=True)), behind, rng)
 
     def _compose(
-        self, back: Values, fronts: Sequence[tuple[Values, float]], behind: float,
+        self,
+        back: Values,
+        fronts: Sequence[tuple[Values, float]],
+        behind: float,
         rng: np.random.Generator,
-    ) -> Scene:  # fmt: skip
+    ) -> Scene:
         """Blur every layer by its own disk and lay it over what is behind it."""
         blades = int(rng.choice([0, 0, 5, 6, 7, 8]))
         turn = float(rng.uniform(0, np.pi))

@@ -38,6 +38,4 @@ class Sensor:
         x, y = int(rng.integers(width + 1)), int(rng.integers(height + 1))
         scale = (self.noise / CODES) ** 2 / (MID_GRAY + READ)
         variance = np.clip(light, 0, 1) * np.float32(scale) + np.float32(scale * READ)
-        return np.asarray(
-            cv2.multiply(cv2.sqrt(variance), self._grain[y : y + height, x : x + width])
-        )
+        return np.asarray(cv2.multiply(cv2.sqrt(variance), self._grain[y : y + height, x : x + width]))

@@ -125,9 +125,7 @@ def panicles(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
         _line(canvas, np.stack([x, y], 1), rng.uniform(0.001, 0.004) * side)
         grain = rng.uniform(0.003, 0.01) * side
         for place in rng.uniform(0.3, 1.0, rng.integers(10, 70)):
-            at = np.array([np.interp(place, t, x), np.interp(place, t, y)]) + rng.normal(
-                0, grain, 2
-            )
+            at = np.array([np.interp(place, t, x), np.interp(place, t, y)]) + rng.normal(0, grain, 2)
             axes = (max(1, round(grain)), max(1, round(grain * rng.uniform(0.3, 0.7))))
             centre = (int(at[0]), int(at[1]))
             cv2.ellipse(canvas, centre, axes, float(rng.uniform(0, 360)), 0, 360, 255, -1)
@@ -163,7 +161,15 @@ def polygon(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
 
 
 SHAPES: dict[str, Draw] = {
-    "fence": fence, "stalks": stalks, "leaves": leaves, "fingers": fingers, "blob": blob,
-    "polygon": polygon, "blades": blades, "hairs": hairs, "panicles": panicles, "lettering": lettering,
-}  # fmt: skip
+    "fence": fence,
+    "stalks": stalks,
+    "leaves": leaves,
+    "fingers": fingers,
+    "blob": blob,
+    "polygon": polygon,
+    "blades": blades,
+    "hairs": hairs,
+    "panicles": panicles,
+    "lettering": lettering,
+}
 COMMON = ("fence", "stalks", "leaves", "fingers", "blob", "polygon")  # what a random thing is

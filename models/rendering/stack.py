@@ -22,9 +22,15 @@ class Stack(NamedTuple):
 
 
 def render_stack(
-    seed: int, *, width: int = 1536, height: int = 1024, slices: int = 10, step: float = 1.5,
-    noise: float = 2.0, quality: int = 92,
-) -> Stack:  # fmt: skip
+    seed: int,
+    *,
+    width: int = 1536,
+    height: int = 1024,
+    slices: int = 10,
+    step: float = 1.5,
+    noise: float = 2.0,
+    quality: int = 92,
+) -> Stack:
     """One stack of `COLUMNS` x `ROWS` regions, each on a plane of its own.
 
     Args:

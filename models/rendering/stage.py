@@ -112,21 +112,22 @@ def person(canvas: Canvas, rng: np.random.Generator) -> Values:
     skin = np.float32(rng.uniform(0.15, 1.0)) * SKIN
     plain = canvas.surface(rng, "rough")
     flesh = _tinted(plain, skin)
-    hair = _tinted(
-        canvas.surface(rng, "gratings"), np.array([0.03, 0.05, 0.09]) * rng.uniform(0.3, 4)
-    )
+    hair = _tinted(canvas.surface(rng, "gratings"), np.array([0.03, 0.05, 0.09]) * rng.uniform(0.3, 4))
     dark = np.zeros_like(flesh) + np.float32(0.01)
     shoulders = neck + unit * np.array(
-        [(-0.05, 0), (-0.2, 0.07), (-0.27, 0.16), (-0.31, 0.9), (0.31, 0.9), (0.27, 0.16), (0.2, 0.07),
-         (0.05, 0)]
-    )  # fmt: skip
-    collar = neck + unit * np.array(
-        [(-0.05, -0.08), (0.05, -0.08), (0.05, 0.03), (0, 0.09), (-0.05, 0.03)]
+        [
+            (-0.05, 0),
+            (-0.2, 0.07),
+            (-0.27, 0.16),
+            (-0.31, 0.9),
+            (0.31, 0.9),
+            (0.27, 0.16),
+            (0.2, 0.07),
+            (0.05, 0),
+        ]
     )
-    eyes = [
-        _ellipse(head + unit * np.array([s * 0.035, -0.01]), unit * 0.012, unit * 0.007)
-        for s in (-1, 1)
-    ]
+    collar = neck + unit * np.array([(-0.05, -0.08), (0.05, -0.08), (0.05, 0.03), (0, 0.09), (-0.05, 0.03)])
+    eyes = [_ellipse(head + unit * np.array([s * 0.035, -0.01]), unit * 0.012, unit * 0.007) for s in (-1, 1)]
     mouth = _ellipse(head + unit * np.array([0, 0.065]), unit * 0.025, unit * 0.006)
     layers = [
         (hair, shape(_ellipse(head - (0, 0.02 * unit), 0.105 * unit, 0.135 * unit))),
@@ -167,16 +168,12 @@ def _ellipse(centre: NDArray[np.float64], across: float, down: float) -> NDArray
     return np.asarray(centre + np.stack([across * np.cos(angle), down * np.sin(angle)], 1))
 
 
-def _strands(
-    head: NDArray[np.float64], unit: float, rng: np.random.Generator
-) -> list[NDArray[np.float64]]:
+def _strands(head: NDArray[np.float64], unit: float, rng: np.random.Generator) -> list[NDArray[np.float64]]:
     """Thin blades of hair around the upper half of the head."""
     strands = []
     for angle in rng.uniform(-0.05, 1.05, 90) * -np.pi:
         root = head + unit * np.array([0.085 * np.cos(angle), 0.115 * np.sin(angle)]) * 0.85
-        tip = root + unit * rng.uniform(0.03, 0.08) * np.array(
-            [np.cos(angle), np.sin(angle) * 0.6 - 0.1]
-        )
+        tip = root + unit * rng.uniform(0.03, 0.08) * np.array([np.cos(angle), np.sin(angle) * 0.6 - 0.1])
         tip += rng.normal(0, 0.01, 2) * unit
         half = np.array([0.006 * unit, 0])
         strands.append(np.stack([root - half, root + half, tip]))

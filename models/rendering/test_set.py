@@ -25,9 +25,13 @@ PICTURES = 12  # procedural ones that a set is made from
 
 
 def rendered_set(
-    count: int, *, side: int = 320, seed: int = 0, kind: str | None = None,
+    count: int,
+    *,
+    side: int = 320,
+    seed: int = 0,
+    kind: str | None = None,
     photos: Sequence[Pixels] = (),
-) -> list[Scene]:  # fmt: skip
+) -> list[Scene]:
     """``count`` scenes of ``side`` x ``side`` pixels; the same arguments give the same scenes.
 
     Args:

@@ -21,9 +21,7 @@ OVERSAMPLING = 2
 Texture = Callable[[int, int, np.random.Generator], Values]
 
 
-def draw_texture(
-    width: int, height: int, rng: np.random.Generator, kind: str | None = None
-) -> Pixels:
+def draw_texture(width: int, height: int, rng: np.random.Generator, kind: str | None = None) -> Pixels:
     """One texture, BGR uint8 H x W x 3; ``kind`` is a key of `TEXTURES` or random."""
     draw = TEXTURES[kind or str(rng.choice(list(TEXTURES)))]
     large = draw(width * OVERSAMPLING, height * OVERSAMPLING, rng)
@@ -143,9 +141,7 @@ def text(width: int, height: int, rng: np.random.Generator) -> Values:
         baseline += 34 * size
         line = "".join(rng.choice(letters, int(width / (14 * size)) + 4))
         start = (int(rng.integers(-20, 10)), int(baseline))
-        cv2.putText(
-            printed, line, start, cv2.FONT_HERSHEY_DUPLEX, size, 255, max(2, round(2.2 * size))
-        )
+        cv2.putText(printed, line, start, cv2.FONT_HERSHEY_DUPLEX, size, 255, max(2, round(2.2 * size)))
     share = printed[:, :, None] / np.float32(255)
     return _weathered(page + share * (ink - page), rng, 0.03)
 
@@ -161,15 +157,25 @@ def pebbles(width: int, height: int, rng: np.random.Generator) -> Values:
 
 
 TEXTURES: dict[str, Texture] = {
-    "rough": rough, "smooth": smooth, "bricks": bricks, "windows": windows, "gratings": gratings,
-    "text": text, "foliage": foliage, "pebbles": pebbles,
-}  # fmt: skip
+    "rough": rough,
+    "smooth": smooth,
+    "bricks": bricks,
+    "windows": windows,
+    "gratings": gratings,
+    "text": text,
+    "foliage": foliage,
+    "pebbles": pebbles,
+}
 
 
 def _dead_leaves(
-    width: int, height: int, rng: np.random.Generator, *, slender: tuple[float, float],
+    width: int,
+    height: int,
+    rng: np.random.Generator,
+    *,
+    slender: tuple[float, float],
     colour: Values,
-) -> Values:  # fmt: skip
+) -> Values:
     canvas = np.empty((height, width, 3), np.float32)
     canvas[:] = colour * 0.3
     smallest, largest = 5.0, 0.08 * (width + height)
@@ -204,9 +210,7 @@ def _colour(rng: np.random.Generator, low: float, high: float, green: float = 0.
     return np.asarray(np.clip(gray * tint, low / 2, 250), np.float32)
 
 
-def _outline(
-    rng: np.random.Generator, centre: NDArray[np.float64], size: float
-) -> NDArray[np.float64]:
+def _outline(rng: np.random.Generator, centre: NDArray[np.float64], size: float) -> NDArray[np.float64]:
     """A rectangle at an angle, or a rounded blob."""
     if rng.random() < 0.5:
         half = size * rng.uniform(0.5, 1.0, 2)

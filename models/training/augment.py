@@ -91,9 +91,7 @@ def develop(
     return Sample(np.ascontiguousarray(pixels), mask, valid)
 
 
-def native_crop(
-    sample: Sample, config: AugmentConfig, long_side: int, rng: np.random.Generator
-) -> Crop:
+def native_crop(sample: Sample, config: AugmentConfig, long_side: int, rng: np.random.Generator) -> Crop:
     """A random crop of a photograph together with its own pixels.
 
     The photograph is sometimes shrunk first: a camera of fewer pixels. The network then sees it at
@@ -114,9 +112,7 @@ def native_crop(
     image, classes = _window(image, classes, side, rng)
     whole = develop(Sample(image, classes == 1, classes != 2), config, rng)
     seen = cv2.resize(_classes(whole), (config.crop,) * 2, interpolation=cv2.INTER_NEAREST_EXACT)
-    return _with_luma(whole.image, np.asarray(seen, np.uint8), config.crop)._replace(
-        width=float(longest)
-    )
+    return _with_luma(whole.image, np.asarray(seen, np.uint8), config.crop)._replace(width=float(longest))
 
 
 def _window(
@@ -157,9 +153,7 @@ def at_network_size(sample: Sample, long_side: int) -> Crop:
 def _with_luma(image: NDArray[np.uint8], classes: NDArray[np.uint8], side: int) -> Crop:
     small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
     luma = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    return Crop(
-        Sample(np.asarray(small, np.uint8), classes == 1, classes != 2), np.asarray(luma, np.uint8)
-    )
+    return Crop(Sample(np.asarray(small, np.uint8), classes == 1, classes != 2), np.asarray(luma, np.uint8))
 
 
 def _crop(sample: Sample, config: AugmentConfig, rng: np.random.Generator) -> Sample:
@@ -184,9 +178,7 @@ def _crop(sample: Sample, config: AugmentConfig, rng: np.random.Generator) -> Sa
     return Sample(np.asarray(image, np.uint8), labels == 1, labels != 2)
 
 
-def _colour(
-    image: NDArray[np.float32], amount: float, rng: np.random.Generator
-) -> NDArray[np.float32]:
+def _colour(image: NDArray[np.float32], amount: float, rng: np.random.Generator) -> NDArray[np.float32]:
     contrast, brightness, saturation = rng.uniform(-amount, amount, 3)
     gray = image.mean(2, keepdims=True)
     image = gray + (image - gray) * np.float32(1 + saturation)

@@ -25,8 +25,14 @@ Share = Annotated[float, Field(ge=0, le=1)]
 # What a run may change on the way: names, words, how often and at which size it is looked at, and what is
 # done with its result.
 INCIDENTAL = (
-    "name", "size", "keep", "validate_every", "save_every", "data.description", "native.folder",
-)  # fmt: skip
+    "name",
+    "size",
+    "keep",
+    "validate_every",
+    "save_every",
+    "data.description",
+    "native.folder",
+)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -217,9 +223,7 @@ class TrainingConfig:
         if self.keep and not self.start:
             raise ValueError("keep is a share of the weights of start, which is not given")
         if sum(shares) > 1 + 1e-9:
-            raise ValueError(
-                f"the shares of extra, rendered and native are {sum(shares):g} together, over 1"
-            )
+            raise ValueError(f"the shares of extra, rendered and native are {sum(shares):g} together, over 1")
 
 
 def decisive(config: TrainingConfig) -> dict[str, Any]:
@@ -239,9 +243,7 @@ def decisive(config: TrainingConfig) -> dict[str, Any]:
 def _flat(table: dict[str, Any], before: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in table.items():
-        found |= (
-            _flat(value, f"{before}{key}.") if isinstance(value, dict) else {before + key: value}
-        )
+        found |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {before + key: value}
     return found
 
 

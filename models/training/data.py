@@ -96,9 +96,13 @@ class TrainingSet(Dataset[Batch]):
     """
 
     def __init__(
-        self, material: Material, config: AugmentConfig, scale: InputScale, seed: int,
+        self,
+        material: Material,
+        config: AugmentConfig,
+        scale: InputScale,
+        seed: int,
         long_side: int | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.material, self.config, self.scale, self.seed = material, config, scale, seed
         self.long_side = long_side
 
@@ -111,9 +115,7 @@ class TrainingSet(Dataset[Batch]):
         image = normalise(crop.sample.image, self.scale)
         frames = () if crop.luma is None else (torch.from_numpy(crop.luma)[None],)
         known = torch.tensor(crop.softness), torch.tensor(float(crop.width))
-        return Batch(
-            image, mask, valid, torch.full((1, 1, 1), float(drawn)), frames, radius, *known
-        )
+        return Batch(image, mask, valid, torch.full((1, 1, 1), float(drawn)), frames, radius, *known)
 
     def _crop(self, index: int, rng: np.random.Generator) -> tuple[Crop, bool]:
         """A crop, and whether a person drew its mask."""
@@ -156,9 +158,7 @@ def labelled(scene: Scene) -> Sample:
     return Sample(scene.image, scene.label == BLURRED, scene.label != IGNORED)
 
 
-def batches(
-    data: TrainingSet, size: int, first: int, last: int, share: Share = ALL
-) -> Iterator[Batch]:
+def batches(data: TrainingSet, size: int, first: int, last: int, share: Share = ALL) -> Iterator[Batch]:
     """Batches ``first`` to ``last - 1`` of the run, made ahead in one worker process.
 
     With several processes each gets its part of every batch, so that together they see the same crops.
@@ -166,9 +166,7 @@ def batches(
     own = size // share.processes
     # A forked worker has none of OpenCV's threads, and would wait for them.
     cv2.setNumThreads(1)
-    sampler = [
-        batch * size + share.rank * own + i for batch in range(first, last) for i in range(own)
-    ]
+    sampler = [batch * size + share.rank * own + i for batch in range(first, last) for i in range(own)]
     return iter(
         DataLoader(
             data,

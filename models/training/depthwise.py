@@ -25,9 +25,18 @@ class _Depthwise(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         stride, padding = ctx.shape
         dx, dw, _ = torch.ops.aten.convolution_backward(
-            grads[0].float(), x.float(), weight.float(), None, (stride, stride), (padding, padding),
-            (1, 1), False, (0, 0), x.shape[1], (True, True, False),
-        )  # fmt: skip
+            grads[0].float(),
+            x.float(),
+            weight.float(),
+            None,
+            (stride, stride),
+            (padding, padding),
+            (1, 1),
+            False,
+            (0, 0),
+            x.shape[1],
+            (True, True, False),
+        )
         return dx.to(x.dtype), dw.to(weight.dtype), None, None
 
 

@@ -17,9 +17,7 @@ from torch import Tensor
 
 from .data import ALL, Share
 
-PATIENCE = timedelta(
-    days=1
-)  # the first process may validate for long; a dead one is torchrun's affair
+PATIENCE = timedelta(days=1)  # the first process may validate for long; a dead one is torchrun's affair
 
 
 @contextmanager

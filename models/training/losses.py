@@ -61,9 +61,7 @@ def edge_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
 
 def _count(pixels: Tensor) -> Tensor:
     """How many pixels each process has on average: the mean of all losses is then that of one process."""
-    return mean_over_processes(pixels.sum()).clamp(
-        min=1e-6
-    )  # without a pixel the sum above it is 0
+    return mean_over_processes(pixels.sum()).clamp(min=1e-6)  # without a pixel the sum above it is 0
 
 
 def reference(log_softness: Tensor, known: Tensor, told: Tensor) -> Tensor:
@@ -77,9 +75,7 @@ def reference(log_softness: Tensor, known: Tensor, told: Tensor) -> Tensor:
         known: the true softness, B, NaN where not known.
         told: bool B.
     """
-    return torch.where(
-        told & known.isfinite(), torch.nan_to_num(known, nan=1.0).log(), log_softness
-    )
+    return torch.where(told & known.isfinite(), torch.nan_to_num(known, nan=1.0).log(), log_softness)
 
 
 def radius_loss(blur: Blur, radius: Tensor, softness: Tensor, limits: Tensor) -> Tensor:
@@ -117,9 +113,13 @@ def softness_loss(log_softness: Tensor, known: Tensor) -> Tensor:
 
 
 def detail_loss(
-    config: LossConfig, maps: Maps, batch: Batch, target: Tensor, valid: Tensor,
+    config: LossConfig,
+    maps: Maps,
+    batch: Batch,
+    target: Tensor,
+    valid: Tensor,
     random: torch.Generator,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """The loss of a network with ``detail``: P at the usual limit, radius, softness, the side maps."""
     blur = maps.blur
     assert blur is not None

@@ -41,18 +41,14 @@ def split(data: DataConfig, root: Path) -> tuple[MaskedFolder, list[Pair], list[
     folder = MaskedFolder(root / data.images, root / data.masks, data.polarity, data.ignore, names)
     pairs = folder.pairs()
     if data.validation >= len(pairs):
-        raise ValueError(
-            f"data.validation = {data.validation} of {len(pairs)} pairs leaves none to train on"
-        )
+        raise ValueError(f"data.validation = {data.validation} of {len(pairs)} pairs leaves none to train on")
     step = len(pairs) // data.validation if data.validation else len(pairs) + 1
     held = set(range(step - 1, step * data.validation, step)) if data.validation else set()
     train = [p for i, p in enumerate(pairs) if i not in held]
     return folder, train, [pairs[i] for i in sorted(held)]
 
 
-def read_material(
-    config: TrainingConfig, root: Path, pairs: list[Pair], folder: MaskedFolder
-) -> Material:
+def read_material(config: TrainingConfig, root: Path, pairs: list[Pair], folder: MaskedFolder) -> Material:
     """Read everything that the crops of a run are made from into memory.
 
     Raises:
@@ -89,9 +85,7 @@ def read_native(config: TrainingConfig, root: Path) -> SceneStore:
 def read_extra(extra: ExtraConfig, root: Path) -> list[Sample]:
     """The further pairs that ``extra`` keeps; raises what `read_material` raises."""
     names = root / extra.names if extra.names else None
-    folder = MaskedFolder(
-        root / extra.images, root / extra.masks, extra.polarity, extra.ignore, names
-    )
+    folder = MaskedFolder(root / extra.images, root / extra.masks, extra.polarity, extra.ignore, names)
     lines = _lines(root / extra.leave_out) if extra.leave_out else []
     left_out = {line.split()[0] for line in lines}
     pairs = [p for p in folder.pairs() if fnmatchcase(p.image.stem, extra.only)]
@@ -139,9 +133,7 @@ def read_scenes(config: RenderedConfig, root: Path, side: int) -> Scenes:
     photos = [_photo(root / name, side) for name in _lines(config.photos)]
     if not photos:
         raise FolderError(f"{config.photos} lists no photograph")
-    return Scenes(
-        photos, _read_mattes(root / config.mattes) if config.mattes else [], side, config.mix
-    )
+    return Scenes(photos, _read_mattes(root / config.mattes) if config.mattes else [], side, config.mix)
 
 
 def _photo(path: Path, side: int) -> NDArray[np.uint8]:

@@ -82,15 +82,16 @@ class Trainer:
         self, config: TrainingConfig, root: Path, out: Path, device: str = "cpu", share: Share = ALL
     ) -> None:
         if config.batch % share.processes:
-            raise ValueError(
-                f"batch = {config.batch} cannot be divided among {share.processes} processes"
-            )
+            raise ValueError(f"batch = {config.batch} cannot be divided among {share.processes} processes")
         self.config, self.out, self.device, self.share = config, out, torch.device(device), share
         self.folder, self.train_pairs, self.held_pairs = split(config.data, root)
         self.info = ModelInfo(
-            name=config.name, config=config.network, scale=config.scale, size=config.size,
+            name=config.name,
+            config=config.network,
+            scale=config.scale,
+            size=config.size,
             data=config.data.description,
-        )  # fmt: skip
+        )
         material = read_material(config, root, self.train_pairs, self.folder)
         whole = config.size if config.network.detail != "none" else None
         self.data = TrainingSet(material, config.augment, config.scale, config.seed, whole)
@@ -102,9 +103,7 @@ class Trainer:
             some = (b.image for b in batches(self.data, config.batch, 0, 8))
             calibrate_batchnorm(self.net.backbone, some)
         use_float_gradients(self.net)
-        if (
-            share.processes > 1 and self.device.type == "cuda"
-        ):  # gloo has none: there each norms its own
+        if share.processes > 1 and self.device.type == "cuda":  # gloo has none: there each norms its own
             self.net = nn.SyncBatchNorm.convert_sync_batchnorm(self.net)  # type: ignore[no-untyped-call]
         self.net.to(self.device).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.net).requires_grad_(False).eval()
@@ -145,9 +144,7 @@ class Trainer:
             RuntimeError: the worker, the device or another process failed.
         """
         config, first = self.config, self.share.rank == 0
-        for batch in batches(
-            self.data, config.batch, self.iteration, config.iterations, self.share
-        ):
+        for batch in batches(self.data, config.batch, self.iteration, config.iterations, self.share):
             event: Event = {"iteration": self.iteration + 1, "loss": self.step(batch)}
             self.iteration += 1
             stop = self._account(event, report) if first else False

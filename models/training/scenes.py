@@ -36,9 +36,7 @@ class SceneStore:
         path = self.folder / f"{number}.npz"
         try:
             with np.load(path) as kept:
-                return NativeScene(
-                    kept["image"], kept["radius"], float(kept["softness"]), int(kept["width"])
-                )
+                return NativeScene(kept["image"], kept["radius"], float(kept["softness"]), int(kept["width"]))
         except FileNotFoundError:
             return self._made(number, path)
 

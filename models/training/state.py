@@ -23,9 +23,12 @@ ADVICE = "give the run another folder, or delete the file to start again"
 
 
 def save_state(
-    path: Path, iteration: int, nets: dict[str, nn.Module], optimiser: Optimizer,
+    path: Path,
+    iteration: int,
+    nets: dict[str, nn.Module],
+    optimiser: Optimizer,
     settings: Mapping[str, Any],
-) -> None:  # fmt: skip
+) -> None:
     """Write the state after ``iteration`` iterations; an older file is replaced only when complete.
 
     Args:
@@ -74,9 +77,7 @@ def load_state(
         shapes = {key: tensor.shape for key, tensor in net.state_dict().items()}
         differ = sorted(shapes.items() ^ {key: t.shape for key, t in own.items()}.items())
         if differ:
-            raise CheckpointError(
-                f"{path}: the state of another network, {differ[0][0]} differs; {ADVICE}"
-            )
+            raise CheckpointError(f"{path}: the state of another network, {differ[0][0]} differs; {ADVICE}")
         net.load_state_dict(own)
     buffers: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():

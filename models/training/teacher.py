@@ -23,16 +23,12 @@ class Teacher:
         ValueError: it has another input scale, or ``detail``.
     """
 
-    def __init__(
-        self, model: str, scale: InputScale, device: torch.device, gain: float = 1.0
-    ) -> None:
+    def __init__(self, model: str, scale: InputScale, device: torch.device, gain: float = 1.0) -> None:
         net, info = checkpoint.load(checkpoint.find(model)[0])
         if info.scale != scale:
             raise ValueError(f"teacher = {model!r} has another input scale than the network")
         if info.config.detail != "none":
-            raise ValueError(
-                f"teacher = {model!r} looks at whole frames: a teacher sees crops alone"
-            )
+            raise ValueError(f"teacher = {model!r} looks at whole frames: a teacher sees crops alone")
         self.gain = gain
         self.net = net.eval().to(device).to(memory_format=torch.channels_last)
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 
-from br2focus.realtime.engine import Engine
+from br2focus.realtime.drawing.overlay import load_font
+from br2focus.realtime.engine.engine import Engine
 from br2focus.realtime.errors import SettingsError
 from br2focus.realtime.output import make_folder
-from br2focus.realtime.overlay import load_font
 
 from .exits import Exit, line_of, report, report_options, say
 from .jobs import Job, plan
@@ -23,12 +23,8 @@ from .request import Request, check_every, make_request, request_options
 from .running import notices_of, run_job
 
 
-@click.command(
-    "annotate", epilog="Example: br2focus annotate clip.mp4 -o peaking.mp4 --overlay peaking"
-)
-@click.argument(
-    "inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="INPUT..."
-)
+@click.command("annotate", epilog="Example: br2focus annotate clip.mp4 -o peaking.mp4 --overlay peaking")
+@click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="INPUT...")
 @click.option(
     "-o",
     "--output",
@@ -50,20 +46,21 @@ from .running import notices_of, run_job
     help="Write figures per frame: .csv, .jsonl or .parquet.",
 )
 @click.option("--start", type=click.FloatRange(0), help="Skip to this second.")
-@click.option(
-    "--duration", type=click.FloatRange(0, min_open=True), help="Stop after so many seconds."
-)
-@click.option(
-    "--stream", type=click.IntRange(0), help="Which video stream; default: the container's best."
-)
+@click.option("--duration", type=click.FloatRange(0, min_open=True), help="Stop after so many seconds.")
+@click.option("--stream", type=click.IntRange(0), help="Which video stream; default: the container's best.")
 @click.option("--allow-special", is_flag=True, help="Allow pipes and devices as input.")
 @click.option("--force", is_flag=True, help="Replace existing outputs.")
 @request_options
 @report_options
 def command(
-    inputs: tuple[Path, ...], out: Path | None, maps: Path | None, metrics: Path | None,
-    as_json: bool, debug: bool, **options: Any,
-) -> int:  # fmt: skip
+    inputs: tuple[Path, ...],
+    out: Path | None,
+    maps: Path | None,
+    metrics: Path | None,
+    as_json: bool,
+    debug: bool,
+    **options: Any,
+) -> int:
     """Annotate videos, images or folders with what is in focus.
 
     Every frame comes out once, with its time; sound is copied bit for bit. A file gets its final name
@@ -119,9 +116,7 @@ def _run(job: Job, engine: Engine, request: Request, stop: Callable[[], bool]) -
             progress(done, expected)
             return stop()
 
-        entry = run_job(
-            job, engine, request, show, part=lambda kept: say(f"the part done is in {kept}")
-        )
+        entry = run_job(job, engine, request, show, part=lambda kept: say(f"the part done is in {kept}"))
     for notice in entry["notices"]:
         say(f"{job.source.name}: {notice}")
     where = entry["output"] or job.maps or job.metrics

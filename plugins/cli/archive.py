@@ -35,44 +35,63 @@ COMPARED = ("overlay", "style", "rois", "smoothing", "refine", "codec", "crf", "
 WORDS = {"draw": "overlay", "rois": "--roi", "root": "folder of inputs"}
 
 
-@click.command(
-    "archive", epilog="Example: br2focus archive footage/ --out annotated/ --metrics csv"
-)
+@click.command("archive", epilog="Example: br2focus archive footage/ --out annotated/ --metrics csv")
 @click.argument("source", type=click.Path(path_type=Path), metavar="DIR|MANIFEST")
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path), metavar="DIR",
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
     help=f"Folder for the results, in the sub-folders of the inputs, and for {JOURNAL}.",
-)  # fmt: skip
+)
+@click.option("--maps", type=click.Choice(["npz", "mkv"]), help="Write the blur maps beside each result.")
 @click.option(
-    "--maps", type=click.Choice(["npz", "mkv"]), help="Write the blur maps beside each result."
+    "--metrics",
+    type=click.Choice(["csv", "jsonl", "parquet"]),
+    help="Write figures per frame beside each result.",
 )
 @click.option(
-    "--metrics", type=click.Choice(["csv", "jsonl", "parquet"]),
-    help="Write figures per frame beside each result.",
-)  # fmt: skip
-@click.option(
-    "--workers", type=click.IntRange(1, 256), metavar="N",
+    "--workers",
+    type=click.IntRange(1, 256),
+    metavar="N",
     help=f"Processes; default: one for each core, {MAX_WORKERS} at most.",
-)  # fmt: skip
+)
 @click.option(
-    "--stalled", type=click.FloatRange(1), default=300.0, show_default=True, metavar="SECONDS",
+    "--stalled",
+    type=click.FloatRange(1),
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
     help="A file that gives no frame for so long is begun again, three times in all.",
-)  # fmt: skip
+)
 @click.option("--retry-failed", is_flag=True, help="Try again what failed in an earlier run.")
 @click.option(
-    "--allow-codec", "allowed", multiple=True, metavar="NAME",
+    "--allow-codec",
+    "allowed",
+    multiple=True,
+    metavar="NAME",
     help=f"Decode this video codec too, such as dvvideo; repeatable. Always: {', '.join(SAFE_CODECS)}.",
-)  # fmt: skip
+)
 @click.option("--follow", is_flag=True, help="Follow links to files and folders.")
 @click.option("--moved", is_flag=True, help="The inputs are the same files in another place now.")
 @click.option("--force", is_flag=True, help="Do everything anew and replace what is there.")
 @request_options
 @report_options
 def command(
-    source: Path, out: Path, maps: str | None, metrics: str | None, workers: int | None,
-    stalled: float, allowed: tuple[str, ...], retry_failed: bool, follow: bool, moved: bool,
-    as_json: bool, debug: bool, **options: Any,
-) -> int:  # fmt: skip
+    source: Path,
+    out: Path,
+    maps: str | None,
+    metrics: str | None,
+    workers: int | None,
+    stalled: float,
+    allowed: tuple[str, ...],
+    retry_failed: bool,
+    follow: bool,
+    moved: bool,
+    as_json: bool,
+    debug: bool,
+    **options: Any,
+) -> int:
     """Annotate a folder of videos and images, or those that a file lists, one path a line.
 
     Give the same command again after a stop, a crash or a power cut: what is done is not done again. A

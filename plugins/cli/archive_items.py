@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from br2focus.realtime.errors import SettingsError, SinkError, SourceError
-from br2focus.realtime.image_files import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from br2focus.realtime.sources.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 from .jobs import MARK, OURS, Job, suffix_of
 
@@ -140,9 +140,7 @@ def _walk(root: Path, out: Path, follow: bool) -> Found:
 
     visited = {_identity(out)}
     for folder, folders, files in os.walk(root, onerror=fail, followlinks=follow):
-        if (here := _identity(Path(folder))) in visited or (
-            JOURNAL in files and folder != str(root)
-        ):
+        if (here := _identity(Path(folder))) in visited or (JOURNAL in files and folder != str(root)):
             folders.clear()
             continue
         visited.add(here)

@@ -23,9 +23,19 @@ from .exits import Exit, line_of, say
 
 TABLE = "archive.csv"
 COLUMNS = (
-    "input", "status", "error", "frames", "in_focus_share", "sharpness", "sharpest_sharpness",
-    "sharpest_second", "reference_px", "damaged", "notices", "outputs",
-)  # fmt: skip
+    "input",
+    "status",
+    "error",
+    "frames",
+    "in_focus_share",
+    "sharpness",
+    "sharpest_sharpness",
+    "sharpest_second",
+    "reference_px",
+    "damaged",
+    "notices",
+    "outputs",
+)
 
 
 class Run:
@@ -54,10 +64,14 @@ class Run:
         """Say what was found; what cannot be read failed already."""
         self._tell(
             {
-                "event": "begin", "files": len(found.items), "workers": workers, "anew": anew,
-                "version": version("br2focus"), "options": asked,
+                "event": "begin",
+                "files": len(found.items),
+                "workers": workers,
+                "anew": anew,
+                "version": version("br2focus"),
+                "options": asked,
             }
-        )  # fmt: skip
+        )
         if self._journal.damaged:
             say(f"{self._journal.damaged} lines of {self._journal.path} are damaged: left out")
         if found.links:
@@ -124,9 +138,7 @@ class Run:
         Raises:
             SinkError: the table cannot be written.
         """
-        summary: dict[str, float] = {
-            name: self.counts[name] for name in ("done", "failed", "skipped")
-        }
+        summary: dict[str, float] = {name: self.counts[name] for name in ("done", "failed", "skipped")}
         summary |= {"left": todo - self.ended, "seconds": round(seconds, 3)}
         if self._as_json:
             click.echo(json.dumps(summary))

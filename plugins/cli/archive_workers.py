@@ -21,10 +21,10 @@ from typing import Any, Literal
 
 import cv2
 
-from br2focus.realtime.engine import Engine
+from br2focus.realtime.engine.engine import Engine
 from br2focus.realtime.errors import ComputeError, FocusError, SinkError
 from br2focus.realtime.output import make_folder, temporary_name
-from br2focus.realtime.totals import Totals
+from br2focus.realtime.sinks.totals import Totals
 
 from .exits import Exit, code_of, line_of, say
 from .jobs import Job
@@ -83,9 +83,7 @@ class WorkerProcess:
     def __init__(self, request: Request, cores: set[int], debug: bool) -> None:
         context = get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(
-            target=work, args=(theirs, request, cores, debug), daemon=True
-        )
+        self.process = context.Process(target=work, args=(theirs, request, cores, debug), daemon=True)
         # A Ctrl-C reaches every process of a terminal, and SIGTERM every one of a service: blocked here, they
         # are blocked in the child for good. Starting the tracker, which the first would do, unblocks them.
         resource_tracker.ensure_running()
@@ -134,9 +132,7 @@ class Workers:
         debug: show a traceback of what fails.
     """
 
-    def __init__(
-        self, request: Request, *, count: int, patience: float = 300.0, debug: bool = False
-    ) -> None:
+    def __init__(self, request: Request, *, count: int, patience: float = 300.0, debug: bool = False) -> None:
         self._request, self._patience, self._debug = request, patience, debug
         cores = sorted(os.sched_getaffinity(0))
         self._slots = {number: set(cores[number::count]) or set(cores) for number in range(count)}
@@ -173,10 +169,7 @@ class Workers:
     def _hire(self) -> None:
         """A process for each part of the cores that has none, where there is work for it."""
         now = time.monotonic()
-        go = any(
-            worker.proven or now - worker.made > WARM_UP_SECONDS
-            for worker in self._workers.values()
-        )
+        go = any(worker.proven or now - worker.made > WARM_UP_SECONDS for worker in self._workers.values())
         idle = sum(worker.task is None for worker in self._workers.values())
         for number in sorted(self._slots.keys() - self._workers.keys()):
             if len(self._waiting) > idle and (go or not self._workers):
@@ -206,9 +199,7 @@ class Workers:
                 worker.heard = time.monotonic()
                 yield from self._understand(worker, kind, entry)
 
-    def _understand(
-        self, worker: WorkerProcess, kind: Any, entry: dict[str, Any]
-    ) -> Iterator[Event]:
+    def _understand(self, worker: WorkerProcess, kind: Any, entry: dict[str, Any]) -> Iterator[Event]:
         if kind == "broken":
             raise ComputeError(entry["error"])
         if kind == "ready":

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from br2focus.realtime.engine import EngineSettings
+from br2focus.realtime.engine.engine import EngineSettings
 
 from .exits import report_options
 from .options import engine_options, size_of
@@ -20,20 +20,38 @@ def command() -> None:
 
 
 @command.command("live", epilog="Example: br2focus bench live --seconds 10 --json")
-@click.option("--rate", type=click.FloatRange(1, 240), default=30, show_default=True,
-              help="Pictures a second that the source gives.")  # fmt: skip
+@click.option(
+    "--rate",
+    type=click.FloatRange(1, 240),
+    default=30,
+    show_default=True,
+    help="Pictures a second that the source gives.",
+)
 @click.option("--picture", default="640x480", show_default=True, metavar="WxH")
-@click.option("--seconds", type=click.FloatRange(2), default=20, show_default=True,
-              help="Measured, after the warm-up.")  # fmt: skip
-@click.option("--soak", type=click.IntRange(0), default=3000, show_default=True, metavar="FRAMES",
-              help="As fast as it goes, for the slope of the memory; 0 = left out.")  # fmt: skip
+@click.option(
+    "--seconds", type=click.FloatRange(2), default=20, show_default=True, help="Measured, after the warm-up."
+)
+@click.option(
+    "--soak",
+    type=click.IntRange(0),
+    default=3000,
+    show_default=True,
+    metavar="FRAMES",
+    help="As fast as it goes, for the slope of the memory; 0 = left out.",
+)
 @click.option("--headless", is_flag=True, help="Up to the result instead of up to the paint.")
 @engine_options
 @report_options
 def live(
-    rate: float, picture: str, seconds: float, soak: int, headless: bool, as_json: bool,
-    debug: bool, **engine: Any,
-) -> None:  # fmt: skip
+    rate: float,
+    picture: str,
+    seconds: float,
+    soak: int,
+    headless: bool,
+    as_json: bool,
+    debug: bool,
+    **engine: Any,
+) -> None:
     """A paced focus pull through the pipeline and the window: what is processed, dropped, and how late.
 
     The pictures are made before the clock starts. The age is from a picture's arrival to its paint, with the
@@ -48,8 +66,9 @@ def live(
 
 @command.command("engine", epilog="Example: br2focus bench engine --size 320 --json")
 @click.option("--picture", default="1280x720", show_default=True, metavar="WxH")
-@click.option("--seconds", type=click.FloatRange(0), default=5, show_default=True,
-              help="For each of the three tables.")  # fmt: skip
+@click.option(
+    "--seconds", type=click.FloatRange(0), default=5, show_default=True, help="For each of the three tables."
+)
 @engine_options
 @report_options
 def engine(picture: str, seconds: float, as_json: bool, debug: bool, **settings: Any) -> None:
@@ -65,15 +84,15 @@ def engine(picture: str, seconds: float, as_json: bool, debug: bool, **settings:
 
 @command.command("video", epilog="Example: br2focus bench video clip.mp4")
 @click.argument("clip", type=click.Path(path_type=Path), required=False)
-@click.option("--picture", default="1280x720", show_default=True, metavar="WxH",
-              help="Of the clip that is rendered.")  # fmt: skip
-@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True,
-              help="Of which the medians are taken.")  # fmt: skip
+@click.option(
+    "--picture", default="1280x720", show_default=True, metavar="WxH", help="Of the clip that is rendered."
+)
+@click.option(
+    "--rounds", type=click.IntRange(1), default=3, show_default=True, help="Of which the medians are taken."
+)
 @engine_options
 @report_options
-def video(
-    clip: Path | None, picture: str, rounds: int, as_json: bool, debug: bool, **settings: Any
-) -> None:
+def video(clip: Path | None, picture: str, rounds: int, as_json: bool, debug: bool, **settings: Any) -> None:
     """Annotating CLIP (or a rendered one) against what decoding, the network and encoding cost alone.
 
     The most that is possible is the number of cores over the CPU seconds of the three parts; where there are
@@ -97,9 +116,7 @@ def video_text(report: dict[str, Any]) -> str:
         f"most that is possible: {report['most_frames_per_s']:.1f} frames/s; "
         f"annotate has {report['share_of_slowest_stage']:.0%} of its slowest stage's"
     )
-    return "\n".join(
-        [f"{report['clip']}, {report['model']} on {report['device']}", head, *rows, most]
-    )
+    return "\n".join([f"{report['clip']}, {report['model']} on {report['device']}", head, *rows, most])
 
 
 def engine_text(report: dict[str, Any]) -> str:
@@ -115,9 +132,7 @@ def engine_text(report: dict[str, Any]) -> str:
         lines.append(f"{title}, {report['picture']}")
         lines += [f"{name:34}{ms['p50']:8.1f}{ms['p95']:8.1f}" for name, ms in report[key].items()]
     stage = report["stage"]
-    lines.append(
-        f"FocusStage {stage['focus_stage_ms']:.1f} ms, its parts {stage['bare_ms']:.1f} ms"
-    )
+    lines.append(f"FocusStage {stage['focus_stage_ms']:.1f} ms, its parts {stage['bare_ms']:.1f} ms")
     return "\n".join(lines)
 
 

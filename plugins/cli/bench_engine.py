@@ -22,15 +22,15 @@ from br2focus.models.checkpoint import ModelInfo
 from br2focus.models.evaluation import classical
 from br2focus.models.sizes import network_size
 from br2focus.plugins.opencv import FocusStage
-from br2focus.realtime.adaptive import Adaptive
-from br2focus.realtime.backends import Backend, shrink
-from br2focus.realtime.choice import Way, ways
-from br2focus.realtime.engine import Engine, EngineSettings
-from br2focus.realtime.focus_pull import FocusPull
+from br2focus.realtime.drawing.overlay import OverlayStyle, draw
+from br2focus.realtime.drawing.refining import refine
+from br2focus.realtime.engine.backends import Backend, shrink
+from br2focus.realtime.engine.engine import Engine, EngineSettings
+from br2focus.realtime.engine.selection import Way, ways
 from br2focus.realtime.frame import FocusResult, Frame, Image, Timing, Values
-from br2focus.realtime.look_ahead import LookAhead
-from br2focus.realtime.overlay import OverlayStyle, draw
-from br2focus.realtime.refining import refine
+from br2focus.realtime.smoothing.adaptive import Adaptive
+from br2focus.realtime.smoothing.look_ahead import LookAhead
+from br2focus.realtime.sources.live.test_source import FocusPull
 
 from .bench_machine import Times, ceiling, in_turns, machine, milliseconds
 
@@ -59,10 +59,14 @@ def measure(settings: EngineSettings, picture: tuple[int, int], seconds: float) 
     size = network_size(picture, engine.size)
     net, info = checkpoint.load(checkpoint.find(settings.model)[0])
     report: dict[str, Any] = {
-        "machine": machine(device), "ceiling": ceiling(device), "model": info.name,
-        "device": device, "picture": f"{picture[0]}x{picture[1]}", "map": f"{size[0]}x{size[1]}",
+        "machine": machine(device),
+        "ceiling": ceiling(device),
+        "model": info.name,
+        "device": device,
+        "picture": f"{picture[0]}x{picture[1]}",
+        "map": f"{size[0]}x{size[1]}",
         "gmac": multiply_adds(net, info, size, picture),
-    }  # fmt: skip
+    }
     # Without evidence the network needs the small picture alone: the resize is a stage of its own.
     image_in = shrink(image, size) if info.config.detail == "none" else image
     report["network"] = _network(engine, net, info, image_in, size, seconds, report)
@@ -105,16 +109,13 @@ def multiply_adds(
     return found
 
 
-def _plainly(
-    net: BR2Net, info: ModelInfo, device: str, size: tuple[int, int]
-) -> Callable[[Image], Values]:
+def _plainly(net: BR2Net, info: ModelInfo, device: str, size: tuple[int, int]) -> Callable[[Image], Values]:
     """The network as its formulas stand: eager, float32, contiguous, upsampled before the convolutions."""
     import torch
 
     net = net.to(device)
     mean, std = (
-        torch.tensor(value, device=device).view(1, 3, 1, 1)
-        for value in (info.scale.mean, info.scale.std)
+        torch.tensor(value, device=device).view(1, 3, 1, 1) for value in (info.scale.mean, info.scale.std)
     )
 
     def run(image: Image) -> Values:
@@ -147,11 +148,9 @@ def _cuda_backends(
 ) -> dict[str, Backend]:
     import torch
 
-    from br2focus.realtime.backends.cuda import CudaBackend, CudaNet
+    from br2focus.realtime.engine.backends.cuda import CudaBackend, CudaNet
 
-    nets = [
-        CudaNet(engine.net(frame), device), CudaNet(engine.net(frame), device, dtype=torch.float32)
-    ]  # fmt: skip
+    nets = [CudaNet(engine.net(frame), device), CudaNet(engine.net(frame), device, dtype=torch.float32)]
     if engine.settings.compiled:
         nets.append(CudaNet(engine.net(frame), device, compiled=True))
     found: dict[str, Backend] = {f"{n.name} graph": CudaBackend(n, frame, size) for n in nets}
@@ -160,9 +159,14 @@ def _cuda_backends(
 
 
 def _network(
-    engine: Engine, net: BR2Net, info: ModelInfo, image: Image, size: tuple[int, int],
-    seconds: float, report: dict[str, Any],
-) -> list[dict[str, Any]]:  # fmt: skip
+    engine: Engine,
+    net: BR2Net,
+    info: ModelInfo,
+    image: Image,
+    size: tuple[int, int],
+    seconds: float,
+    report: dict[str, Any],
+) -> list[dict[str, Any]]:
     device = engine.device
     frame = (image.shape[1], image.shape[0])
     plainly = _plainly(net, info, device, size)
@@ -183,14 +187,18 @@ def _network(
         arithmetic = next((kind for kind in ALIKE if kind in name), "fp32")
         top = report["ceiling"][f"{ALIKE.get(arithmetic, 'fp32')}_gmac_per_s"]
         macs = report["gmac"]["plain" if name == PLAIN else "fast"]
-        rows.append({
-            "way": name, **milliseconds(spent), "maps_per_s": round(1 / median, 1),
-            "maps_per_s_in_flight": throughput.get(name),
-            "times_plain": round(statistics.median(times[PLAIN]) / median, 2),
-            "share_of_ceiling": round(macs / median / top, 3),
-            "largest_difference": float(f"{differences[name].max():.2g}"),
-            "mean_difference": float(f"{differences[name].mean():.2g}"),
-        })  # fmt: skip
+        rows.append(
+            {
+                "way": name,
+                **milliseconds(spent),
+                "maps_per_s": round(1 / median, 1),
+                "maps_per_s_in_flight": throughput.get(name),
+                "times_plain": round(statistics.median(times[PLAIN]) / median, 2),
+                "share_of_ceiling": round(macs / median / top, 3),
+                "largest_difference": float(f"{differences[name].max():.2g}"),
+                "mean_difference": float(f"{differences[name].mean():.2g}"),
+            }
+        )
     return rows
 
 
@@ -219,9 +227,7 @@ def _compiled(engine: Engine, small: Image) -> dict[str, Callable[[], Values]]:
     }
 
 
-def _throughput(
-    engine: Engine, image: Image, size: tuple[int, int], device: str
-) -> dict[str, float]:
+def _throughput(engine: Engine, image: Image, size: tuple[int, int], device: str) -> dict[str, float]:
     """Maps a second with `IN_FLIGHT` frames in flight, where a backend takes that many."""
     found = {}
     frame = (image.shape[1], image.shape[0])
@@ -278,17 +284,22 @@ def _stages(
     }
     asked = engine.settings
     with FocusStage(
-        asked.model, device=asked.device, size=asked.size, backend=asked.backend,
-        precision=asked.precision, compiled=asked.compiled,
-    ) as stage:  # fmt: skip
+        asked.model,
+        device=asked.device,
+        size=asked.size,
+        backend=asked.backend,
+        precision=asked.precision,
+        compiled=asked.compiled,
+    ) as stage:
         jobs["bare call"] = lambda: engine.start(image)().at((width, height))
         jobs["FocusStage"] = lambda: stage(image)
         times: Times = in_turns(jobs, seconds)
     bare, whole = (statistics.median(times.pop(name)) for name in ("bare call", "FocusStage"))
     stage_costs = {
-        "bare_ms": round(1e3 * bare, 2), "focus_stage_ms": round(1e3 * whole, 2),
+        "bare_ms": round(1e3 * bare, 2),
+        "focus_stage_ms": round(1e3 * whole, 2),
         "ratio": round(whole / bare, 3),
-    }  # fmt: skip
+    }
     return {name: milliseconds(spent) for name, spent in times.items()}, stage_costs
 
 

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from br2focus.plugins.qt import prepare_qt
-from br2focus.realtime.engine import Engine, EngineSettings
-from br2focus.realtime.focus_pull import FocusPull
+from br2focus.realtime.engine.engine import Engine, EngineSettings
 from br2focus.realtime.pipeline import Pipeline
-from br2focus.realtime.presets import ViewSettings
-from br2focus.realtime.smoothing import make_smoother
+from br2focus.realtime.settings import ViewSettings
+from br2focus.realtime.smoothing.factory import make_smoother
+from br2focus.realtime.sources.live.test_source import FocusPull
 from br2focus.realtime.stats import Snapshot
 
 from .options import size_of
@@ -130,17 +130,19 @@ def measure(load: Load, settings: EngineSettings, *, headless: bool) -> dict[str
     model, _, device = computes.partition(" on ")
     return {
         "source": f"{load.size[0]} x {load.size[1]} at {float(load.rate):g}/s",
-        "model": model, "device": device,
+        "model": model,
+        "device": device,
         "shown": "no window" if headless else f"window ({_platform()})",
         "frames_per_second": round(watch.per_second, 2),
         "dropped": watch.dropped,
         "age_ms": {
-            "p50": round(stats.age_p50 * 1e3, 1), "p95": round(stats.age_p95 * 1e3, 1),
+            "p50": round(stats.age_p50 * 1e3, 1),
+            "p95": round(stats.age_p95 * 1e3, 1),
             "smoothing": round(stats.smoothing_delay * 1e3, 1),
         },
         "stages_ms": {name: round(spent * 1e3, 2) for name, spent in stats.stages.items()},
         "memory_slope_bytes_per_frame": None if watch.slope is None else round(watch.slope, 1),
-    }  # fmt: skip
+    }
 
 
 Over = Callable[[Snapshot, Callable[[], None]], bool]

@@ -23,15 +23,17 @@ COPIED = 1 << 28  # bytes: far more than the caches hold
 
 def machine(device: str) -> dict[str, Any]:
     """Processor, memory, libraries."""
-    from br2focus.realtime.backends.openvino import cpu_name
+    from br2focus.realtime.engine.backends.openvino import cpu_name
 
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     found: dict[str, Any] = {
         "cpu": cpu_name() if find_spec("openvino") else platform.processor(),
-        "cores": os.cpu_count(), "cpu_features": _features(),
-        "memory_gb": round(memory / 1e9), "load_before": round(os.getloadavg()[0], 2),
+        "cores": os.cpu_count(),
+        "cpu_features": _features(),
+        "memory_gb": round(memory / 1e9),
+        "load_before": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
-    }  # fmt: skip
+    }
     for library in LIBRARIES:
         try:
             found[library] = version(library)

@@ -17,20 +17,20 @@ import numpy as np
 
 from br2focus.models.sizes import network_size
 from br2focus.realtime.annotate import annotate, few_threads
-from br2focus.realtime.backends import shrink
 from br2focus.realtime.device import cores
-from br2focus.realtime.engine import Engine, EngineSettings
-from br2focus.realtime.finishing import painter, refiner
-from br2focus.realtime.focus_pull import FocusPull
+from br2focus.realtime.drawing.dispatch import painter, refiner
+from br2focus.realtime.drawing.overlay import Paint, draw
+from br2focus.realtime.drawing.refining import RefineMode
+from br2focus.realtime.engine.backends import shrink
+from br2focus.realtime.engine.engine import Engine, EngineSettings
 from br2focus.realtime.frame import FocusResult, Image
-from br2focus.realtime.image_sink import already_drawn
-from br2focus.realtime.overlay import Paint, draw
 from br2focus.realtime.pipeline import Pipeline
-from br2focus.realtime.refining import RefineMode
-from br2focus.realtime.smoothing import SmoothingSetting, make_smoother
-from br2focus.realtime.source import Frames
-from br2focus.realtime.video_file import VideoFile
-from br2focus.realtime.video_writer import VideoSettings, VideoWriter
+from br2focus.realtime.sinks.images import already_drawn
+from br2focus.realtime.sinks.video_writer import VideoSettings, VideoWriter
+from br2focus.realtime.smoothing.factory import SmoothingSetting, make_smoother
+from br2focus.realtime.sources.live.test_source import FocusPull
+from br2focus.realtime.sources.source import Frames
+from br2focus.realtime.sources.video_file import VideoFile
 
 from .bench_machine import machine
 
@@ -70,17 +70,13 @@ def measure(
         return _report(_in_turns(jobs, rounds), len(images), images[0], engine)
 
 
-def _stages(
-    path: Path, folder: Path, engine: Engine, images: list[Image]
-) -> dict[str, Callable[[], object]]:
+def _stages(path: Path, folder: Path, engine: Engine, images: list[Image]) -> dict[str, Callable[[], object]]:
     """Every stage of `annotate` alone, as it has it: what of them is the slowest bounds the whole."""
     refine, paint = refiner(engine), painter(engine)
     with (
         few_threads,
         VideoFile(path, duration=MOST_SECONDS) as source,
-        Pipeline(
-            source, engine, make_smoother(SMOOTHING, patient=True), refining=REFINING
-        ) as pipeline,
+        Pipeline(source, engine, make_smoother(SMOOTHING, patient=True), refining=REFINING) as pipeline,
     ):
         results = [replace(result, drawn=_heat(paint, result)) for result in pipeline]
     smoother = make_smoother(SMOOTHING, patient=True)
@@ -99,7 +95,7 @@ def _stages(
         "refining": lambda: [refine(r.frame.image, r.raw or r.blur, REFINING) for r in results],
         "drawing": lambda: [_heat(paint, result) for result in results],
         "writing": encode,
-    }  # fmt: skip
+    }
     stages: dict[str, Callable[[], object]] = {
         f"{STAGE}{name}": partial(_with_few_threads, job) for name, job in jobs.items()
     }
@@ -118,9 +114,7 @@ def _with_few_threads(job: Callable[[], object]) -> None:
         job()
 
 
-def _in_turns(
-    jobs: dict[str, Callable[[], object]], rounds: int
-) -> dict[str, list[tuple[float, float]]]:
+def _in_turns(jobs: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[tuple[float, float]]]:
     """Seconds of wall and of CPU of each job, after one round that is not counted."""
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs}
     for number in range(rounds + 1):
@@ -143,20 +137,25 @@ def _report(
     most = cores() * 1e3 / bare
     rows = [
         {
-            "what": name, "wall_ms": round(wall, 2), "cpu_ms": round(cpu, 2),
-            "frames_per_s": round(1e3 / wall, 1), "share_of_most": round(1e3 / wall / most, 3),
+            "what": name,
+            "wall_ms": round(wall, 2),
+            "cpu_ms": round(cpu, 2),
+            "frames_per_s": round(1e3 / wall, 1),
+            "share_of_most": round(1e3 / wall / most, 3),
         }
         for name, (wall, cpu) in per_frame.items()
-    ]  # fmt: skip
+    ]
     stages = [wall for name, (wall, _) in per_frame.items() if name.startswith(STAGE)]
     slowest = max(stages) / per_frame["annotate"][0]
     return {
         "machine": machine("cpu" if engine.gpu is None else f"cuda:{engine.gpu}"),
-        "model": engine.info.name, "device": engine.device,
+        "model": engine.info.name,
+        "device": engine.device,
         "clip": f"{frames} frames of {first.shape[1]}x{first.shape[0]}",
-        "most_frames_per_s": round(most, 1), "share_of_slowest_stage": round(slowest, 3),
+        "most_frames_per_s": round(most, 1),
+        "share_of_slowest_stage": round(slowest, 3),
         "rows": rows,
-    }  # fmt: skip
+    }
 
 
 def _rendered(path: Path, picture: tuple[int, int]) -> Path:
@@ -212,9 +211,13 @@ def _annotate(
     source = VideoFile(path, duration=MOST_SECONDS)
     sink = VideoWriter(folder / "annotated.mp4", source.info, render=already_drawn, overwrite=True)
     annotate(
-        source, engine, [sink], smoothing=make_smoother(smoothing, patient=True), refining=refining,
+        source,
+        engine,
+        [sink],
+        smoothing=make_smoother(smoothing, patient=True),
+        refining=refining,
         draw=partial(_heat, painter(engine)),
-    )  # fmt: skip
+    )
 
 
 def _heat(paint: Paint, result: FocusResult) -> Image:

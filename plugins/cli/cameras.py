@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from br2focus.realtime.camera import CameraInfo, list_cameras
-from br2focus.realtime.camera_controls import CameraControls, Control, Format, list_formats
 from br2focus.realtime.errors import SourceError
+from br2focus.realtime.sources.live.camera import CameraInfo, list_cameras
+from br2focus.realtime.sources.live.controls import CameraControls, Control, Format, list_formats
 
 from .exits import report_options
 

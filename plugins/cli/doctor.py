@@ -92,12 +92,15 @@ def libraries() -> Iterator[Finding]:
     if len(several) > 1:
         first, *others = several
         yield Finding(
-            "OpenCV", "wrong", f"{' and '.join(several)} overwrite each other",
+            "OpenCV",
+            "wrong",
+            f"{' and '.join(several)} overwrite each other",
             f"pip uninstall {' '.join(others)}, then reinstall {first}",
-        )  # fmt: skip
+        )
     if not find_spec("onnxruntime"):
-        yield Finding("onnxruntime", "absent", "a second way to compute on a CPU",
-                      "pip install 'br2focus[onnx]'")  # fmt: skip
+        yield Finding(
+            "onnxruntime", "absent", "a second way to compute on a CPU", "pip install 'br2focus[onnx]'"
+        )
 
 
 def processor() -> Iterator[Finding]:
@@ -140,15 +143,20 @@ def models() -> Iterator[Finding]:
     try:
         import numpy as np
 
-        from br2focus.realtime.engine import Engine, EngineSettings, cache_folder
+        from br2focus.realtime.engine.engine import Engine, EngineSettings
+        from br2focus.realtime.folders import cache_folder
 
         engine = Engine(EngineSettings())
         engine(np.zeros((360, 640, 3), np.uint8))
         yield Finding("computing", "ok", f"{engine.info.name} on {engine.device}")
         folder = cache_folder()
         if not os.access(folder, os.W_OK):
-            yield Finding("cache", "absent", f"{folder} cannot be written: every start converts anew",
-                          "set BR2FOCUS_CACHE to a folder of yours")  # fmt: skip
+            yield Finding(
+                "cache",
+                "absent",
+                f"{folder} cannot be written: every start converts anew",
+                "set BR2FOCUS_CACHE to a folder of yours",
+            )
         else:
             size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
             yield Finding("cache", "ok", f"{folder}, {size / 1e6:.0f} MB")
@@ -161,7 +169,7 @@ def encoders() -> Iterator[Finding]:
     try:
         import av
 
-        from br2focus.realtime.video_writer import CODECS
+        from br2focus.realtime.sinks.video_writer import CODECS
 
         for name, codec in CODECS.items():
             try:
@@ -180,8 +188,12 @@ def window() -> Iterator[Finding]:
     """Qt, the libraries that its window needs, and a screen."""
     spec = find_spec("PyQt6")
     if spec is None or spec.origin is None:
-        yield Finding("window", "absent", "PyQt6 is not installed: br2focus live --headless alone",
-                      "pip install 'br2focus[viewer]'")  # fmt: skip
+        yield Finding(
+            "window",
+            "absent",
+            "PyQt6 is not installed: br2focus live --headless alone",
+            "pip install 'br2focus[viewer]'",
+        )
         return
     # Qt blames libxcb-cursor0 whichever library is missing; the loader names the right one.
     plugin = Path(spec.origin).parent / "Qt6" / "plugins" / "platforms" / "libqxcb.so"
@@ -192,14 +204,18 @@ def window() -> Iterator[Finding]:
         return
     yield Finding("window", "ok", f"PyQt6 {_version('PyQt6')}")
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        yield Finding("screen", "absent", "neither DISPLAY nor WAYLAND_DISPLAY is set",
-                      "br2focus live --headless needs none")  # fmt: skip
+        yield Finding(
+            "screen",
+            "absent",
+            "neither DISPLAY nor WAYLAND_DISPLAY is set",
+            "br2focus live --headless needs none",
+        )
 
 
 def cameras() -> Iterator[Finding]:
     """Those that are plugged in, and whether they may be used."""
     try:
-        from br2focus.realtime.camera import list_cameras
+        from br2focus.realtime.sources.live.camera import list_cameras
 
         found = list_cameras()
     except Exception as error:
@@ -217,8 +233,13 @@ def cameras() -> Iterator[Finding]:
 
 
 CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
-    libraries, processor, models, encoders, window, cameras,
-)  # fmt: skip
+    libraries,
+    processor,
+    models,
+    encoders,
+    window,
+    cameras,
+)
 
 
 def remedy_for(error: Exception) -> str:
@@ -229,7 +250,7 @@ def remedy_for(error: Exception) -> str:
 
 def _import(name: str) -> None:
     if name == "openvino":
-        from br2focus.realtime.backends.openvino import library
+        from br2focus.realtime.engine.backends.openvino import library
 
         library()
     else:

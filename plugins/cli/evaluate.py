@@ -20,10 +20,10 @@ from br2focus.models.evaluation.masks import (
     UnreadableError,
 )
 from br2focus.models.evaluation.run import Evaluation, evaluate, table
-from br2focus.realtime.engine import Engine, EngineSettings
+from br2focus.realtime.drawing.refining import RefineMode
+from br2focus.realtime.drawing.refining import refine as refined
+from br2focus.realtime.engine.engine import Engine, EngineSettings
 from br2focus.realtime.errors import SettingsError, SinkError, SourceError
-from br2focus.realtime.refining import RefineMode
-from br2focus.realtime.refining import refine as refined
 
 from .exits import report_options, say
 from .footage import evaluate_points, evaluate_stack, footage_table
@@ -40,9 +40,7 @@ Predict = Callable[[np.ndarray], np.ndarray]
 )
 @click.option("--images", type=click.Path(path_type=Path), help="Folder of images.")
 @click.option("--masks", type=click.Path(path_type=Path), help="Folder of masks.")
-@click.option(
-    "--polarity", type=click.Choice(["blurred", "focused"]), help="What white means in the masks."
-)
+@click.option("--polarity", type=click.Choice(["blurred", "focused"]), help="What white means in the masks.")
 @click.option(
     "--everywhere",
     type=click.Choice(["sharp", "blurred"]),
@@ -55,9 +53,7 @@ Predict = Callable[[np.ndarray], np.ndarray]
     type=click.Path(path_type=Path),
     help="File with the names to use, one a line.",
 )
-@click.option(
-    "--curves", type=click.Path(path_type=Path), help="Folder for PR, ROC and F curves (PNG)."
-)
+@click.option("--curves", type=click.Path(path_type=Path), help="Folder for PR, ROC and F curves (PNG).")
 @click.option(
     "--points",
     type=click.Path(path_type=Path),
@@ -78,11 +74,22 @@ Predict = Callable[[np.ndarray], np.ndarray]
 @engine_options
 @report_options
 def command(
-    images: Path | None, masks: Path | None, polarity: str | None, everywhere: str | None,
-    ignore: int | None, names: Path | None, curves: Path | None, points: Path | None,
-    pairs: Path | None, root: Path | None, stack: Path | None,
-    refine: RefineMode, as_json: bool, debug: bool, **engine: Any,
-) -> None:  # fmt: skip
+    images: Path | None,
+    masks: Path | None,
+    polarity: str | None,
+    everywhere: str | None,
+    ignore: int | None,
+    names: Path | None,
+    curves: Path | None,
+    points: Path | None,
+    pairs: Path | None,
+    root: Path | None,
+    stack: Path | None,
+    refine: RefineMode,
+    as_json: bool,
+    debug: bool,
+    **engine: Any,
+) -> None:
     """Measure the accuracy of a model: on images with masks, on labelled points, or on a focal stack.
 
     Masks: the figures compare P(blurred) with each mask at the mask's own size. Points: P at points that a
@@ -118,9 +125,13 @@ def command(
 
 
 def _footage(
-    points: Path | None, pairs: Path | None, root: Path | None, stack: Path | None,
-    settings: EngineSettings, refine: RefineMode,
-) -> dict[str, Any]:  # fmt: skip
+    points: Path | None,
+    pairs: Path | None,
+    root: Path | None,
+    stack: Path | None,
+    settings: EngineSettings,
+    refine: RefineMode,
+) -> dict[str, Any]:
     """The report on points or a stack."""
     try:
         predict, name, computes = _predictor(settings, refine)
@@ -136,24 +147,25 @@ def _footage(
     except UnreadableError as error:
         raise SourceError(str(error)) from error
     except OSError as error:
-        raise SourceError(
-            f"{error.filename or points or stack}: {error.strerror or error}"
-        ) from error
+        raise SourceError(f"{error.filename or points or stack}: {error.strerror or error}") from error
     for notice in computes.notices if computes else ():
         say(notice)
     return {"model": name, "device": computes.device if computes else "cpu"} | report
 
 
 def _folder(
-    images: Path, masks: Path | None, polarity: str | None, everywhere: str | None,
-    ignore: int | None, names: Path | None, curves: Path | None,
-) -> Folder:  # fmt: skip
+    images: Path,
+    masks: Path | None,
+    polarity: str | None,
+    everywhere: str | None,
+    ignore: int | None,
+    names: Path | None,
+    curves: Path | None,
+) -> Folder:
     if everywhere and (masks or polarity or ignore is not None):
         raise SettingsError("--everywhere stands instead of --masks, --polarity and --ignore")
     if everywhere and curves:
-        raise SettingsError(
-            "--curves needs images with both blurred and sharp pixels, not --everywhere"
-        )
+        raise SettingsError("--curves needs images with both blurred and sharp pixels, not --everywhere")
     if everywhere:
         return UniformFolder(images, everywhere == "blurred", names)
     if masks is None or polarity is None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
+from br2focus.realtime.engine.export import FORMATS, calibrate, export
 from br2focus.realtime.errors import SettingsError, SourceError
-from br2focus.realtime.export import FORMATS, calibrate, export
 from br2focus.realtime.frame import Image
-from br2focus.realtime.image_files import Images, expand
+from br2focus.realtime.sources.images import Images, expand
 
 from .exits import report_options
 from .options import size_of
@@ -21,21 +21,49 @@ PICTURES = 32
 
 @click.command("export", epilog="Example: br2focus export lite -o lite.xml")
 @click.argument("model")
-@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, metavar="FILE",
-              help=".onnx (extra onnx), .xml (OpenVINO), or .safetensors with --calibrate.")  # fmt: skip
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE",
+    help=".onnx (extra onnx), .xml (OpenVINO), or .safetensors with --calibrate.",
+)
 @click.option("--int8", is_flag=True, help="Eight bits where the model knows its ranges; .xml.")
-@click.option("--calibrate", "folder", type=click.Path(path_type=Path), metavar="FOLDER",
-              help="Write the checkpoint again with ranges measured on pictures of this folder.")  # fmt: skip
-@click.option("--list", "names", type=click.Path(path_type=Path), metavar="FILE",
-              help="Names of the pictures of FOLDER to use, one a line.")  # fmt: skip
-@click.option("--frame", default="1920x1080", show_default=True, metavar="WIDTHxHEIGHT",
-              help="Frames that the file is for, where the model looks at their own pixels.")  # fmt: skip
+@click.option(
+    "--calibrate",
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Write the checkpoint again with ranges measured on pictures of this folder.",
+)
+@click.option(
+    "--list",
+    "names",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Names of the pictures of FOLDER to use, one a line.",
+)
+@click.option(
+    "--frame",
+    default="1920x1080",
+    show_default=True,
+    metavar="WIDTHxHEIGHT",
+    help="Frames that the file is for, where the model looks at their own pixels.",
+)
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @report_options
 def command(
-    model: str, out: Path, int8: bool, folder: Path | None, names: Path | None, frame: str,
-    force: bool, as_json: bool, debug: bool,
-) -> None:  # fmt: skip
+    model: str,
+    out: Path,
+    int8: bool,
+    folder: Path | None,
+    names: Path | None,
+    frame: str,
+    force: bool,
+    as_json: bool,
+    debug: bool,
+) -> None:
     """Write MODEL for another runtime; the file is checked against the network before it gets its name.
 
     It takes uint8 BGR pictures (1 x H x W x 3, sides multiples of 32) and gives P(blurred). A model with blur
@@ -47,9 +75,11 @@ def command(
         raise SettingsError(f"{out} exists: --force replaces it")
     if folder is None and out.suffix == ".safetensors":
         raise SettingsError("a .safetensors file is written with --calibrate FOLDER")
-    done = export(model, out, int8=int8, frame_size=size_of(frame)) if folder is None else calibrate(
-        model, out, _pictures(folder, names)
-    )  # fmt: skip
+    done = (
+        export(model, out, int8=int8, frame_size=size_of(frame))
+        if folder is None
+        else calibrate(model, out, _pictures(folder, names))
+    )
     if as_json:
         click.echo(json.dumps({"output": str(out), "largest": done.largest, "mean": done.mean}))
     elif folder is None:

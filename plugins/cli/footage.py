@@ -9,28 +9,26 @@ from typing import Any
 import numpy as np
 
 from br2focus.models.evaluation.masks import UnreadableError
-from br2focus.models.evaluation.points import (
-    PointFrame,
-    disc_mean,
-    judge_points,
-    read_points,
-)
+from br2focus.models.evaluation.points import PointFrame, disc_mean, judge_points, read_points
 from br2focus.models.evaluation.stacks import contrast, judge_stack
 from br2focus.models.sizes import regions
-from br2focus.realtime.engine import Engine
+from br2focus.realtime.engine.engine import Engine
 from br2focus.realtime.errors import SourceError
 from br2focus.realtime.frame import Image, Roi
-from br2focus.realtime.image_files import media_kind, read_image
-from br2focus.realtime.video_file import VideoFile
+from br2focus.realtime.sources.images import media_kind, read_image
+from br2focus.realtime.sources.video_file import VideoFile
 
 Progress = Callable[[int, int], None]
 NEAR = 2e-3  # seconds by which a listed time may differ from the frame's
 
 
 def evaluate_points(
-    predict: Callable[[Image], np.ndarray], points: Path, pairs: Path | None, root: Path,
+    predict: Callable[[Image], np.ndarray],
+    points: Path,
+    pairs: Path | None,
+    root: Path,
     progress: Progress,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Figures of `judge_points`; every frame is looked at by itself.
 
     Args:

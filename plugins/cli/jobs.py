@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from br2focus.realtime.errors import SettingsError, SourceError
-from br2focus.realtime.image_files import expand, media_kind
+from br2focus.realtime.sources.images import expand, media_kind
 
 SUFFIX_OF_CODEC = {"vp9": ".webm", "ffv1": ".mkv"}
 MARK = "_annotated"
@@ -49,9 +49,14 @@ class Job:
 
 
 def plan(
-    inputs: list[Path], *, out: Path | None, maps: Path | None, metrics: Path | None,
-    codec: str, draw: bool,
-) -> list[Job]:  # fmt: skip
+    inputs: list[Path],
+    *,
+    out: Path | None,
+    maps: Path | None,
+    metrics: Path | None,
+    codec: str,
+    draw: bool,
+) -> list[Job]:
     """The jobs for ``inputs``; with several, maps and metrics get ``-FOLDER-STEM`` before their suffix.
 
     A folder stands for the images and videos in it and below it, without what this program wrote; under

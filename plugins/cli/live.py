@@ -19,30 +19,24 @@ import click
 
 from br2focus.plugins.qt import default_folder, open_viewer
 from br2focus.plugins.qt.start import Start
-from br2focus.realtime.engine import Engine
+from br2focus.realtime.drawing.overlay import KINDS, draw
+from br2focus.realtime.engine.engine import Engine
 from br2focus.realtime.errors import LostError, SettingsError, SinkError
 from br2focus.realtime.frame import FocusResult, Image
-from br2focus.realtime.live import CameraMode, LiveOptions, check_live, open_live
-from br2focus.realtime.metrics_file import Metrics
-from br2focus.realtime.overlay import KINDS, draw
 from br2focus.realtime.pipeline import Pipeline
-from br2focus.realtime.presets import ViewSettings, load_preset, preset_path
-from br2focus.realtime.sink import FileSink
-from br2focus.realtime.smoothing import make_smoother
-from br2focus.realtime.source import Source, SourceInfo
+from br2focus.realtime.settings import ViewSettings, load_preset, preset_path
+from br2focus.realtime.sinks.metrics import Metrics
+from br2focus.realtime.sinks.sink import FileSink
+from br2focus.realtime.sinks.video_writer import VideoWriter
+from br2focus.realtime.smoothing.factory import make_smoother
+from br2focus.realtime.sources.live.open import CameraMode, LiveOptions, check_live, open_live
+from br2focus.realtime.sources.live.reconnecting import State, Supervised
+from br2focus.realtime.sources.source import Source
 from br2focus.realtime.stats import Snapshot
-from br2focus.realtime.supervised import State, Supervised
-from br2focus.realtime.video_writer import VideoWriter
+from br2focus.realtime.video_info import SourceInfo
 
 from .exits import report_options, say
-from .options import (
-    Form,
-    RoiType,
-    SmoothingType,
-    engine_options,
-    given,
-    refine_option,
-)
+from .options import Form, RoiType, SmoothingType, engine_options, given, refine_option
 from .progress import StopSignals
 
 HUD_SECONDS = 5.0
@@ -53,9 +47,7 @@ class CameraModeType(Form):
 
     name = "WxH[@RATE[:CODE]]"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> CameraMode:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> CameraMode:
         """Text to `CameraMode`; a usage error says the form."""
         found = re.fullmatch(r"(\d+)x(\d+)(?:@(\d+(?:\.\d+)?)(?::(\w{1,4}))?)?", str(value))
         if not found:
@@ -68,40 +60,66 @@ class CameraModeType(Form):
 @click.argument("source", default="0")
 @click.option("--headless", is_flag=True, help="Without a window: status lines on stderr.")
 @click.option(
-    "--record", type=click.Path(path_type=Path),
+    "--record",
+    type=click.Path(path_type=Path),
     help="Write the annotated video; there is no sound from cameras and streams.",
-)  # fmt: skip
-@click.option(
-    "--metrics", type=click.Path(path_type=Path), help="Figures per frame: .csv, .jsonl, .parquet."
 )
+@click.option("--metrics", type=click.Path(path_type=Path), help="Figures per frame: .csv, .jsonl, .parquet.")
 @click.option("--roi", "rois", type=RoiType(), multiple=True, help="A region with a score.")
 @click.option("--overlay", type=click.Choice(KINDS), help="What is drawn.  [default: peaking]")
-@click.option("--smoothing", type=SmoothingType(),
-              help="Of maps in time; look-ahead shows the picture so many frames later (5), seconds "
-              "are a fixed time constant.  [default: adaptive]")  # fmt: skip
-@refine_option("fast")
 @click.option(
-    "--preset", metavar="NAME|FILE", help="Settings that the viewer saved; options go first."
+    "--smoothing",
+    type=SmoothingType(),
+    help="Of maps in time; look-ahead shows the picture so many frames later (5), seconds "
+    "are a fixed time constant.  [default: adaptive]",
 )
-@click.option("--takes", type=click.Path(path_type=Path, file_okay=False),
-              help="Where the window's recordings and snapshots go.  [default: your videos]")  # fmt: skip
-@click.option("--camera-mode", "mode", type=CameraModeType(),
-              help="What to ask the camera for, e.g. 1280x720@30.  [default: its own choice]")  # fmt: skip
-@click.option("--retry-for", type=click.FloatRange(0), metavar="SECONDS",
-              help="Give up a lost source after this; default: never, once it gave a picture.")  # fmt: skip
-@click.option("--duration", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
-              help="Stop so long after the first picture.")  # fmt: skip
+@refine_option("fast")
+@click.option("--preset", metavar="NAME|FILE", help="Settings that the viewer saved; options go first.")
+@click.option(
+    "--takes",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where the window's recordings and snapshots go.  [default: your videos]",
+)
+@click.option(
+    "--camera-mode",
+    "mode",
+    type=CameraModeType(),
+    help="What to ask the camera for, e.g. 1280x720@30.  [default: its own choice]",
+)
+@click.option(
+    "--retry-for",
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="Give up a lost source after this; default: never, once it gave a picture.",
+)
+@click.option(
+    "--duration",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="Stop so long after the first picture.",
+)
 @click.option("--allow-web", is_flag=True, help="Take http and https addresses.")
 @click.option("--allow-still", is_flag=True, help="The very same picture for long is no fault.")
 @click.option("--force", is_flag=True, help="Replace existing outputs.")
 @engine_options
 @report_options
 def command(
-    source: str, headless: bool, record: Path | None, metrics: Path | None,
-    preset: str | None, takes: Path | None, mode: CameraMode | None, retry_for: float | None,
-    duration: float | None, allow_web: bool, allow_still: bool, force: bool, as_json: bool, debug: bool,
+    source: str,
+    headless: bool,
+    record: Path | None,
+    metrics: Path | None,
+    preset: str | None,
+    takes: Path | None,
+    mode: CameraMode | None,
+    retry_for: float | None,
+    duration: float | None,
+    allow_web: bool,
+    allow_still: bool,
+    force: bool,
+    as_json: bool,
+    debug: bool,
     **options: Any,
-) -> int:  # fmt: skip
+) -> int:
     """Live focus from SOURCE in a window: a camera's number, name or id, an address, a file, or test.
 
     Without SOURCE it is camera 0.
@@ -135,12 +153,7 @@ def command(
 
 def _refuse_input(record: Path | None, source: str) -> None:
     """A recording that begins when it likes is no copy of a file, and must not replace it."""
-    if (
-        record is not None
-        and record.exists()
-        and Path(source).is_file()
-        and record.samefile(source)
-    ):
+    if record is not None and record.exists() and Path(source).is_file() and record.samefile(source):
         raise SinkError(f"{record}: that is the input; choose another name")
 
 
@@ -154,9 +167,13 @@ Sinks = Callable[[SourceInfo, Callable[[], ViewSettings]], list[FileSink]]
 
 
 def _sinks(
-    info: SourceInfo, record: Path | None, metrics: Path | None, now: Callable[[], ViewSettings],
-    *, overwrite: bool,
-) -> list[FileSink]:  # fmt: skip
+    info: SourceInfo,
+    record: Path | None,
+    metrics: Path | None,
+    now: Callable[[], ViewSettings],
+    *,
+    overwrite: bool,
+) -> list[FileSink]:
     """What ``--record`` and ``--metrics`` ask for."""
 
     def render(result: FocusResult) -> Image:
@@ -220,9 +237,7 @@ def _run(
         try:
             with pipeline, _Hud(source, pipeline):
                 for number, result in enumerate(pipeline):
-                    if (
-                        duration is not None and number == 0
-                    ):  # a first run converts the model before
+                    if duration is not None and number == 0:  # a first run converts the model before
                         stack.enter_context(_ended_after(duration, source))
                     for sink in sinks:
                         sink.write(result)
@@ -272,9 +287,11 @@ class _Hud:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._over.set()
         self._thread.join()
 

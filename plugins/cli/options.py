@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from br2focus.realtime.drawing.refining import MODES
 from br2focus.realtime.errors import SettingsError
 from br2focus.realtime.frame import Roi
-from br2focus.realtime.refining import MODES
-from br2focus.realtime.smoothing import CHOICES, SmoothingSetting, check_smoothing
+from br2focus.realtime.smoothing.factory import CHOICES, SmoothingSetting, check_smoothing
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,26 +25,37 @@ def engine_options(command: F) -> F:
     for option in (
         coc_option,
         click.option(
-            "--compile", "compiled", is_flag=True,
+            "--compile",
+            "compiled",
+            is_flag=True,
             help="On a GPU: torch.compile; two fifths less time, after up to a minute for each size.",
         ),
         click.option(
             "--size", type=int, metavar="PIXELS", help="Long side of the map; default: the model's."
         ),
         click.option(
-            "--precision", type=click.Choice(["auto", "fp32", "bf16", "int8"]), default="auto",
-            show_default=True, help="Arithmetic on a CPU; auto is the fastest, measured once.",
+            "--precision",
+            type=click.Choice(["auto", "fp32", "bf16", "int8"]),
+            default="auto",
+            show_default=True,
+            help="Arithmetic on a CPU; auto is the fastest, measured once.",
         ),
         click.option(
-            "--backend", type=click.Choice(["auto", "openvino", "onnxruntime", "torch"]),
-            default="auto", show_default=True, help="Library on a CPU.",
+            "--backend",
+            type=click.Choice(["auto", "openvino", "onnxruntime", "torch"]),
+            default="auto",
+            show_default=True,
+            help="Library on a CPU.",
         ),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda[:N]."),
         click.option(
-            "--model", default="lite", show_default=True, metavar="NAME|FILE",
+            "--model",
+            default="lite",
+            show_default=True,
+            metavar="NAME|FILE",
             help="A shipped model or a .safetensors file.",
         ),
-    ):  # fmt: skip
+    ):
         command = option(command)
     return command
 
@@ -52,10 +63,11 @@ def engine_options(command: F) -> F:
 def coc_option(command: F) -> F:
     """``--coc``: from which blur on something is out of focus."""
     return click.option(
-        "--coc", metavar="PIXELS|1/N",
+        "--coc",
+        metavar="PIXELS|1/N",
         help="Circle of confusion: the largest blur radius that counts as in focus, in pixels or as a share "
         "of the longer side (1/1500).  [default: what the footage and its size allow]",
-    )(command)  # fmt: skip
+    )(command)
 
 
 def given(options: dict[str, Any]) -> dict[str, Any]:
@@ -82,9 +94,12 @@ def size_of(picture: str) -> tuple[int, int]:
 def refine_option(default: str) -> Callable[[F], F]:
     """``--refine``: where the map's edges are."""
     return click.option(
-        "--refine", type=click.Choice(MODES), default=default, show_default=True,
+        "--refine",
+        type=click.Choice(MODES),
+        default=default,
+        show_default=True,
         help="Move the map's edges to those of the picture.",
-    )  # fmt: skip
+    )
 
 
 class Form(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5

@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 
 import click
 
-from br2focus.realtime.engine import EngineSettings
+from br2focus.realtime.drawing.overlay import KINDS, OverlayKind, OverlayStyle
+from br2focus.realtime.drawing.refining import RefineMode
+from br2focus.realtime.engine.engine import EngineSettings
 from br2focus.realtime.errors import SettingsError
 from br2focus.realtime.frame import Roi
-from br2focus.realtime.overlay import KINDS, OverlayKind, OverlayStyle
-from br2focus.realtime.refining import RefineMode
-from br2focus.realtime.smoothing import SmoothingSetting
-from br2focus.realtime.video_writer import CODECS
+from br2focus.realtime.sinks.video_writer import CODECS
+from br2focus.realtime.smoothing.factory import SmoothingSetting
 
 from .options import RoiType, SmoothingType, engine_options, given, refine_option
 
@@ -51,53 +51,77 @@ def request_options(command: F) -> F:
         engine_options,
         click.option("--strict", is_flag=True, help="A damaged input is an error (exit 3)."),
         click.option(
-            "--gpu-decode", is_flag=True,
+            "--gpu-decode",
+            is_flag=True,
             help="Decode on the GPU that computes: spares the CPU; slower where that has cores to spare.",
         ),
         click.option(
-            "--crf", type=click.IntRange(0, 63),
+            "--crf",
+            type=click.IntRange(0, 63),
             help="Quality of the codec; lower is better and larger.",
         ),
         click.option(
-            "--codec", type=click.Choice(list(CODECS)), default="h264", show_default=True,
+            "--codec",
+            type=click.Choice(list(CODECS)),
+            default="h264",
+            show_default=True,
             help="Video codec.",
         ),
         click.option(
-            "--every", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
+            "--every",
+            type=click.FloatRange(0, min_open=True),
+            metavar="SECONDS",
             help="One frame in so many seconds; for figures and maps.",
         ),
         refine_option("best"),
         click.option(
-            "--smoothing", type=SmoothingType(), default="look-ahead", show_default=True,
+            "--smoothing",
+            type=SmoothingType(),
+            default="look-ahead",
+            show_default=True,
             help="Of maps in time: adaptive follows focus pulls, look-ahead knows the next frames (5), "
             "seconds are a fixed time constant.",
         ),
         click.option(
-            "--roi", "rois", type=RoiType(), multiple=True,
+            "--roi",
+            "rois",
+            type=RoiType(),
+            multiple=True,
             help="A region with a score of its own in --metrics; repeatable.",
         ),
         click.option(
-            "--legend/--no-legend", default=True, show_default=True,
+            "--legend/--no-legend",
+            default=True,
+            show_default=True,
             help="The small plate that explains the colours.",
         ),
         click.option("--stripes", is_flag=True, help="Peaking as stripes: not by colour alone."),
         click.option(
-            "--preset", metavar="NAME|FILE",
+            "--preset",
+            metavar="NAME|FILE",
             help="Draw what the viewer saved: overlay, style, regions, model, size, coc; options go first.",
         ),
         click.option(
-            "--overlay", type=click.Choice(KINDS), default="heat", show_default=True,
+            "--overlay",
+            type=click.Choice(KINDS),
+            default="heat",
+            show_default=True,
             help="What is drawn; none with --maps or --metrics alone writes no picture.",
         ),
-    ):  # fmt: skip
+    ):
         command = option(command)
     return command
 
 
 def make_request(
-    *, preset: str | None, stripes: bool, legend: bool, device: str, compiled: bool,
+    *,
+    preset: str | None,
+    stripes: bool,
+    legend: bool,
+    device: str,
+    compiled: bool,
     **options: Any,
-) -> Request:  # fmt: skip
+) -> Request:
     """What the options of `request_options`, and other fields of `Request` among them, ask for.
 
     Raises:
@@ -126,9 +150,7 @@ def check_every(request: Request, *, draw: bool) -> None:
 
 def _saved(preset: str) -> tuple[dict[str, Any], OverlayStyle]:
     """Options that a preset stands for, and its style; how maps are smoothed is another matter in a file."""
-    from br2focus.realtime.presets import load_preset, preset_path  # slow to import, seldom used
+    from br2focus.realtime.settings import load_preset, preset_path  # slow to import, seldom used
 
     saved = load_preset(preset_path(preset))
-    return {
-        name: getattr(saved, name) for name in ("overlay", "rois", "model", "size", "coc")
-    }, saved.style
+    return {name: getattr(saved, name) for name in ("overlay", "rois", "model", "size", "coc")}, saved.style

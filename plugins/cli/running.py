@@ -8,23 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from br2focus.realtime.annotate import Progress, Summary, annotate
-from br2focus.realtime.audio_copy import suggest_suffix
-from br2focus.realtime.engine import Engine
+from br2focus.realtime.drawing.dispatch import painter
+from br2focus.realtime.drawing.overlay import draw
+from br2focus.realtime.engine.engine import Engine
 from br2focus.realtime.errors import SettingsError
-from br2focus.realtime.finishing import painter
 from br2focus.realtime.frame import FocusResult, Image, Roi
-from br2focus.realtime.image_files import Images
-from br2focus.realtime.image_sink import ImageFile, already_drawn
-from br2focus.realtime.maps import Maps
-from br2focus.realtime.metrics_file import Metrics
-from br2focus.realtime.overlay import draw
-from br2focus.realtime.sampled import Sampled
-from br2focus.realtime.sink import Sink
-from br2focus.realtime.smoothing import make_smoother
-from br2focus.realtime.source import Source, SourceInfo
-from br2focus.realtime.video_file import VideoFile
-from br2focus.realtime.video_info import VideoInfo
-from br2focus.realtime.video_writer import VideoSettings, VideoWriter
+from br2focus.realtime.sinks.audio_copy import suggest_suffix
+from br2focus.realtime.sinks.images import ImageFile, already_drawn
+from br2focus.realtime.sinks.maps import Maps
+from br2focus.realtime.sinks.metrics import Metrics
+from br2focus.realtime.sinks.sink import Sink
+from br2focus.realtime.sinks.video_writer import VideoSettings, VideoWriter
+from br2focus.realtime.smoothing.factory import make_smoother
+from br2focus.realtime.sources.images import Images
+from br2focus.realtime.sources.sampled import Sampled
+from br2focus.realtime.sources.source import Source
+from br2focus.realtime.sources.video_file import VideoFile
+from br2focus.realtime.video_info import SourceInfo, VideoInfo
 
 from .jobs import Job
 from .request import Request
@@ -37,9 +37,14 @@ def notices_of(engine: Engine, request: Request) -> list[str]:
 
 
 def run_job(
-    job: Job, engine: Engine, request: Request, progress: Progress,
-    *, part: Callable[[Path], object], also: Sequence[Sink] = (),
-) -> dict[str, Any]:  # fmt: skip
+    job: Job,
+    engine: Engine,
+    request: Request,
+    progress: Progress,
+    *,
+    part: Callable[[Path], object],
+    also: Sequence[Sink] = (),
+) -> dict[str, Any]:
     """Annotate ``job``'s input into its outputs; returns its entry of the JSON summary.
 
     Args:
@@ -69,10 +74,14 @@ def run_job(
 
         try:
             summary = annotate(
-                frames, engine, [*sinks, *also],
-                smoothing=smoothing, refining=request.refine if shown else "off",
-                draw=render if job.output else None, progress=progress,
-            )  # fmt: skip
+                frames,
+                engine,
+                [*sinks, *also],
+                smoothing=smoothing,
+                refining=request.refine if shown else "off",
+                draw=render if job.output else None,
+                progress=progress,
+            )
         except BaseException:
             for kept in (sink.kept for sink in sinks if isinstance(sink, VideoWriter)):
                 if kept is not None:
@@ -97,10 +106,15 @@ def _open(job: Job, request: Request, gpu: int | None) -> Images | VideoFile:
     if job.is_image:
         return Images([job.source])
     return VideoFile(
-        job.source, start=request.start, duration=request.duration, stream=request.stream,
-        strict=request.strict, allow_special=request.allow_special, gpu=gpu,
+        job.source,
+        start=request.start,
+        duration=request.duration,
+        stream=request.stream,
+        strict=request.strict,
+        allow_special=request.allow_special,
+        gpu=gpu,
         codecs=request.codecs,
-    )  # fmt: skip
+    )
 
 
 def _sinks(job: Job, source: Source, request: Request) -> list[Sink]:
@@ -133,10 +147,7 @@ def _picture_sink(job: Job, path: Path, info: SourceInfo, request: Request) -> S
 def _require_inside(rois: tuple[Roi, ...], size: tuple[int, int] | None) -> None:
     for roi in rois:
         if size is not None and (
-            roi.x >= size[0]
-            or roi.y >= size[1]
-            or roi.x + roi.width <= 0
-            or roi.y + roi.height <= 0
+            roi.x >= size[0] or roi.y >= size[1] or roi.x + roi.width <= 0 or roi.y + roi.height <= 0
         ):
             raise SettingsError(f"ROI {roi.name!r} lies outside the {size[0]} x {size[1]} frame")
 

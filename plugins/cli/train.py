@@ -13,13 +13,7 @@ import click
 
 from br2focus.models.evaluation.masks import FolderError, UnreadableError
 from br2focus.models.training.config import TrainingConfig, read_config
-from br2focus.realtime.errors import (
-    ComputeError,
-    FocusError,
-    SettingsError,
-    SinkError,
-    SourceError,
-)
+from br2focus.realtime.errors import ComputeError, FocusError, SettingsError, SinkError, SourceError
 
 from .exits import Exit, report_options
 from .progress import Progress, StopSignals
@@ -29,9 +23,7 @@ if TYPE_CHECKING:
     from br2focus.models.training.run import Event, Trainer
 
 
-@click.command(
-    "train", epilog="Example: br2focus train configs/lite.toml --data data --out runs/lite"
-)
+@click.command("train", epilog="Example: br2focus train configs/lite.toml --data data --out runs/lite")
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option(
     "--data",
@@ -46,9 +38,7 @@ if TYPE_CHECKING:
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @report_options
-def command(
-    config: Path, data: Path, out: Path | None, device: str, as_json: bool, debug: bool
-) -> int:
+def command(config: Path, data: Path, out: Path | None, device: str, as_json: bool, debug: bool) -> int:
     """Train a network from a configuration; resumes where it stopped.
 
     The run's folder gets log.jsonl, loss.png, state.safetensors and at the end NAME.safetensors, which
@@ -99,9 +89,7 @@ def _trainer(settings: TrainingConfig, data: Path, folder: Path, device: str) ->
         yield _prepare(settings, data, folder, place, share)
 
 
-def _prepare(
-    settings: TrainingConfig, data: Path, folder: Path, device: str, share: Share
-) -> Trainer:
+def _prepare(settings: TrainingConfig, data: Path, folder: Path, device: str, share: Share) -> Trainer:
     from br2focus.models.training.run import Trainer
 
     try:
@@ -127,9 +115,7 @@ def _train(trainer: Trainer, report: Callable[[Event], bool | None]) -> Path | N
         raise SinkError(_say(error)) from error
 
 
-def _reporter(
-    trainer: Trainer, progress: Progress, signals: StopSignals
-) -> Callable[[Event], bool | None]:
+def _reporter(trainer: Trainer, progress: Progress, signals: StopSignals) -> Callable[[Event], bool | None]:
     """What follows every iteration: progress, the curves, and whether to stop."""
     from br2focus.models.training.plots import plot_losses
     from br2focus.models.training.run import read_log

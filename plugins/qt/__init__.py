@@ -30,9 +30,7 @@ def prepare_qt() -> None:
     try:
         import PyQt6.QtWidgets  # noqa: F401
     except ImportError as error:
-        text = (
-            f"the window needs PyQt6 ({error}): pip install 'br2focus[viewer]', or add --headless"
-        )
+        text = f"the window needs PyQt6 ({error}): pip install 'br2focus[viewer]', or add --headless"
         raise SettingsError(text) from error
     screens = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
     if sys.platform == "linux" and not any(os.environ.get(name) for name in screens):

@@ -9,8 +9,8 @@ from PyQt6.QtCore import QTimer
 from PyQt6.QtGui import QGuiApplication
 
 from br2focus.realtime.errors import SettingsError
-from br2focus.realtime.presets import ViewSettings
-from br2focus.realtime.source import Source
+from br2focus.realtime.settings import ViewSettings
+from br2focus.realtime.sources.source import Source
 from br2focus.realtime.stats import Snapshot
 
 from . import application, run_application

@@ -13,17 +13,17 @@ from dataclasses import dataclass, replace
 
 from PyQt6.QtCore import QObject, pyqtSignal
 
-from br2focus.realtime.engine import Engine
+from br2focus.realtime.drawing.overlay import draw
+from br2focus.realtime.engine.engine import Engine
+from br2focus.realtime.engine.radii import coc_of
 from br2focus.realtime.frame import FocusResult, Image
-from br2focus.realtime.overlay import draw
 from br2focus.realtime.pipeline import Pipeline
-from br2focus.realtime.presets import ViewSettings
-from br2focus.realtime.radii import coc_of
-from br2focus.realtime.recorder import Recorder
 from br2focus.realtime.scores import Scores
-from br2focus.realtime.smoothing import make_smoother
-from br2focus.realtime.source import Source
-from br2focus.realtime.supervised import State, Status, Supervised
+from br2focus.realtime.settings import ViewSettings
+from br2focus.realtime.sinks.recorder import Recorder
+from br2focus.realtime.smoothing.factory import make_smoother
+from br2focus.realtime.sources.live.reconnecting import State, Status, Supervised
+from br2focus.realtime.sources.source import Source
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +66,11 @@ class Run(QObject):
     finished = pyqtSignal(object)
 
     def __init__(
-        self, open_source: Callable[[], Source], settings: ViewSettings,
+        self,
+        open_source: Callable[[], Source],
+        settings: ViewSettings,
         recorders: Sequence[Recorder],
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.settings, self.scores = settings, Scores()
         self.source: Source | None = None

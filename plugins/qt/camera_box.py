@@ -11,10 +11,10 @@ from PyQt6.QtCore import QObject, QSignalBlocker, Qt, QTimer, pyqtSignal
 from PyQt6.QtWidgets import QCheckBox, QComboBox, QFormLayout, QGroupBox, QSlider
 
 from br2focus.models.errors import FocusError
-from br2focus.realtime.camera import CameraInfo, find_camera
-from br2focus.realtime.camera_controls import CameraControls, Control, Format, list_formats
-from br2focus.realtime.camera_memory import remember
-from br2focus.realtime.live import CameraMode
+from br2focus.realtime.sources.live.camera import CameraInfo, find_camera
+from br2focus.realtime.sources.live.camera_memory import remember
+from br2focus.realtime.sources.live.controls import CameraControls, Control, Format, list_formats
+from br2focus.realtime.sources.live.open import CameraMode
 
 SETTLE_MS = 400  # without a change, until it is remembered
 TIPS = {
@@ -92,9 +92,11 @@ class CameraBox(QGroupBox):
     def _show(self, source: str, found: Abilities | None) -> None:
         if source != self._source:
             return
-        same = self._abilities is not None and found is not None and (
-            self._abilities.camera == found.camera and self._abilities.formats == found.formats
-        )  # fmt: skip
+        same = (
+            self._abilities is not None
+            and found is not None
+            and (self._abilities.camera == found.camera and self._abilities.formats == found.formats)
+        )
         self._abilities = found
         if not same:
             self._build(found)
@@ -119,9 +121,7 @@ class CameraBox(QGroupBox):
         combo.addItem("the camera's choice", None)
         for each in formats:
             for rate in each.rates or (None,):
-                mode = CameraMode(
-                    (each.width, each.height), float(rate) if rate else None, each.code
-                )
+                mode = CameraMode((each.width, each.height), float(rate) if rate else None, each.code)
                 speed = f" {float(rate):g}/s" if rate else ""
                 combo.addItem(f"{each.width} x {each.height}{speed} {each.code}", mode)
         combo.setCurrentIndex(max(0, combo.findData(self._mode)))

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import TypeVar
 
-from br2focus.realtime.overlay import GROUNDS, KINDS, MAX_LEVELS, OverlayKind, OverlayStyle
-from br2focus.realtime.presets import ViewSettings
-from br2focus.realtime.refining import MODES
-from br2focus.realtime.smoothing import SmoothingSetting
+from br2focus.realtime.drawing.overlay import GROUNDS, KINDS, MAX_LEVELS, OverlayKind, OverlayStyle
+from br2focus.realtime.drawing.refining import MODES
+from br2focus.realtime.settings import ViewSettings
+from br2focus.realtime.smoothing.factory import SmoothingSetting
 
 from .palette import PEAKING
 
@@ -20,8 +20,15 @@ THRESHOLDS = (2.0, 60.0)  # gray levels a pixel, at full and at no sensitivity
 STEP = 1.25
 OPACITY_STEP = 0.1
 SMOOTHINGS: tuple[SmoothingSetting, ...] = (
-    "adaptive", "look-ahead:2", "look-ahead", 0.05, 0.1, 0.2, 0.4, None,
-)  # fmt: skip
+    "adaptive",
+    "look-ahead:2",
+    "look-ahead",
+    0.05,
+    0.1,
+    0.2,
+    0.4,
+    None,
+)
 
 
 def following(choices: Sequence[T], now: T) -> T:
@@ -59,9 +66,7 @@ def _toggled_gate(style: OverlayStyle) -> OverlayStyle:
 
 CHANGES: dict[str, Change] = {
     **{f"show_{kind.replace('-', '_')}": _kind(kind) for kind in KINDS},
-    "next_colour": _style(
-        lambda s: replace(s, colour=following(tuple(PEAKING.values()), s.colour))
-    ),
+    "next_colour": _style(lambda s: replace(s, colour=following(tuple(PEAKING.values()), s.colour))),
     "next_ground": _style(lambda s: replace(s, ground=following(GROUNDS, s.ground))),
     "next_levels": _style(lambda s: replace(s, levels=s.levels % MAX_LEVELS + 1)),
     "toggle_stripes": _style(lambda s: replace(s, stripes=not s.stripes)),

@@ -9,7 +9,7 @@ from pathlib import Path
 from PyQt6.QtCore import QObject, pyqtSignal
 
 from br2focus.models.errors import FocusError
-from br2focus.realtime.presets import ViewSettings
+from br2focus.realtime.settings import ViewSettings
 
 from . import takes
 from .bridge import Shown

@@ -44,18 +44,14 @@ class Graph(QWidget):
         painter = QPainter(self)
         painter.fillRect(self.rect(), GROUND)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        plot = QRectF(
-            LEFT, TOP, max(self.width() - LEFT - LEGEND, 10), self.height() - TOP - BOTTOM
-        )
+        plot = QRectF(LEFT, TOP, max(self.width() - LEFT - LEGEND, 10), self.height() - TOP - BOTTOM)
         _paint_grid(painter, plot)
         now = time.monotonic()
         for number, (name, series) in enumerate(self.scores.series.items()):
             self._paint_series(painter, plot, series, now, number)
             self._paint_legend(painter, plot, number, name, series)
 
-    def _paint_series(
-        self, painter: QPainter, plot: QRectF, series: Series, now: float, number: int
-    ) -> None:
+    def _paint_series(self, painter: QPainter, plot: QRectF, series: Series, now: float, number: int) -> None:
         colour = series_colour(number)
         painter.setPen(QPen(colour, 2.0 if number else 1.4, DASHES[number % len(DASHES)]))
         for part in parts(series, now, plot):
@@ -72,9 +68,7 @@ class Graph(QWidget):
             painter.drawEllipse(QPointF(x, y), 4, 4)
             painter.setBrush(Qt.BrushStyle.NoBrush)
 
-    def _paint_legend(
-        self, painter: QPainter, plot: QRectF, number: int, name: str, series: Series
-    ) -> None:
+    def _paint_legend(self, painter: QPainter, plot: QRectF, number: int, name: str, series: Series) -> None:
         painter.setFont(font(9.0, bold=number > 0))
         height = QFontMetricsF(painter.font()).height() + 2
         y = plot.top() + number * height

@@ -83,10 +83,16 @@ HOTKEYS = (
 
 # May be held down; anything else happens once.
 REPEATING = {
-    "more_edges", "fewer_edges", "more_opaque", "less_opaque", "zoom_in",
-    "zoom_out", "grow_region", "shrink_region",
+    "more_edges",
+    "fewer_edges",
+    "more_opaque",
+    "less_opaque",
+    "zoom_in",
+    "zoom_out",
+    "grow_region",
+    "shrink_region",
     *(f"{what}_{way}" for what in ("pan", "move") for way in ("left", "right", "up", "down")),
-}  # fmt: skip
+}
 COLUMNS = (("Overlay", "Record"), ("View",), ("Regions", "Session"))
 MARGIN = 18.0
 
@@ -121,9 +127,7 @@ class Sheet(QWidget):
         for number, groups in enumerate(COLUMNS):
             y = height / 2
             for group in groups:
-                y = self._paint_group(
-                    painter, group, QRectF(number * width, y, width, height), size
-                )
+                y = self._paint_group(painter, group, QRectF(number * width, y, width, height), size)
 
     def _paint_group(self, painter: QPainter, group: str, row: QRectF, size: float) -> float:
         """One group from ``row`` on; the height at which the next may begin."""

@@ -9,9 +9,9 @@ from typing import NamedTuple, Protocol
 from PyQt6.QtCore import QPointF, QRectF, Qt
 from PyQt6.QtGui import QColor, QFont, QFontMetricsF, QPainter
 
-from br2focus.realtime.presets import ViewSettings
+from br2focus.realtime.settings import ViewSettings
+from br2focus.realtime.sources.live.reconnecting import State, Status
 from br2focus.realtime.stats import Snapshot
-from br2focus.realtime.supervised import State, Status
 
 from .palette import ALARM, INK, NOTE, PLATE, RECORDING
 
@@ -121,9 +121,7 @@ def paint_state(painter: QPainter, area: QRectF, text: str, reason: str, *, alar
         painter.drawText(box, Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignVCenter, reason)
 
 
-def badges(
-    settings: ViewSettings, view: View, *, takes: float | None, files: float | None
-) -> list[Badge]:
+def badges(settings: ViewSettings, view: View, *, takes: float | None, files: float | None) -> list[Badge]:
     """A badge whenever a mode is on; the first ones, of recording and scale, are shown in every view.
 
     Args:
@@ -146,9 +144,10 @@ def badges(
     words = [settings.overlay, "" if style.ground == "colour" else style.ground]
     if settings.overlay == "peaking":
         words += [
-            "stripes" if style.stripes else "", f"{style.levels} levels" if style.levels > 1 else "",
+            "stripes" if style.stripes else "",
+            f"{style.levels} levels" if style.levels > 1 else "",
             "" if style.noise_gate else "no noise gate",
-        ]  # fmt: skip
+        ]
     return [*found, *(Badge(word.upper()) for word in words if word)]
 
 

@@ -14,12 +14,8 @@ PEAKING: dict[str, tuple[int, int, int]] = {
     "magenta": (255, 0, 255),
     "white": (255, 255, 255),
 }
-SERIES = tuple(
-    QColor(name) for name in ("#f0f0f0", "#56b4e9", "#e69f00", "#cc79a7", "#f0e442", "#00b386")
-)
-GROUND = QColor(
-    28, 28, 30
-)  # behind the picture, the same in light and dark: it must not sway the eye
+SERIES = tuple(QColor(name) for name in ("#f0f0f0", "#56b4e9", "#e69f00", "#cc79a7", "#f0e442", "#00b386"))
+GROUND = QColor(28, 28, 30)  # behind the picture, the same in light and dark: it must not sway the eye
 INK = QColor(240, 240, 240)
 FAINT = QColor(150, 150, 155)
 PLATE = QColor(0, 0, 0, 165)

@@ -20,10 +20,10 @@ from PyQt6.QtWidgets import (
     QWidget,
 )
 
-from br2focus.realtime.overlay import GROUNDS, KINDS, MAX_LEVELS, OverlayStyle
-from br2focus.realtime.presets import ViewSettings
-from br2focus.realtime.refining import MODES
-from br2focus.realtime.smoothing import SmoothingSetting, frames_ahead
+from br2focus.realtime.drawing.overlay import GROUNDS, KINDS, MAX_LEVELS, OverlayStyle
+from br2focus.realtime.drawing.refining import MODES
+from br2focus.realtime.settings import ViewSettings
+from br2focus.realtime.smoothing.factory import SmoothingSetting, frames_ahead
 
 from .changes import SMOOTHINGS, THRESHOLDS, following
 from .hotkeys import key_of
@@ -87,19 +87,24 @@ class Panel(QScrollArea):
         self._settings, style = settings, settings.style
         colour = next((name for name, bgr in PEAKING.items() if bgr == style.colour), None)
         texts = (
-            (self.kind, settings.overlay), (self.ground, style.ground), (self.colour, colour),
-            (self.model, settings.model), (self.device, settings.device),
-            (self.smoothing, smoothing_text(settings.smoothing)), (self.refine, settings.refine),
-        )  # fmt: skip
+            (self.kind, settings.overlay),
+            (self.ground, style.ground),
+            (self.colour, colour),
+            (self.model, settings.model),
+            (self.device, settings.device),
+            (self.smoothing, smoothing_text(settings.smoothing)),
+            (self.refine, settings.refine),
+        )
         for combo, text in texts:
             with QSignalBlocker(combo):
                 combo.setCurrentIndex(_index(combo, text))
         numbers = (
             (self.tolerance, tolerance_step(settings.coc)),
-            (self.sensitivity, sensitivity(style.threshold)), (self.levels, style.levels),
+            (self.sensitivity, sensitivity(style.threshold)),
+            (self.levels, style.levels),
             (self.opacity, round(100 * style.opacity)),
             (self.strongest, round(100 * style.strongest)),
-        )  # fmt: skip
+        )
         for slider, value in numbers:
             with QSignalBlocker(slider):
                 slider.setValue(value)
@@ -112,22 +117,27 @@ class Panel(QScrollArea):
         self.kind = _combo(KINDS, "What is drawn over the picture (keys 1 to 6).")
         self.ground = _combo(GROUNDS, f"What the overlay lies on ({key_of('next_ground')}).")
         self.colour = _combo(
-            PEAKING, f"Colour of peaking and outline ({key_of('next_colour')}).\n"
-            "All of them are told apart by every colour vision."
-        )  # fmt: skip
+            PEAKING,
+            f"Colour of peaking and outline ({key_of('next_colour')}).\n"
+            "All of them are told apart by every colour vision.",
+        )
         for number, bgr in enumerate(PEAKING.values()):
             swatch = QPixmap(16, 16)
             swatch.fill(qcolor(bgr))
             self.colour.setItemIcon(number, QIcon(swatch))
         self.sensitivity = _slider(
-            0, 100, "How weak an edge may be to be peaked ([ and ]). Only what is in focus is peaked,\n"
-            "however strong an edge elsewhere."
-        )  # fmt: skip
+            0,
+            100,
+            "How weak an edge may be to be peaked ([ and ]). Only what is in focus is peaked,\n"
+            "however strong an edge elsewhere.",
+        )
         self.levels = _slider(1, MAX_LEVELS, "Stronger edges in a brighter shade (L).")
         self.strongest = _slider(
-            1, 100, "At most so many percent of what is in focus are peaked, the strongest edges first;\n"
-            "100: all that the sensitivity lets through."
-        )  # fmt: skip
+            1,
+            100,
+            "At most so many percent of what is in focus are peaked, the strongest edges first;\n"
+            "100: all that the sensitivity lets through.",
+        )
         self.opacity = _slider(0, 100, "Of heat map and mask (, and .).")
         self.stripes = QCheckBox("stripes")
         self.stripes.setToolTip("Peaking as stripes, so that it does not rest on colour alone (T).")
@@ -136,18 +146,21 @@ class Panel(QScrollArea):
             "Measures the sensor's noise in what is blurred, and keeps it from being peaked (N)."
         )
         rows: Sequence[tuple[str, QWidget]] = (
-            ("overlay", self.kind), ("over", self.ground), ("colour", self.colour),
-            ("sensitivity", self.sensitivity), ("at most", self.strongest),
-            ("levels", self.levels), ("opacity", self.opacity),
-            ("", self.stripes), ("", self.noise_gate),
-        )  # fmt: skip
+            ("overlay", self.kind),
+            ("over", self.ground),
+            ("colour", self.colour),
+            ("sensitivity", self.sensitivity),
+            ("at most", self.strongest),
+            ("levels", self.levels),
+            ("opacity", self.opacity),
+            ("", self.stripes),
+            ("", self.noise_gate),
+        )
         for name, widget in rows:
             form.addRow(name, widget)
         self._add(form, "Overlay")
         self._on_change(self.kind, lambda s: replace(s, overlay=KINDS[self.kind.currentIndex()]))
-        self._on_style(
-            self.ground, lambda s: replace(s, ground=GROUNDS[self.ground.currentIndex()])
-        )
+        self._on_style(self.ground, lambda s: replace(s, ground=GROUNDS[self.ground.currentIndex()]))
         self._on_style(self.colour, lambda s: replace(s, colour=PEAKING[self.colour.currentText()]))
         self._on_style(
             self.sensitivity,
@@ -169,17 +182,19 @@ class Panel(QScrollArea):
             f"Of maps in time ({key_of('next_smoothing')}). Adaptive lets flicker decay and follows\n"
             "motion and focus pulls at once; look-ahead is calmer, and shows the picture later by so many\n"
             "frames; a fixed time constant lags behind by so much. The delay is part of the age shown;\n"
-            "scores and graph are never smoothed."
-        )  # fmt: skip
+            "scores and graph are never smoothed.",
+        )
         self.refine = _combo(
             MODES, f"Moves the map's edges to those of the picture ({key_of('next_refine')})."
         )
         self.model = _combo(models, f"The network ({key_of('next_model')}).")
         self.device = _combo(devices, f"What computes ({key_of('next_device')}).")
         self.tolerance = _slider(
-            0, len(COCS) - 1, "The circle of confusion: the largest blur radius that counts as in focus,\n"
-            "as a share of the longer side. Leftmost: what the footage and its size allow."
-        )  # fmt: skip
+            0,
+            len(COCS) - 1,
+            "The circle of confusion: the largest blur radius that counts as in focus,\n"
+            "as a share of the longer side. Leftmost: what the footage and its size allow.",
+        )
         form.addRow("tolerance", self.tolerance)
         form.addRow("smoothing", self.smoothing)
         form.addRow("edges", self.refine)
@@ -197,15 +212,17 @@ class Panel(QScrollArea):
         self._box.addLayout(form)
 
     def _on_style(
-        self, control: QComboBox | QSlider | QCheckBox,
+        self,
+        control: QComboBox | QSlider | QCheckBox,
         change: Callable[[OverlayStyle], OverlayStyle],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._on_change(control, lambda s: replace(s, style=change(s.style)))
 
     def _on_change(
-        self, control: QComboBox | QSlider | QCheckBox,
+        self,
+        control: QComboBox | QSlider | QCheckBox,
         change: Callable[[ViewSettings], ViewSettings],
-    ) -> None:  # fmt: skip
+    ) -> None:
         def tell(*_: object) -> None:
             self._settings = change(self._settings)
             self.changed.emit(self._settings)

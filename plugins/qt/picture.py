@@ -21,7 +21,7 @@ from PyQt6.QtGui import (
 from PyQt6.QtWidgets import QWidget
 
 from br2focus.realtime.frame import Image, Roi
-from br2focus.realtime.supervised import State, Status
+from br2focus.realtime.sources.live.reconnecting import State, Status
 
 from .bridge import Shown
 from .hud import LATE_STATES, Badge, paint_badges, paint_lines, paint_state
@@ -134,8 +134,9 @@ class PictureView(QWidget):
         if at is not None:
             x, y = before.to_picture(*at)
             self.centre = (
-                x + (before.area[0] / 2 - at[0]) / scale, y + (before.area[1] / 2 - at[1]) / scale,
-            )  # fmt: skip
+                x + (before.area[0] / 2 - at[0]) / scale,
+                y + (before.area[1] / 2 - at[1]) / scale,
+            )
         self.zoom_to(scale)
 
     def pan(self, x: float, y: float) -> None:
@@ -232,9 +233,7 @@ class PictureView(QWidget):
     def _point(self, placement: Placement, at: tuple[float, float]) -> tuple[float, float]:
         """The frame's pixel under device pixel ``at``; side by side, both halves are the same frame."""
         x, y = placement.to_picture(*at)
-        width = (
-            self._shown.result.frame.size[0] if self._shown is not None else placement.picture[0]
-        )
+        width = self._shown.result.frame.size[0] if self._shown is not None else placement.picture[0]
         return (x - width if width <= x < placement.picture[0] else x), y
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
@@ -350,9 +349,15 @@ class _Drag:
     """A button held down: where it began, in device and in picture pixels, and what it holds."""
 
     def __init__(
-        self, at: tuple[float, float], point: tuple[float, float], held: Roi | None,
-        *, pans: bool = False, resizes: bool = False, centre: tuple[float, float] = (0.0, 0.0),
-    ) -> None:  # fmt: skip
+        self,
+        at: tuple[float, float],
+        point: tuple[float, float],
+        held: Roi | None,
+        *,
+        pans: bool = False,
+        resizes: bool = False,
+        centre: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
         self.at, self.point, self.held = at, point, held
         self.pans, self.resizes, self.centre = pans, resizes, centre
         self.slipped = False
@@ -366,9 +371,7 @@ def _scaled(image: Image, placement: Placement) -> QImage:
     scale = placement.scale
     if scale != 1:
         sides = (max(1, round(width * scale)), max(1, round(height * scale)))
-        method = (
-            cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR if scale < 2 else cv2.INTER_NEAREST
-        )
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR if scale < 2 else cv2.INTER_NEAREST
         part = np.asarray(cv2.resize(part, sides, interpolation=method), np.uint8)
     height, width = part.shape[:2]
     made = QImage(width, height, QImage.Format.Format_RGB32)

@@ -56,9 +56,11 @@ class Placement:
 
 
 def place(
-    picture: tuple[int, int], area: tuple[int, int], scale: float | None,
+    picture: tuple[int, int],
+    area: tuple[int, int],
+    scale: float | None,
     centre: tuple[float, float],
-) -> Placement:  # fmt: skip
+) -> Placement:
     """Fit ``picture`` into ``area`` (``scale`` None), or show it at ``scale`` around ``centre``.
 
     No empty border is shown that another position would avoid.
@@ -92,9 +94,7 @@ def tapped(point: tuple[float, float], size: tuple[int, int]) -> Roi:
     """A square region around ``point``, moved into a picture of ``size``."""
     side = max(MIN_SIDE, min(size) // TAP_SHARE)
     side = min(side, *size)
-    x, y = (
-        min(max(round(at - side / 2), 0), room - side) for at, room in zip(point, size, strict=True)
-    )
+    x, y = (min(max(round(at - side / 2), 0), room - side) for at, room in zip(point, size, strict=True))
     return Roi("", x, y, side, side)
 
 
@@ -110,9 +110,11 @@ def grown(roi: Roi, by: int, size: tuple[int, int]) -> Roi:
     width = min(max(roi.width + 2 * by, MIN_SIDE), size[0])
     height = min(max(roi.height + 2 * by, MIN_SIDE), size[1])
     centred = roi._replace(
-        x=roi.x + (roi.width - width) // 2, y=roi.y + (roi.height - height) // 2,
-        width=width, height=height,
-    )  # fmt: skip
+        x=roi.x + (roi.width - width) // 2,
+        y=roi.y + (roi.height - height) // 2,
+        width=width,
+        height=height,
+    )
     return moved(centred, (0, 0), size)
 
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 from PyQt6.QtCore import QObject, QTimer, pyqtSignal
 
 from br2focus.realtime.frame import FocusResult, Image
-from br2focus.realtime.live import LiveOptions
-from br2focus.realtime.presets import ViewSettings
-from br2focus.realtime.recorder import Recorder
-from br2focus.realtime.source import Source
+from br2focus.realtime.settings import ViewSettings
+from br2focus.realtime.sinks.recorder import Recorder
+from br2focus.realtime.sources.live.open import LiveOptions
+from br2focus.realtime.sources.source import Source
 
 from .bridge import Run
 
@@ -39,9 +39,7 @@ class Session(QObject):
     ended = pyqtSignal()
     trouble = pyqtSignal(object)
 
-    def __init__(
-        self, open_source: Callable[[str, LiveOptions], Source], options: LiveOptions
-    ) -> None:
+    def __init__(self, open_source: Callable[[str, LiveOptions], Source], options: LiveOptions) -> None:
         super().__init__()
         self._open, self.options = open_source, options
         self.takes, self.files = Recorder(), Recorder()

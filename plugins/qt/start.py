@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from br2focus.realtime.live import LiveOptions, open_live
-from br2focus.realtime.presets import ViewSettings
-from br2focus.realtime.sink import FileSink
-from br2focus.realtime.source import Source, SourceInfo
+from br2focus.realtime.settings import ViewSettings
+from br2focus.realtime.sinks.sink import FileSink
+from br2focus.realtime.sources.live.open import LiveOptions, open_live
+from br2focus.realtime.sources.source import Source
+from br2focus.realtime.video_info import SourceInfo
 
 Sinks = Callable[[SourceInfo, Callable[[], ViewSettings]], Sequence[FileSink]]
 

@@ -8,14 +8,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from br2focus.realtime.drawing.overlay import draw
 from br2focus.realtime.frame import FocusResult, Image
-from br2focus.realtime.image_sink import Render
-from br2focus.realtime.overlay import draw
-from br2focus.realtime.presets import ViewSettings
-from br2focus.realtime.sink import FileSink
-from br2focus.realtime.snapshot import SnapshotFolder
-from br2focus.realtime.source import SourceInfo
-from br2focus.realtime.video_writer import VideoWriter
+from br2focus.realtime.settings import ViewSettings
+from br2focus.realtime.sinks.images import Render
+from br2focus.realtime.sinks.sink import FileSink
+from br2focus.realtime.sinks.snapshot import SnapshotFolder
+from br2focus.realtime.sinks.video_writer import VideoWriter
+from br2focus.realtime.video_info import SourceInfo
 
 from .bridge import Shown
 
@@ -32,9 +32,7 @@ def free_path(folder: Path, kind: str, suffix: str) -> Path:
         number += 1
 
 
-def open_takes(
-    folder: Path, wanted: Sequence[str], info: SourceInfo, drawn: Render
-) -> list[FileSink]:
+def open_takes(folder: Path, wanted: Sequence[str], info: SourceInfo, drawn: Render) -> list[FileSink]:
     """Writers for a recording.
 
     Args:
@@ -46,9 +44,7 @@ def open_takes(
     Raises:
         SinkError: a file cannot be made; none is left open.
     """
-    plain = SourceInfo(
-        info.name, rate=info.rate, live=True
-    )  # a take is no copy of a file's streams
+    plain = SourceInfo(info.name, rate=info.rate, live=True)  # a take is no copy of a file's streams
     sinks: list[FileSink] = []
     try:
         for kind in wanted:
@@ -78,10 +74,15 @@ def save_snapshot(folder: Path, shown: Shown, settings: ViewSettings, source: st
         if roi.name in shown.scores:
             regions[roi.name]["sharpness"], regions[roi.name]["best"] = shown.scores[roi.name]
     facts = {
-        "source": source, "model": settings.model, "overlay": settings.overlay,
-        "style": asdict(settings.style), "smoothing": settings.smoothing,
-        "refine": settings.refine, "size": settings.size, "regions": regions,
-    }  # fmt: skip
+        "source": source,
+        "model": settings.model,
+        "overlay": settings.overlay,
+        "style": asdict(settings.style),
+        "smoothing": settings.smoothing,
+        "refine": settings.refine,
+        "size": settings.size,
+        "regions": regions,
+    }
     path = free_path(folder, "snapshot", "")
 
     def render(result: FocusResult) -> Image:

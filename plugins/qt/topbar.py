@@ -17,8 +17,8 @@ from PyQt6.QtWidgets import (
     QWidget,
 )
 
-from br2focus.realtime.camera import CameraInfo, list_cameras
-from br2focus.realtime.live import TEST, shown_name
+from br2focus.realtime.sources.live.camera import CameraInfo, list_cameras
+from br2focus.realtime.sources.live.open import TEST, shown_name
 
 from .hotkeys import key_of
 
@@ -150,12 +150,13 @@ class TopBar(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.source = SourcePicker()
-        self.record = _button("● Record", f"Record with overlay ({key_of('record_annotated')});\n"
-            f"{key_of('record_clean')} the clean picture, {key_of('record_both')} both.")  # fmt: skip
-        self.record.setCheckable(True)
-        snapshot = _button(
-            "Snapshot", f"Picture, overlay, 16-bit map and figures ({key_of('snapshot')})."
+        self.record = _button(
+            "● Record",
+            f"Record with overlay ({key_of('record_annotated')});\n"
+            f"{key_of('record_clean')} the clean picture, {key_of('record_both')} both.",
         )
+        self.record.setCheckable(True)
+        snapshot = _button("Snapshot", f"Picture, overlay, 16-bit map and figures ({key_of('snapshot')}).")
         keys = _button("?", "All keys (?).")
         row = QHBoxLayout(self)
         row.setContentsMargins(8, 6, 8, 6)

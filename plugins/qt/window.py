@@ -14,12 +14,12 @@ from PyQt6.QtWidgets import QHBoxLayout, QMainWindow, QVBoxLayout, QWidget
 from br2focus.models import checkpoint
 from br2focus.models.errors import CheckpointError, FocusError
 from br2focus.realtime.errors import ComputeError, SettingsError
-from br2focus.realtime.live import CameraMode
-from br2focus.realtime.presets import ViewSettings, load_preset, preset_path, save_preset
-from br2focus.realtime.sink import FileSink
-from br2focus.realtime.source import SourceInfo
+from br2focus.realtime.settings import ViewSettings, load_preset, preset_path, save_preset
+from br2focus.realtime.sinks.sink import FileSink
+from br2focus.realtime.sources.live.open import CameraMode
+from br2focus.realtime.sources.live.reconnecting import State, Status
 from br2focus.realtime.stats import Snapshot, Stats
-from br2focus.realtime.supervised import State, Status
+from br2focus.realtime.video_info import SourceInfo
 
 from . import hud, theme
 from .bridge import Shown
@@ -174,7 +174,7 @@ class Window(QMainWindow):
             "toggle_sheet": self._toggle_sheet,
             "leave": self._leave,
             "close": self.close,
-        }  # fmt: skip
+        }
         for way, by in pans.items():
             acts[f"pan_{way}"] = lambda by=by: view.pan(*by)  # type: ignore[misc]
         for way, shift in nudges.items():
@@ -383,9 +383,7 @@ class Window(QMainWindow):
 
     def _save_preset(self) -> None:
         if name := ask_preset_name(self):
-            self._try(
-                lambda: save_preset(self.settings, preset_path(name)), f"Saved preset {name}."
-            )
+            self._try(lambda: save_preset(self.settings, preset_path(name)), f"Saved preset {name}.")
 
     def _load_preset(self) -> None:
         if name := ask_preset(self):

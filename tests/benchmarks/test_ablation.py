@@ -100,9 +100,11 @@ def run(ablation: ModuleType, data: Path) -> Callable[..., int]:
     def call(*arguments: str, out: str = "out") -> int:
         (data / out).mkdir(exist_ok=True)
         places = {
-            "config": data / "tiny.toml", "data": data / "data", "out": data / out,
+            "config": data / "tiny.toml",
+            "data": data / "data",
+            "out": data / out,
             "runs": data / out / "runs",
-        }  # fmt: skip
+        }
         options = [text for name, path in places.items() for text in (f"--{name}", str(path))]
         return int(ablation.main([*options, *arguments]))
 
@@ -251,9 +253,12 @@ def test_a_finished_training_is_not_repeated_when_the_json_is_lost(
 
 
 def test_a_row_that_fails_does_not_end_the_others(
-    run: Callable[..., int], data: Path, ablation: ModuleType, monkeypatch: pytest.MonkeyPatch,
+    run: Callable[..., int],
+    data: Path,
+    ablation: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     train = ablation.train
 
     def failing(config: Any, *rest: Any) -> bool:
@@ -283,19 +288,28 @@ def test_another_length_is_not_mixed_in(
 def entry(row: str, seed: int, mae: float | None, result: float = 0.5) -> dict[str, Any]:
     figures = dict.fromkeys(ALL, 0.5) | {"mae": mae}
     return {
-        "row": row, "seed": seed, "switches": {}, "iterations": 4, "figures": figures,
-        "parameters": 2_500_000, "seconds_per_iteration": 0.25, "machine": "a machine",
+        "row": row,
+        "seed": seed,
+        "switches": {},
+        "iterations": 4,
+        "figures": figures,
+        "parameters": 2_500_000,
+        "seconds_per_iteration": 0.25,
+        "machine": "a machine",
         "curve": {"iteration": [1, 2], "result": [0.7, result], "sum": [7.0, 5.0]},
         "versions": {"torch": "9"},
-    }  # fmt: skip
+    }
 
 
 def content(*runs: dict[str, Any]) -> dict[str, Any]:
     base = {
-        "iterations": 4, "batch": 2, "size": 64, "augment": {"crop": 32},
+        "iterations": 4,
+        "batch": 2,
+        "size": 64,
+        "augment": {"crop": 32},
         "data": {"validation": 3, "description": "some pictures"},
         "network": {"reduce": 8, "width": 9},
-    }  # fmt: skip
+    }
     return {"base": base, "runs": list(runs)}
 
 

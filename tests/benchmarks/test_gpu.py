@@ -15,8 +15,10 @@ def test_a_dry_run_fills_every_figure(tmp_path: Path) -> None:
     done = subprocess.run(
         ["bash", ROOT / "benchmarks" / "gpu.sh", tmp_path],
         env=os.environ | {"DEVICE": "cpu", "PYTHON": sys.executable},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "gpu.json").read_text())
     assert set(report["networks"]) == {"lite", "standard", "paper"}

@@ -29,11 +29,13 @@ def folder(tmp_path: Path) -> Path:
     """JSON files of the documented form: a good and a bad model, and two rows of speed."""
     models = {
         name: {
-            "model": name, "device": "cpu", "ms_per_image": 12.34,
+            "model": name,
+            "device": "cpu",
+            "ms_per_image": 12.34,
             "metrics": dict.fromkeys(METRICS, mae) | {"boundary_f": None},
         }
         for name, mae in (("bad", 0.25), ("good", 0.0625))
-    }  # fmt: skip
+    }
     accuracy = {"cuhk": {"data": "two images", "models": models}}
     accuracy["other"] = {"data": "other images", "models": {"good": models["good"]}}
     (tmp_path / "accuracy.json").write_text(json.dumps(accuracy))
@@ -92,9 +94,14 @@ def test_rows_of_speed_keep_their_order(tables: ModuleType, folder: Path) -> Non
 def test_a_fault_shows_its_worst_round_where_it_differs(tables: ModuleType, folder: Path) -> None:
     rows = [
         {"what": "pulled", "noticed_s": {"median": 0.14, "worst": 1.25}, "must": "2 s", "held": True},
-        {"what": "refused", "exit_code": [-9, 4], "exit_s": {"median": 1.0, "worst": 1.0},
-         "must": "exit 4", "held": False},
-    ]  # fmt: skip
+        {
+            "what": "refused",
+            "exit_code": [-9, 4],
+            "exit_s": {"median": 1.0, "worst": 1.0},
+            "must": "exit 4",
+            "held": False,
+        },
+    ]
     content = {"machine": "a machine", "rounds": 3, "rows": rows}
     (folder / "live_faults.json").write_text(json.dumps(content))
     text = tables.filled("<!-- table:live_faults -->\n<!-- /table -->", folder)
@@ -120,9 +127,12 @@ def test_check_tells_a_stale_table_and_changes_nothing(
     [(None, "make bench"), ("{}", "not of the form"), ("{", "not of the form")],
 )
 def test_one_line_when_the_figures_are_not_there(
-    tables: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None,
+    tables: ModuleType,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    content: str | None,
     message: str,
-) -> None:  # fmt: skip
+) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(TEXT)
     if content is not None:

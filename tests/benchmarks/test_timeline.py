@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from br2focus.realtime.channel import Channel
-from br2focus.realtime.engine import Engine, EngineSettings
+from br2focus.realtime.engine.engine import Engine, EngineSettings
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

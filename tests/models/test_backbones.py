@@ -39,9 +39,7 @@ def test_strides_and_channels(name: str) -> None:
         net = make_backbone(name).eval()
         taps = net(torch.zeros(1, 3, 64, 96))
     assert net.channels == CHANNELS[name]
-    expected = [
-        (1, c, 64 // s, 96 // s) for c, s in zip(CHANNELS[name], STRIDES[name], strict=True)
-    ]
+    expected = [(1, c, 64 // s, 96 // s) for c, s in zip(CHANNELS[name], STRIDES[name], strict=True)]
     assert [tuple(tap.shape) for tap in taps] == expected
 
 
@@ -50,9 +48,7 @@ def test_every_name_of_the_configuration_can_be_built() -> None:
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(
-        ValueError, match=r"'alexnet' is not one of resnext50_32x4d, .*efficientnet_lite2"
-    ):
+    with pytest.raises(ValueError, match=r"'alexnet' is not one of resnext50_32x4d, .*efficientnet_lite2"):
         make_backbone("alexnet")
 
 
@@ -157,11 +153,6 @@ def test_calibration_keeps_the_function_and_gives_real_statistics(
         after = backbone(x)
     assert largest(after, before) < 1e-3
     trained = train_mode(backbone, x)
-    error = [
-        float((a - b).square().mean().sqrt() / b.std())
-        for a, b in zip(trained, before, strict=True)
-    ]
-    without = [
-        float((a - b).square().mean().sqrt() / b.std()) for a, b in zip(raw, before, strict=True)
-    ]
+    error = [float((a - b).square().mean().sqrt() / b.std()) for a, b in zip(trained, before, strict=True)]
+    without = [float((a - b).square().mean().sqrt() / b.std()) for a, b in zip(raw, before, strict=True)]
     assert max(error) < 0.5 and max(error) < min(without) / 2, (error, without)

@@ -255,9 +255,7 @@ def randomise(net: nn.Module) -> None:
         nn.init.uniform_(net.fuse.weight, 0.2, 0.8)
 
 
-def both_implementations(
-    config: BR2NetConfig, height: int, width: int
-) -> tuple[list[Tensor], list[Tensor]]:
+def both_implementations(config: BR2NetConfig, height: int, width: int) -> tuple[list[Tensor], list[Tensor]]:
     torch.manual_seed(7)
     net = BR2Net(config).double().eval()
     randomise(net)

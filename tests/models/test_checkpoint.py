@@ -277,9 +277,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (folder / "__init__.py").touch()
     checkpoint.save(half_net(), INFO, folder / "tiny.safetensors")
     digest = checkpoint.sha256(folder / "tiny.safetensors")
-    (folder / "SHA256SUMS").write_text(
-        f"{digest}  tiny.safetensors\n{'0' * 64}  gone.safetensors\n"
-    )
+    (folder / "SHA256SUMS").write_text(f"{digest}  tiny.safetensors\n{'0' * 64}  gone.safetensors\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(checkpoint, "SHIPPED", folder.name)
     yield folder

@@ -22,9 +22,14 @@ SIZES = [(1280, 720, 480, 256), (641, 427, 480, 320), (1921, 1080, 480, 256), (1
 def small_net(detail: str = "learned") -> BR2Net:
     torch.manual_seed(1)
     config = BR2NetConfig(
-        backbone="mobilenet_v2", width=8, reduce=8, h2l_tap=2, h2l_shrink="area", fusion="mean",
+        backbone="mobilenet_v2",
+        width=8,
+        reduce=8,
+        h2l_tap=2,
+        h2l_shrink="area",
+        fusion="mean",
         detail=detail,  # type: ignore[arg-type]
-    )  # fmt: skip
+    )
     net = BR2Net(config).eval()
     if detail != "none":
         with torch.no_grad():
@@ -35,8 +40,15 @@ def small_net(detail: str = "learned") -> BR2Net:
 
 def test_a_cell_is_one_to_two_pixels_of_the_map() -> None:
     assert [spacing_of(r) for r in (0.9, 1.0, 1.34, 1.99, 2.0, 2.67, 4.0, 8.0)] == [
-        2, 2, 2, 2, 4, 4, 8, 16,
-    ]  # fmt: skip
+        2,
+        2,
+        2,
+        2,
+        4,
+        4,
+        8,
+        16,
+    ]
 
 
 def test_the_tolerance_is_the_largest_of_three() -> None:

@@ -80,9 +80,7 @@ def test_a_backbone_starts_from_published_names(name: str) -> None:
 def test_what_lacks_is_named() -> None:
     published = published_names(make("efficientnet_lite0"))
     del published["_blocks.3._bn1.running_mean"]
-    with pytest.raises(
-        ValueError, match=r"1 tensors: .*features\.3\.0\.conv\.depthwise\.1\.running"
-    ):
+    with pytest.raises(ValueError, match=r"1 tensors: .*features\.3\.0\.conv\.depthwise\.1\.running"):
         make_backbone("efficientnet_lite0", published)
     with pytest.raises(ValueError, match="lack or differ in .* tensors"):
         make_backbone("efficientnet_lite0", published_names(make("efficientnet_lite2")))
@@ -120,9 +118,7 @@ def test_a_block_is_the_published_one(index: int, kernel: int, stride: int) -> N
             parameter.copy_(torch.randn_like(parameter))
     block = [m for m in net.modules() if isinstance(m, InvertedResidual)][index]
     prefix = f"_blocks.{index}."
-    own = {
-        k.removeprefix(prefix): t for k, t in published_names(net).items() if k.startswith(prefix)
-    }
+    own = {k.removeprefix(prefix): t for k, t in published_names(net).items() if k.startswith(prefix)}
     inputs = own.get("_expand_conv.weight", own["_depthwise_conv.weight"])
     x = torch.randn(2, inputs.shape[1] if "_expand_conv.weight" in own else len(inputs), 9, 7)
     with torch.no_grad():
@@ -153,9 +149,7 @@ def test_the_published_file_loads(name: str, file: str) -> None:
         pytest.skip(f"no weights: the package {package} is not installed")
     with as_file(files(package).joinpath(file)) as path:
         published = torch.load(path, weights_only=True)
-    count = sum(
-        t.numel() for k, t in published.items() if "running" not in k and "batches" not in k
-    )
+    count = sum(t.numel() for k, t in published.items() if "running" not in k and "batches" not in k)
     assert count == WHOLE[name]
     backbone = make_backbone(name, published).eval()
     stem = backbone.stages[0][0][0].weight  # type: ignore[index]

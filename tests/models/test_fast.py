@@ -81,16 +81,12 @@ def test_every_variant_is_the_network_itself(variant: str) -> None:
             assert (ours(pictures) - plain).abs().max() <= 1e-4, "for a GPU"
 
 
-@pytest.mark.parametrize(
-    "size", [(32, 32), (32, 320), (33, 31), (121, 161), (128, 64), (1, 1), (31, 1)]
-)
+@pytest.mark.parametrize("size", [(32, 32), (32, 320), (33, 31), (121, 161), (128, 64), (1, 1), (31, 1)])
 def test_every_size_is_the_network_itself(size: tuple[int, int]) -> None:
     net = random_net(AREA)
     pictures = noise(*size)
     with torch.inference_mode():
-        assert (
-            InferenceNet(net, HALF)(pictures) - plainly(net, HALF, pictures)
-        ).abs().max() <= 1e-4
+        assert (InferenceNet(net, HALF)(pictures) - plainly(net, HALF, pictures)).abs().max() <= 1e-4
 
 
 def test_the_network_given_is_left_as_it_was() -> None:
@@ -114,9 +110,7 @@ def test_one_exported_graph_serves_every_size(variant: str) -> None:
         assert difference <= 1e-4, (height, width)
 
 
-@pytest.mark.parametrize(
-    ("factor", "height", "width"), [(1, 3, 4), (2, 1, 1), (4, 5, 7), (8, 2, 3)]
-)
+@pytest.mark.parametrize(("factor", "height", "width"), [(1, 3, 4), (2, 1, 1), (4, 5, 7), (8, 2, 3)])
 def test_phases_are_a_bilinear_resize(factor: int, height: int, width: int) -> None:
     p = torch.randn(2, 1, height, width)
     wanted = F.interpolate(p, scale_factor=float(factor), mode="bilinear", align_corners=False)

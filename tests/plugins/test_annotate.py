@@ -15,15 +15,23 @@ import pytest
 
 from br2focus.plugins.cli import run
 from br2focus.plugins.opencv import FocusStage
+from br2focus.realtime.drawing.overlay import KINDS, OverlayStyle
 from br2focus.realtime.frame import Roi
-from br2focus.realtime.overlay import KINDS, OverlayStyle
-from br2focus.realtime.presets import ViewSettings, preset_path, save_preset
-from br2focus.realtime.video_file import VideoFile
+from br2focus.realtime.settings import ViewSettings, preset_path, save_preset
+from br2focus.realtime.sources.video_file import VideoFile
 
 KEYS = {
-    "input", "output", "frames", "seconds", "fps", "audio_streams", "damaged",
-    "repaired_timestamps", "model", "device",
-}  # fmt: skip
+    "input",
+    "output",
+    "frames",
+    "seconds",
+    "fps",
+    "audio_streams",
+    "damaged",
+    "repaired_timestamps",
+    "model",
+    "device",
+}
 
 
 @pytest.fixture
@@ -79,9 +87,16 @@ def test_every_overlay(annotate, make_clip, tmp_path, overlay):
 def test_maps_equal_the_opencv_stage_without_smoothing(annotate, make_clip, model, tmp_path):
     clip = make_clip(tmp_path / "clip.mkv", frames=3, pix_fmt="yuv420p")
     code, [entry], _ = annotate(
-        clip, "--overlay", "none", "--maps", tmp_path / "maps", "--smoothing", "off",
-        "--refine", "off",
-    )  # fmt: skip
+        clip,
+        "--overlay",
+        "none",
+        "--maps",
+        tmp_path / "maps",
+        "--smoothing",
+        "off",
+        "--refine",
+        "off",
+    )
     assert code == 0 and entry["output"] is None
     stored = sorted((tmp_path / "maps").iterdir())
     with FocusStage(model, device="cpu") as stage, VideoFile(clip) as source:
@@ -120,9 +135,7 @@ def test_metrics_do_not_depend_on_what_is_drawn_and_smoothed(annotate, make_clip
 
 def test_one_frame_in_so_many_seconds(annotate, make_clip, tmp_path):
     clip = make_clip(tmp_path / "clip.mp4", frames=25)
-    code, [entry], _ = annotate(
-        clip, "--metrics", tmp_path / "m.csv", "--overlay", "none", "--every", 0.4
-    )
+    code, [entry], _ = annotate(clip, "--metrics", tmp_path / "m.csv", "--overlay", "none", "--every", 0.4)
     rows = (tmp_path / "m.csv").read_text().splitlines()[1:]
     assert code == 0 and entry["frames"] == 3
     assert [row.split(",")[0] for row in rows] == ["0", "10", "20"]
@@ -138,14 +151,13 @@ def test_an_image_and_a_folder_of_both(annotate, make_clip, tmp_path):
     code, entries, _ = annotate(folder, "-o", tmp_path / "out")
     assert code == 0 and [e["frames"] for e in entries] == [2, 1]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        "clip_annotated.mp4", "photo_annotated.png",
-    ]  # fmt: skip
+        "clip_annotated.mp4",
+        "photo_annotated.png",
+    ]
     assert cv2.imread(str(tmp_path / "out" / "photo_annotated.png")).shape == (40, 50, 3)
 
 
-def test_a_folder_keeps_its_sub_folders_and_leaves_out_what_was_written(
-    annotate, make_clip, tmp_path
-):
+def test_a_folder_keeps_its_sub_folders_and_leaves_out_what_was_written(annotate, make_clip, tmp_path):
     for name in ("card1", "card2"):
         (tmp_path / "in" / name).mkdir(parents=True)
         make_clip(tmp_path / "in" / name / "c.mp4", frames=2)
@@ -155,13 +167,17 @@ def test_a_folder_keeps_its_sub_folders_and_leaves_out_what_was_written(
         assert code == 0 and len(entries) == 3
     code, _, _ = annotate(tmp_path / "in", "-o", tmp_path / "out", "--metrics", tmp_path / "m.csv")
     assert sorted(path.name for path in tmp_path.glob("*.csv")) == [
-        "m-card1-c.mkv.csv", "m-card1-c.mp4.csv", "m-card2-c.csv",
-    ]  # fmt: skip
+        "m-card1-c.mkv.csv",
+        "m-card1-c.mp4.csv",
+        "m-card2-c.csv",
+    ]
     names = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.mp4"))
     assert code == 0
     assert names == [
-        "card1/c.mkv_annotated.mp4", "card1/c.mp4_annotated.mp4", "card2/c_annotated.mp4",
-    ]  # fmt: skip
+        "card1/c.mkv_annotated.mp4",
+        "card1/c.mp4_annotated.mp4",
+        "card2/c_annotated.mp4",
+    ]
 
 
 def test_an_output_that_is_another_input_is_refused(annotate, make_clip, tmp_path):
@@ -234,9 +250,7 @@ def lines(err: str) -> list[str]:
         (["--roi", "far=5000,5000,5,5", "--metrics", "m.csv"], 2, "outside"),
     ],
 )
-def test_wrong_options_are_one_line(
-    make_clip, model, tmp_path, monkeypatch, capsys, options, code, text
-):
+def test_wrong_options_are_one_line(make_clip, model, tmp_path, monkeypatch, capsys, options, code, text):
     monkeypatch.chdir(tmp_path)
     make_clip(Path("clip.mp4"), frames=2)
     before = sorted(Path().iterdir())
@@ -335,8 +349,10 @@ def test_a_process_that_ends_at_once_ends_well(tmp_path: Path) -> None:
     for _ in range(3):
         done = subprocess.run(
             [sys.executable, "-m", "br2focus.plugins.cli", "annotate", tmp_path / "odd.mp4"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 3, done.stderr
         assert len(done.stderr.splitlines()) == 1
 

@@ -29,9 +29,9 @@ from br2focus.plugins.cli.archive_journal import Journal
 from br2focus.plugins.cli.archive_workers import DISK_FULL, Event, Task, Workers, answer_to
 from br2focus.plugins.cli.jobs import Job
 from br2focus.plugins.cli.request import Request
-from br2focus.realtime.engine import EngineSettings
+from br2focus.realtime.drawing.overlay import OverlayStyle
+from br2focus.realtime.engine.engine import EngineSettings
 from br2focus.realtime.errors import ComputeError, SettingsError, SinkError, SourceError
-from br2focus.realtime.overlay import OverlayStyle
 
 Result = tuple[int, list[dict[str, Any]], dict[str, Any]]
 PROGRAM = [sys.executable, "-m", "br2focus.plugins.cli", "archive"]
@@ -54,8 +54,20 @@ def footage(tmp_path: Path, make_clip) -> Path:
 def command(model: str, footage: Path, tmp_path: Path) -> list[str]:
     """The command of a run over `footage`."""
     where = [str(footage), "--out", str(tmp_path / "out"), "--metrics", "csv", "--json"]
-    return [*PROGRAM, *where, "--model", model, "--device", "cpu", "--backend", "openvino",
-            "--precision", "fp32", "--workers", "2"]  # fmt: skip
+    return [
+        *PROGRAM,
+        *where,
+        "--model",
+        model,
+        "--device",
+        "cpu",
+        "--backend",
+        "openvino",
+        "--precision",
+        "fp32",
+        "--workers",
+        "2",
+    ]
 
 
 def finish(command: list[str]) -> Result:
@@ -110,8 +122,11 @@ def test_everything_once_and_a_second_run_does_nothing(command, footage, tmp_pat
     counts = {name: summary[name] for name in ("done", "failed", "skipped", "left")}
     assert counts == {"done": 4, "failed": 1, "skipped": 0, "left": 0}
     assert Counter(event["event"] for event in events) == {
-        "begin": 1, "started": 5, "done": 4, "failed": 1,
-    }  # fmt: skip
+        "begin": 1,
+        "started": 5,
+        "done": 4,
+        "failed": 1,
+    }
     [failed] = [event for event in events if event["event"] == "failed"]
     assert failed["input"] == "card2/broken.mp4" and failed["exit"] == 3
     [clip] = [e for e in events if e["event"] == "done" and e["input"] == "card1/clip.mp4"]
@@ -121,7 +136,7 @@ def test_everything_once_and_a_second_run_does_nothing(command, footage, tmp_pat
     before = contents(tmp_path / "out")
     assert len(before) == 8 and [e | {"crc32": 0} for e in journal(tmp_path / "out")] == [
         event | {"crc32": 0} for event in events
-    ]  # fmt: skip
+    ]
     code, events, summary = finish(command)
     assert code == 7 and [event["event"] for event in events] == ["begin"]
     assert (summary["done"], summary["failed"], summary["skipped"]) == (0, 1, 4)
@@ -133,9 +148,12 @@ def test_a_table_has_a_row_for_each(command, tmp_path):
     with (tmp_path / "out" / "archive.csv").open(newline="") as file:
         rows = {row["input"]: row for row in csv.DictReader(file)}
     assert {name: row["status"] for name, row in rows.items()} == {
-        "card1/clip.mkv": "done", "card1/clip.mp4": "done", "card2/broken.mp4": "failed",
-        "card2/clip.mp4": "done", "still.jpg": "done",
-    }  # fmt: skip
+        "card1/clip.mkv": "done",
+        "card1/clip.mp4": "done",
+        "card2/broken.mp4": "failed",
+        "card2/clip.mp4": "done",
+        "still.jpg": "done",
+    }
     clip, broken = rows["card1/clip.mp4"], rows["card2/broken.mp4"]
     assert float(clip["sharpest_sharpness"]) >= float(clip["sharpness"]) > 0
     assert clip["reference_px"] == "", "this model gives no radii"
@@ -256,9 +274,7 @@ def test_what_kills_its_process_three_times_is_given_up(command, tmp_path, foota
                 os.kill(number, signal.SIGKILL)
     out, err = process.communicate()
     assert process.returncode == 7 and seen == 3
-    [failed] = [
-        e for e in journal(tmp_path / "out") if e["event"] == "failed" and "poison" in e["input"]
-    ]
+    [failed] = [e for e in journal(tmp_path / "out") if e["event"] == "failed" and "poison" in e["input"]]
     assert "3 tries" in failed["error"] and b"3 tries" in err
     assert json.loads(out.splitlines()[-1])["done"] == 4
     assert not list((tmp_path / "out").rglob("poison*"))

@@ -23,10 +23,21 @@ KEYS = {"frames_per_second", "dropped", "age_ms", "stages_ms", "memory_slope_byt
 def test_live_reports_what_others_read(headless: bool, model: str) -> None:
     args = ["--seconds", "2", "--soak", "150", "--picture", "128x96", "--json", "--model", model]
     done = subprocess.run(
-        [sys.executable, "-m", "br2focus.plugins.cli", "bench", "live", "--device", "cpu", *args,
-         *(["--headless"] if headless else [])],
-        env=os.environ | {"QT_QPA_PLATFORM": "offscreen"}, capture_output=True, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "br2focus.plugins.cli",
+            "bench",
+            "live",
+            "--device",
+            "cpu",
+            *args,
+            *(["--headless"] if headless else []),
+        ],
+        env=os.environ | {"QT_QPA_PLATFORM": "offscreen"},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert set(report) >= KEYS and report["model"] == "random"
@@ -69,9 +80,7 @@ def test_engine_compares_every_way_with_the_plain_network(
     args = ["bench", "engine", "--picture", "160x120", "--seconds", "0", "--model", model]
     assert run([*args, "--device", "cpu", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert (
-        report["map"] == "128x96" and report["gmac"]["plain"] >= report["gmac"]["fast"] * 0.98 > 0
-    )
+    assert report["map"] == "128x96" and report["gmac"]["plain"] >= report["gmac"]["fast"] * 0.98 > 0
     rows = {row["way"]: row for row in report["network"]}
     assert {"plain torch fp32", "torch fp32", "openvino fp32"} <= set(rows)
     for name, row in rows.items():

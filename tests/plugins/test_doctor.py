@@ -73,9 +73,11 @@ def test_a_damaged_model_and_one_that_does_not_compute(monkeypatch, tmp_path):
 
     monkeypatch.setattr(checkpoint, "find", refuse)
     assert states(doctor.models) == {
-        "model lite": "wrong", "model standard": "wrong", "model native": "wrong",
+        "model lite": "wrong",
+        "model standard": "wrong",
+        "model native": "wrong",
         "computing": "wrong",
-    }  # fmt: skip
+    }
 
 
 def test_no_window_without_a_library_of_it(monkeypatch):
@@ -92,7 +94,7 @@ def test_no_window_without_a_library_of_it(monkeypatch):
 
 def test_a_camera_without_permission(monkeypatch):
     camera = SimpleNamespace(index=0, name="Cam Link", device="/dev/none")
-    monkeypatch.setattr("br2focus.realtime.camera.list_cameras", lambda: [camera])
+    monkeypatch.setattr("br2focus.realtime.sources.live.camera.list_cameras", lambda: [camera])
     [finding] = doctor.cameras()
     assert finding.state == "absent" and "video" in finding.remedy
 

@@ -11,8 +11,15 @@ from br2focus.plugins.cli import run
 
 KEYS = ["model", "device", "images", "skipped", "ms_per_image", "metrics"]
 FIGURES = [
-    "mae", "auc", "max_f_focus", "max_f_blur", "f50_blur", "iou_blur", "iou_focus", "boundary_f",
-]  # fmt: skip
+    "mae",
+    "auc",
+    "max_f_focus",
+    "max_f_blur",
+    "f50_blur",
+    "iou_blur",
+    "iou_focus",
+    "boundary_f",
+]
 
 
 @pytest.fixture
@@ -32,9 +39,17 @@ def pairs(tmp_path):
 
 def evaluate(folder, capsys, *options):
     code = run(
-        ["evaluate", "--images", f"{folder}/images", "--masks", f"{folder}/masks",
-         "--polarity", "blurred", *map(str, options)]
-    )  # fmt: skip
+        [
+            "evaluate",
+            "--images",
+            f"{folder}/images",
+            "--masks",
+            f"{folder}/masks",
+            "--polarity",
+            "blurred",
+            *map(str, options),
+        ]
+    )
     return code, capsys.readouterr()
 
 
@@ -167,23 +182,25 @@ def on_footage(capsys, *options):
 
 def test_points_of_a_clip_and_a_still(footage, detail_model, capsys):
     code, captured = on_footage(
-        capsys, "--points", footage / "points.csv", "--pairs", footage / "pairs.csv",
-        "--model", detail_model, "--json",
-    )  # fmt: skip
+        capsys,
+        "--points",
+        footage / "points.csv",
+        "--pairs",
+        footage / "pairs.csv",
+        "--model",
+        detail_model,
+        "--json",
+    )
     report = json.loads(captured.out)
     assert code == 0 and report["model"] == "detail"
     assert report["count"] == {"frames": 2, "F": 2, "B": 2, "thin": 1, "pairs": 1}
     assert 0 <= report["balanced"] <= 1 and report["pairs"] in (0, 0.5, 1)
-    code, captured = on_footage(
-        capsys, "--points", footage / "points.csv", "--model", "classical:laplacian"
-    )
+    code, captured = on_footage(capsys, "--points", footage / "points.csv", "--model", "classical:laplacian")
     assert code == 0 and "points_auc" in captured.out and "pairs" in captured.out
 
 
 def test_a_stack_names_the_best_slice_of_each_region(footage, detail_model, capsys):
-    code, captured = on_footage(
-        capsys, "--stack", footage / "stack", "--model", detail_model, "--json"
-    )
+    code, captured = on_footage(capsys, "--stack", footage / "stack", "--model", detail_model, "--json")
     report = json.loads(captured.out)
     assert code == 0 and report["slices"] == 3 and report["regions"] == 48
     assert report["contrast_best"] == [1] * 48 and len(report["best"]) == 48
@@ -203,9 +220,7 @@ def test_a_stack_names_the_best_slice_of_each_region(footage, detail_model, caps
         (("--points", "large.csv"), 3, "points for 320x90, its picture is 160x90"),
     ],
 )
-def test_wrong_footage_is_one_line(
-    footage, detail_model, capsys, monkeypatch, options, code, said
-):  # fmt: skip
+def test_wrong_footage_is_one_line(footage, detail_model, capsys, monkeypatch, options, code, said):
     monkeypatch.chdir(footage)
     (footage / "late.csv").write_text(POINTS.replace("0.08", "99"))
     (footage / "large.csv").write_text(POINTS.replace("160,90,", "320,90,"))

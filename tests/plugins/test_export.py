@@ -13,9 +13,9 @@ import pytest
 
 from br2focus.models import checkpoint
 from br2focus.plugins.cli import run
-from br2focus.realtime import export as export_module
-from br2focus.realtime.backends import onnxruntime, openvino
-from br2focus.realtime.engine import Engine, EngineSettings
+from br2focus.realtime.engine import export as export_module
+from br2focus.realtime.engine.backends import onnxruntime, openvino
+from br2focus.realtime.engine.engine import Engine, EngineSettings
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
 
@@ -29,9 +29,7 @@ def exported(model: str, out: Path, *options: str) -> int:
     return run(["export", model, "-o", str(out), *options])
 
 
-def test_onnx(
-    model: str, wanted: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_onnx(model: str, wanted: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if find_spec("onnxruntime") is None:
         pytest.skip("the extra onnx is not installed")
     assert exported(model, tmp_path / "net.onnx", "--json") == 0
@@ -48,9 +46,7 @@ def test_openvino(model: str, wanted: np.ndarray, tmp_path: Path) -> None:
     assert exported(model, tmp_path / "net.xml", "--int8") == 0
     assert sorted(file.name for file in tmp_path.iterdir()) == ["net.bin", "net.xml"]
     hint = {"INFERENCE_PRECISION_HINT": "f32"}
-    found = openvino.library().compile_model(tmp_path / "net.xml", "CPU", hint)([PICTURE[None]])[0][
-        0
-    ]
+    found = openvino.library().compile_model(tmp_path / "net.xml", "CPU", hint)([PICTURE[None]])[0][0]
     assert 1e-6 < np.abs(found - wanted).max() < 0.25
 
 
@@ -96,9 +92,14 @@ def test_calibration_keeps_the_weights(model: str, tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_done_is_said(
-    model: str, tmp_path: Path, out: str, options: tuple[str, ...], code: int, said: str,
+    model: str,
+    tmp_path: Path,
+    out: str,
+    options: tuple[str, ...],
+    code: int,
+    said: str,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     assert exported(model, tmp_path / out, *options) == code
     assert said in capsys.readouterr().err and list(tmp_path.iterdir()) == []
 

@@ -18,13 +18,22 @@ import av
 import pytest
 
 from br2focus.plugins.cli import run
-from br2focus.realtime.camera import CameraInfo
-from br2focus.realtime.camera_controls import CameraControls, Control, Format
+from br2focus.realtime.sources.live.camera import CameraInfo
+from br2focus.realtime.sources.live.controls import CameraControls, Control, Format
 
 KEYS = {
-    "source", "frames", "frames_per_second", "dropped", "reopened", "damaged",
-    "repaired_timestamps", "age_ms", "model", "device", "reference_px",
-}  # fmt: skip
+    "source",
+    "frames",
+    "frames_per_second",
+    "dropped",
+    "reopened",
+    "damaged",
+    "repaired_timestamps",
+    "age_ms",
+    "model",
+    "device",
+    "reference_px",
+}
 
 
 def test_the_built_in_test_is_recorded(
@@ -87,9 +96,13 @@ def test_a_file_cut_short_says_so(
     ],
 )
 def test_one_line_says_what_is_wrong(
-    args: list[str], code: int, text: str, model: str, capsys: pytest.CaptureFixture[str],
+    args: list[str],
+    code: int,
+    text: str,
+    model: str,
+    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
         monkeypatch.delenv(name, raising=False)
     assert run(["live", *args, "--model", model, "--device", "cpu"]) == code
@@ -107,18 +120,14 @@ def test_a_signal_ends_it_while_nothing_comes(number: int, model: str) -> None:
         command = [sys.executable, "-m", "br2focus.plugins.cli", "live", f"udp://127.0.0.1:{port}"]
         command += ["--headless", "--retry-for", "600", "--model", model, "--device", "cpu"]
         environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-        with subprocess.Popen(
-            command, stderr=subprocess.PIPE, text=True, env=environment
-        ) as process:
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
             assert process.stderr is not None
             assert "CONNECTING" in process.stderr.readline()
             process.send_signal(number)
             assert process.wait(60) == 128 + number
 
 
-def test_cameras_are_listed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_cameras_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from br2focus.plugins.cli import cameras
 
     found = [CameraInfo(4, "Cam Link 4K", "/dev/v4l/by-id/c", "/dev/video4", 200)]
@@ -160,9 +169,7 @@ def in_window(model: str, *more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
 
 
-def test_a_window_records_from_its_first_picture_and_closes_by_itself(
-    model: str, tmp_path: Path
-) -> None:
+def test_a_window_records_from_its_first_picture_and_closes_by_itself(model: str, tmp_path: Path) -> None:
     video, table = tmp_path / "take.mp4", tmp_path / "take.csv"
     args = ["--duration", "2", "--record", str(video), "--metrics", str(table)]
     with in_window(model, *args, "--roi", "a=10,10,50,50", "--overlay", "heat") as process:
@@ -177,9 +184,7 @@ def test_a_window_records_from_its_first_picture_and_closes_by_itself(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_closes_the_window_and_keeps_the_recording(
-    number: int, model: str, tmp_path: Path
-) -> None:
+def test_a_signal_closes_the_window_and_keeps_the_recording(number: int, model: str, tmp_path: Path) -> None:
     video = tmp_path / "take.mkv"
     with in_window(model, "--record", str(video)) as process:
         partial = tmp_path / "take.partial.mkv"

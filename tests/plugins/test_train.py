@@ -122,7 +122,7 @@ MISTAKES = [
     ({"before": 'start = "lite"'}, 3, "start = 'lite': another network"),
     ({"before": 'backbone_start = "gone.safetensors"'}, 3, "gone.safetensors"),
     ({"before": 'backbone_start = "broken.pth"'}, 3, "broken.pth: not a safetensors file"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("change", "code", "text"), MISTAKES, ids=[str(m[0]) for m in MISTAKES])

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from br2focus.realtime.annotate import annotate, few_threads
-from br2focus.realtime.engine import Engine, EngineSettings
+from br2focus.realtime.engine.engine import Engine, EngineSettings
 from br2focus.realtime.errors import SinkError, SourceError
-from br2focus.realtime.sink import ClosingSink
-from br2focus.realtime.source import Frames
+from br2focus.realtime.sinks.sink import ClosingSink
+from br2focus.realtime.sources.source import Frames
 
 
 class Collecting(ClosingSink):
@@ -49,9 +49,7 @@ def engine(model):
 def test_every_frame_goes_to_every_sink(engine):
     sinks = [Collecting(), Collecting()]
     calls = []
-    summary = annotate(
-        Frames(images(7)), engine, sinks, progress=lambda done, expected: calls.append(done)
-    )
+    summary = annotate(Frames(images(7)), engine, sinks, progress=lambda done, expected: calls.append(done))
     assert summary.frames == 7 and not summary.stopped
     assert all(sink.seen == list(range(7)) and sink.ended == ["closed"] for sink in sinks)
     assert calls == list(range(1, 8))
@@ -93,9 +91,7 @@ def test_stopping_closes_what_is_there(engine):
     sink = Collecting()
     summary = annotate(Frames(images(50)), engine, [sink], progress=lambda done, _: done == 3)
     assert summary.stopped and sink.seen == [0, 1, 2] and sink.ended == ["closed"]
-    assert not [
-        t for t in threading.enumerate() if t.name in ("capture", "infer", "smooth", "refine")
-    ]
+    assert not [t for t in threading.enumerate() if t.name in ("capture", "infer", "smooth", "refine")]
 
 
 def test_jobs_that_overlap_leave_opencv_with_the_threads_it_had():

@@ -164,9 +164,7 @@ def test_an_untagged_frame_takes_its_matrix_from_its_size() -> None:
     assert np.abs(inner(image - decode(planes, 6, 8, full=False))).max() <= 2
 
 
-@pytest.mark.parametrize(
-    "colour", [Colour(1, False, 1, 1), Colour(6, True, 6, 6), Colour(9, False, 9, 16)]
-)
+@pytest.mark.parametrize("colour", [Colour(1, False, 1, 1), Colour(6, True, 6, 6), Colour(9, False, 9, 16)])
 @pytest.mark.parametrize(("pix_fmt", "bits"), [("yuv420p", 8), ("yuv444p", 8), ("yuv420p10le", 10)])
 def test_from_bgr_and_back(colour: Colour, pix_fmt: str, bits: int) -> None:
     rgb = colours(2)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from br2focus.realtime.frame import BlurMap, Frame
-from br2focus.realtime.look_ahead import LookAhead
 from br2focus.realtime.pipeline import Pipeline
-from br2focus.realtime.smoothing import Smoothing
-from br2focus.realtime.source import Frames, SourceInfo
+from br2focus.realtime.smoothing.exponential import Smoothing
+from br2focus.realtime.smoothing.look_ahead import LookAhead
+from br2focus.realtime.sources.source import Frames
+from br2focus.realtime.video_info import SourceInfo
 
 TOTAL = 200
 PICTURE = np.zeros((4, 6, 3), np.uint8)
@@ -274,9 +275,7 @@ def test_another_smoother_begins_when_the_one_before_has_given_all():
         for result in pipeline:
             indices.append(result.frame.index)
             if result.frame.index in (20, 60, 100):
-                pipeline.smoothing = {20: Smoothing(0.2), 60: None, 100: LookAhead(2)}[
-                    result.frame.index
-                ]
+                pipeline.smoothing = {20: Smoothing(0.2), 60: None, 100: LookAhead(2)}[result.frame.index]
     assert indices == list(range(TOTAL))
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from br2focus.models.rendering.clips import SUBJECT, best_focus
-from br2focus.realtime.engine import Engine, EngineSettings
-from br2focus.realtime.focus_pull import RATE, FocusPull
+from br2focus.realtime.engine.engine import Engine, EngineSettings
 from br2focus.realtime.frame import BlurMap, FocusResult, Frame, Roi, Timing
 from br2focus.realtime.pipeline import Pipeline
 from br2focus.realtime.scores import SECONDS, WHOLE, Scores
-from br2focus.realtime.smoothing import Smoothing
-from br2focus.realtime.source import Frames
+from br2focus.realtime.smoothing.exponential import Smoothing
+from br2focus.realtime.sources.live.test_source import RATE, FocusPull
+from br2focus.realtime.sources.source import Frames
 
 
 def result(value: float, index: int, arrived: float, raw: float | None = None) -> FocusResult:
@@ -22,9 +22,7 @@ def result(value: float, index: int, arrived: float, raw: float | None = None) -
         return BlurMap(np.full((8, 10), p, np.float32))
 
     frame = Frame(np.zeros((8, 10, 3), np.uint8), index, index, Fraction(1, 30), arrived)
-    return FocusResult(
-        frame, full(value), Timing(arrived, arrived), raw=None if raw is None else full(raw)
-    )
+    return FocusResult(frame, full(value), Timing(arrived, arrived), raw=None if raw is None else full(raw))
 
 
 def test_the_best_is_held_and_forgotten():

@@ -86,9 +86,13 @@ def test_lbp_patterns_are_those_of_skimage(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize("detector", ALL)
 @pytest.mark.parametrize(
     "image",
-    [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3), np.float32),
-     np.zeros((0, 8, 3), np.uint8)],
-)  # fmt: skip
+    [
+        np.zeros((8, 8), np.uint8),
+        np.zeros((8, 8, 4), np.uint8),
+        np.zeros((8, 8, 3), np.float32),
+        np.zeros((0, 8, 3), np.uint8),
+    ],
+)
 def test_anything_but_a_bgr_picture_is_refused(detector: Detector, image: np.ndarray):
     with pytest.raises(ValueError, match="an image is uint8 H x W x 3"):
         detector(image)

@@ -106,9 +106,7 @@ def test_a_mask_of_another_size_is_fitted_or_kept(tmp_path: Path):
         (np.full_like(GRAY, 128), "no pixel of .* has a label"),
     ],
 )
-def test_a_mask_that_cannot_be_right_is_refused(
-    tmp_path: Path, gray: NDArray[np.uint8], message: str
-):
+def test_a_mask_that_cannot_be_right_is_refused(tmp_path: Path, gray: NDArray[np.uint8], message: str):
     add(tmp_path, "a", gray)
     (pair,) = folder(tmp_path).pairs()
     with pytest.raises(UnreadableError, match=message):

@@ -109,30 +109,62 @@ def test_roc_runs_from_none_to_all():
     [
         pytest.param(
             np.ones(HALF.shape),
-            {"mae": 0.5, "auc": 0.5, "max_f_focus": 0.65 / 1.15, "max_f_blur": 0.65 / 1.15,
-             "f50_blur": 0.65 / 1.15, "iou_blur": 0.5, "iou_focus": 0.0, "boundary_f": 0.65 / 1.15},
+            {
+                "mae": 0.5,
+                "auc": 0.5,
+                "max_f_focus": 0.65 / 1.15,
+                "max_f_blur": 0.65 / 1.15,
+                "f50_blur": 0.65 / 1.15,
+                "iou_blur": 0.5,
+                "iou_focus": 0.0,
+                "boundary_f": 0.65 / 1.15,
+            },
             id="all 1",
         ),
         pytest.param(
             np.zeros(HALF.shape),
-            {"mae": 0.5, "auc": 0.5, "max_f_focus": 0.65 / 1.15, "max_f_blur": 0.65 / 1.15,
-             "f50_blur": 0.0, "iou_blur": 0.0, "iou_focus": 0.5, "boundary_f": 0.0},
+            {
+                "mae": 0.5,
+                "auc": 0.5,
+                "max_f_focus": 0.65 / 1.15,
+                "max_f_blur": 0.65 / 1.15,
+                "f50_blur": 0.0,
+                "iou_blur": 0.0,
+                "iou_focus": 0.5,
+                "boundary_f": 0.0,
+            },
             id="all 0",
         ),
         pytest.param(
             HALF,
-            {"mae": 0.0, "auc": 1.0, "max_f_focus": 1.0, "max_f_blur": 1.0,
-             "f50_blur": 1.0, "iou_blur": 1.0, "iou_focus": 1.0, "boundary_f": 1.0},
+            {
+                "mae": 0.0,
+                "auc": 1.0,
+                "max_f_focus": 1.0,
+                "max_f_blur": 1.0,
+                "f50_blur": 1.0,
+                "iou_blur": 1.0,
+                "iou_focus": 1.0,
+                "boundary_f": 1.0,
+            },
             id="exact",
         ),
         pytest.param(
             ~HALF,
-            {"mae": 1.0, "auc": 0.0, "max_f_focus": 0.65 / 1.15, "max_f_blur": 0.65 / 1.15,
-             "f50_blur": 0.0, "iou_blur": 0.0, "iou_focus": 0.0, "boundary_f": 0.0},
+            {
+                "mae": 1.0,
+                "auc": 0.0,
+                "max_f_focus": 0.65 / 1.15,
+                "max_f_blur": 0.65 / 1.15,
+                "f50_blur": 0.0,
+                "iou_blur": 0.0,
+                "iou_focus": 0.0,
+                "boundary_f": 0.0,
+            },
             id="inverted",
         ),
     ],
-)  # fmt: skip
+)
 def test_maps_known_by_hand(blur: NDArray[np.bool_], expected: dict[str, float]):
     assert summarise([measure(blur.astype(FLOAT), HALF)]) == pytest.approx(expected, abs=1e-12)
 
@@ -156,9 +188,16 @@ def test_iou_pools_pixels():
 
 @pytest.mark.parametrize(
     ("value", "bin_"),
-    [(0.0, 0), (1.0, 255), (0.5, 128), (np.nextafter(FLOAT(0.5), FLOAT(0)), 127),
-     (np.nextafter(FLOAT(1), FLOAT(0)), 255), (127 / 255, 127), (128 / 255, 128)],
-)  # fmt: skip
+    [
+        (0.0, 0),
+        (1.0, 255),
+        (0.5, 128),
+        (np.nextafter(FLOAT(0.5), FLOAT(0)), 127),
+        (np.nextafter(FLOAT(1), FLOAT(0)), 255),
+        (127 / 255, 127),
+        (128 / 255, 128),
+    ],
+)
 def test_bins(value: float, bin_: int):
     score = measure(np.full((1, 1), value, FLOAT), np.ones((1, 1), np.bool_))
     assert np.flatnonzero(score.blurred).tolist() == [bin_]
@@ -169,10 +208,16 @@ def test_one_class_has_a_false_alarm_and_no_f(blurred: bool):
     figures = summarise([measure(np.full((4, 4), 0.25, FLOAT), np.full((4, 4), blurred))])
     error = 0.75 if blurred else 0.25
     assert figures == {
-        "mae": error, "auc": None, "max_f_focus": None, "max_f_blur": None, "f50_blur": None,
-        "iou_blur": 0.0 if blurred else None, "iou_focus": 0.0 if blurred else 1.0,
-        "boundary_f": None, "false_alarm": error,
-    }  # fmt: skip
+        "mae": error,
+        "auc": None,
+        "max_f_focus": None,
+        "max_f_blur": None,
+        "f50_blur": None,
+        "iou_blur": 0.0 if blurred else None,
+        "iou_focus": 0.0 if blurred else 1.0,
+        "boundary_f": None,
+        "false_alarm": error,
+    }
 
 
 def test_one_class_among_others_counts_in_mae_alone():

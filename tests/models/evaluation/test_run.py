@@ -16,8 +16,15 @@ from br2focus.models.evaluation.run import evaluate, table
 
 KEYS = ["model", "device", "images", "skipped", "ms_per_image", "metrics"]
 METRICS = [
-    "mae", "auc", "max_f_focus", "max_f_blur", "f50_blur", "iou_blur", "iou_focus", "boundary_f",
-]  # fmt: skip
+    "mae",
+    "auc",
+    "max_f_focus",
+    "max_f_blur",
+    "f50_blur",
+    "iou_blur",
+    "iou_focus",
+    "boundary_f",
+]
 
 
 def exact(image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -132,14 +139,15 @@ def test_rows_begin_with_the_worst(folder: MaskedFolder):
     rows = evaluate(constant(1.0), folder).rows()
     assert [row["name"] for row in rows] == ["b", "a", "c"]
     assert rows[0] == {
-        "name": "b", "mae": 0.75, "auc": 0.5, "f50": pytest.approx(1.3 * 0.25 / 1.075),
-    }  # fmt: skip
+        "name": "b",
+        "mae": 0.75,
+        "auc": 0.5,
+        "f50": pytest.approx(1.3 * 0.25 / 1.075),
+    }
 
 
 @pytest.mark.parametrize(("blurred", "error"), [(True, 0.75), (False, 0.25)])
-def test_a_folder_of_one_label_reports_false_alarms(
-    folder: MaskedFolder, blurred: bool, error: float
-):
+def test_a_folder_of_one_label_reports_false_alarms(folder: MaskedFolder, blurred: bool, error: float):
     evaluation = evaluate(constant(0.25), UniformFolder(folder.images, blurred))
     report = evaluation.report("m", "cpu")
     assert report["metrics"]["false_alarm"] == pytest.approx(error)

@@ -60,9 +60,7 @@ def cores() -> dict[str, NDArray[np.bool_]]:
     found["subject"][75:] = False
     rim = np.ones((13, 13), np.uint8)
     near = cv2.dilate(found.pop("near").astype(np.uint8), rim) > 0
-    return {
-        name: cv2.erode((part & ~near).astype(np.uint8), rim) > 0 for name, part in found.items()
-    }
+    return {name: cv2.erode((part & ~near).astype(np.uint8), rim) > 0 for name, part in found.items()}
 
 
 class TestTheLens:
@@ -165,17 +163,12 @@ class TestFrames:
         red = np.zeros((40, 50, 3), np.uint8)
         red[:, :, 2] = 180
         spec = replace(SMALL, noise=0.0)
-        assert (
-            np.abs(RackFocusClip(spec, [red]).frame(0).image[:8].astype(int) - (0, 0, 180)).max()
-            <= 1
-        )
+        assert np.abs(RackFocusClip(spec, [red]).frame(0).image[:8].astype(int) - (0, 0, 180)).max() <= 1
 
 
 class TestCuts:
     def test_change_everything_in_one_frame(self) -> None:
-        spec = replace(
-            SMALL, cuts=(1.0,), noise=0.0, pulls=((0.0, SUBJECT), (1.0, SUBJECT), (1.0, FAR))
-        )
+        spec = replace(SMALL, cuts=(1.0,), noise=0.0, pulls=((0.0, SUBJECT), (1.0, SUBJECT), (1.0, FAR)))
         frames = list(RackFocusClip(spec))
         steps = [float(np.abs(gray(a) - gray(b)).mean()) for a, b in pairwise(frames)]
         assert steps[9] > 10
@@ -195,9 +188,7 @@ class TestMotion:
         """Pixels from the first frame to the last: right and down."""
         clip = RackFocusClip(replace(spec, noise=0.0))
         first, last = (gray(clip.frame(i))[rows] for i in (0, len(clip) - 1))
-        (x, y), _ = cv2.phaseCorrelate(
-            first, last, cv2.createHanningWindow(first.shape[::-1], cv2.CV_32F)
-        )
+        (x, y), _ = cv2.phaseCorrelate(first, last, cv2.createHanningWindow(first.shape[::-1], cv2.CV_32F))
         return x, y
 
     def test_a_pan_moves_the_picture_by_parts_of_a_pixel(self) -> None:
@@ -221,9 +212,7 @@ class TestMotion:
         assert abs(middles[0] - middles[1]) > 2
 
     def test_breathing_scales_the_picture(self) -> None:
-        near = replace(
-            SMALL, pulls=((0.0, NEAR),), breathing=1.0, noise=0.0, lens=Lens(f_number=22.0)
-        )
+        near = replace(SMALL, pulls=((0.0, NEAR),), breathing=1.0, noise=0.0, lens=Lens(f_number=22.0))
         still = replace(near, breathing=0.0)
         scaled, plain = RackFocusClip(near).frame(0), RackFocusClip(still).frame(0)
         scale = 1 + 0.05 / (NEAR - 0.05)
@@ -244,9 +233,7 @@ class TestNoise:
         both = (one.image.astype(float) + other.image) / 2
         difference = (one.image.astype(float) - other.image) / np.sqrt(2)
         bright = (both > 60) & (both < 180)  # where neither end clips
-        kinds = [
-            difference[bright & (one.label == kind)[:, :, None]] for kind in (IN_FOCUS, BLURRED)
-        ]
+        kinds = [difference[bright & (one.label == kind)[:, :, None]] for kind in (IN_FOCUS, BLURRED)]
         assert min(len(kind) for kind in kinds) > 1000
         assert kinds[0].std() == pytest.approx(kinds[1].std(), rel=0.15)
         assert kinds[0].std() > 5

@@ -69,9 +69,7 @@ def test_softness_adds_up_and_never_sharpens_a_lens() -> None:
 
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
-@pytest.mark.parametrize(
-    "frames", [1, 2, 3]
-)  # x265 gives one and two of them random decoding times
+@pytest.mark.parametrize("frames", [1, 2, 3])  # x265 gives one and two of them random decoding times
 def test_a_codec_keeps_the_picture_and_leaves_its_traces(codec: str, frames: int) -> None:
     image = PHOTOS[0][:, :161]
     found = compressed(image, codec, {"crf": "34"}, (1.0, 0.5), frames)  # type: ignore[arg-type]

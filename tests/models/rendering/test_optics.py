@@ -97,9 +97,7 @@ class TestBlur:
         spot = blur(light, radius, kernel)
         places = np.arange(65)
         assert spot.sum() == pytest.approx(7.0, rel=1e-4)
-        assert (spot.sum(1) @ places / 7, spot.sum(0) @ places / 7) == pytest.approx(
-            (30, 35), abs=0.03
-        )
+        assert (spot.sum(1) @ places / 7, spot.sum(0) @ places / 7) == pytest.approx((30, 35), abs=0.03)
 
     def test_nothing_at_no_radius(self) -> None:
         light = np.random.default_rng(0).random((9, 9), np.float32)

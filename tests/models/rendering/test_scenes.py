@@ -121,9 +121,7 @@ def test_a_ramp_keeps_to_the_largest_radius(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("radius", [3.0, 6.0])
-def test_layers_are_labelled_by_their_radius(
-    radius: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_layers_are_labelled_by_their_radius(radius: float, monkeypatch: pytest.MonkeyPatch) -> None:
     half(monkeypatch, radius)
     near, middle = 5, SIDE // 2
     kinds = set()
@@ -204,9 +202,7 @@ def test_a_mix_of_focused_foregrounds_has_no_other_scene(monkeypatch: pytest.Mon
 
 
 def test_mattes_appear() -> None:
-    changed = [
-        (render(LAYERS, s).image != render(LAYERS, s, (matte(),)).image).any() for s in SEEDS
-    ]
+    changed = [(render(LAYERS, s).image != render(LAYERS, s, (matte(),)).image).any() for s in SEEDS]
     assert sum(changed) > 5
 
 

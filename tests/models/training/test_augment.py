@@ -52,9 +52,7 @@ def test_a_crop_moves_pixels_and_labels_together(seed: int) -> None:
 
 
 def test_half_of_the_crops_are_mirrored_and_places_differ() -> None:
-    crops = [
-        augment(coordinates(), PLAIN, rng(seed)).image[:, :, 0].astype(int) for seed in range(60)
-    ]
+    crops = [augment(coordinates(), PLAIN, rng(seed)).image[:, :, 0].astype(int) for seed in range(60)]
     mirrored = sum(bool(x[0, 0] > x[0, -1]) for x in crops)
     assert 18 <= mirrored <= 42
     assert len({int(x.min()) for x in crops}) > 15

@@ -91,13 +91,16 @@ def test_several_processes_see_the_batches_of_one(folder: MaskedFolder) -> None:
     for count in (2, 3):
         parts = zip(*(batches(items, 6, 1, 4, Share(r, count)) for r in range(count)), strict=True)
         joined = [
-            Batch(**{
-                name: sum((p.frames for p in part), ()) if name == "frames"
-                else torch.cat([getattr(p, name) for p in part])
-                for name in Batch._fields
-            })
+            Batch(
+                **{
+                    name: sum((p.frames for p in part), ())
+                    if name == "frames"
+                    else torch.cat([getattr(p, name) for p in part])
+                    for name in Batch._fields
+                }
+            )
             for part in parts
-        ]  # fmt: skip
+        ]
         assert len(joined) == 3 and all(map(equal, joined, whole))
 
 
@@ -207,9 +210,7 @@ def die(sample: Sample, config: AugmentConfig, rng: np.random.Generator) -> Samp
     raise AssertionError
 
 
-def test_a_failing_worker_raises_its_error(
-    folder: MaskedFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failing_worker_raises_its_error(folder: MaskedFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "augment", fail)
     with pytest.raises(ValueError, match="this picture cannot be cropped"):
         next(batches(training_set(folder), 2, 0, 4))
@@ -228,9 +229,7 @@ def test_a_signal_to_the_group_does_not_reach_the_worker(
     assert float(next(batches(items, 1, 0, 1)).image.max()) == 1
 
 
-def test_a_killed_worker_does_not_hang(
-    folder: MaskedFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_worker_does_not_hang(folder: MaskedFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "augment", die)
     with pytest.raises(RuntimeError, match="worker"):
         next(batches(training_set(folder), 2, 0, 4))

@@ -34,9 +34,7 @@ def detail_config(config_path: Path, root: Path, tmp_path: Path) -> TrainingConf
     cv2.imwrite(str(root / "photo.png"), cv2.GaussianBlur(picture, (0, 0), 1))
     (tmp_path / "photos.txt").write_text("photo.png\n")
     text = config_path.read_text().replace("h2l_tap = 2", 'h2l_tap = 2\ndetail = "learned"')
-    scenes = (
-        f'[native]\nshare = 0.5\ncount = 4\nphotos = "photos.txt"\nfolder = "{tmp_path}/scenes"\n'
-    )
+    scenes = f'[native]\nshare = 0.5\ncount = 4\nphotos = "photos.txt"\nfolder = "{tmp_path}/scenes"\n'
     config_path.write_text(text.replace("[augment]\ncrop = 64", f"{scenes}\n[augment]\ncrop = 32"))
     return replace(read_config(config_path), iterations=4, save_every=2, validate_every=4)
 
@@ -144,9 +142,7 @@ def test_the_reference_is_told_half_of_the_time() -> None:
     assert torch.allclose(found, torch.tensor([math.log(2.0), 0.1, 0.1]))
 
 
-def test_a_run_with_scenes_resumes_exactly(
-    detail_config: TrainingConfig, root: Path, tmp_path: Path
-) -> None:
+def test_a_run_with_scenes_resumes_exactly(detail_config: TrainingConfig, root: Path, tmp_path: Path) -> None:
     whole = Trainer(detail_config, root, tmp_path / "whole")
     path = whole.run()
     assert path is not None and len(list((tmp_path / "scenes").glob("*/*.npz"))) > 0
@@ -168,9 +164,7 @@ def test_where_scenes_are_kept_is_no_part_of_a_run(detail_config: TrainingConfig
     assert decisive(moved) == decisive(detail_config) != decisive(more)
 
 
-def test_scenes_need_a_network_with_detail(
-    config_path: Path, detail_config: TrainingConfig
-) -> None:
+def test_scenes_need_a_network_with_detail(config_path: Path, detail_config: TrainingConfig) -> None:
     config_path.write_text(config_path.read_text().replace('"learned"', '"none"'))
     with pytest.raises(ValueError, match="native scenes are for a network with detail"):
         read_config(config_path)

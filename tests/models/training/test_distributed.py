@@ -68,9 +68,15 @@ def exact(config: TrainingConfig) -> TrainingConfig:
     """Every loss, uneven labels, and an optimiser that does not enlarge rounding errors."""
     sgd = OptimiserConfig(kind="sgd", lr=0.02, backbone_lr=0.02, warmup=0, clip=2.0)
     return replace(
-        config, batch=4, iterations=3, bf16=False, optimiser=sgd, loss=LossConfig(iou=0.5, edge=0.5),
-        augment=replace(config.augment, rotation=40.0), data=replace(config.data, validation=0),
-    )  # fmt: skip
+        config,
+        batch=4,
+        iterations=3,
+        bf16=False,
+        optimiser=sgd,
+        loss=LossConfig(iou=0.5, edge=0.5),
+        augment=replace(config.augment, rotation=40.0),
+        data=replace(config.data, validation=0),
+    )
 
 
 def freeze_norms(net: nn.Module) -> None:
@@ -81,9 +87,7 @@ def freeze_norms(net: nn.Module) -> None:
             module.train = lambda mode=True, module=module: module  # type: ignore[method-assign, misc]
 
 
-def train(
-    config: TrainingConfig, root: Path, out: Path, share: Share
-) -> tuple[list[float], Trainer]:
+def train(config: TrainingConfig, root: Path, out: Path, share: Share) -> tuple[list[float], Trainer]:
     trainer = Trainer(config, root, out, "cpu", share)
     freeze_norms(trainer.net)
     losses = []
@@ -162,9 +166,7 @@ def wait_for(log: Path, count: int, process: subprocess.Popen[str]) -> None:
     assert lines(log) >= count
 
 
-def test_ctrl_c_stops_both_and_the_run_goes_on(
-    config_path: Path, root: Path, tmp_path: Path
-) -> None:
+def test_ctrl_c_stops_both_and_the_run_goes_on(config_path: Path, root: Path, tmp_path: Path) -> None:
     text = config_path.read_text().replace("batch = 2", "batch = 4")
     config_path.write_text(text.replace("save_every = 4", "save_every = 1000"))
     out, log = tmp_path / "run", tmp_path / "run/log.jsonl"
@@ -187,5 +189,8 @@ def test_ctrl_c_stops_both_and_the_run_goes_on(
     assert json.loads((tmp_path / "out.txt").read_text())["iterations"] == 12
     assert lines(log) == 12, "one process writes the log, and goes on behind the stop"
     assert sorted(p.name for p in out.iterdir()) == [
-        "log.jsonl", "loss.png", "state.safetensors", "tiny.safetensors",
-    ]  # fmt: skip
+        "log.jsonl",
+        "loss.png",
+        "state.safetensors",
+        "tiny.safetensors",
+    ]

@@ -145,9 +145,7 @@ def test_a_pair_contradicted_on_more_than_a_third_is_dropped(
     right, third, more = (np.where(s.mask, 0.95, 0.05) for s in samples)
     third[:6, :6] = 0.0
     more[:6, :6] = more[6, 0] = 0.0
-    more[-1] = third[-1] = right[-1] = np.where(
-        samples[0].mask[-1], 0, 1
-    )  # not labelled: no matter
+    more[-1] = third[-1] = right[-1] = np.where(samples[0].mask[-1], 0, 1)  # not labelled: no matter
     say(monkeypatch, right, third, more)
     kept = agreeing(samples, model)
     assert [int(s.valid.sum()) for s in kept] == [108, 72]

@@ -22,13 +22,7 @@ from br2focus.models.checkpoint import ModelInfo
 from br2focus.models.errors import CheckpointError
 from br2focus.models.training.config import OptimiserConfig, TrainingConfig, read_config
 from br2focus.models.training.data import Batch, Share, stacked
-from br2focus.models.training.run import (
-    Event,
-    Trainer,
-    learning_rate,
-    make_optimiser,
-    read_log,
-)
+from br2focus.models.training.run import Event, Trainer, learning_rate, make_optimiser, read_log
 from br2focus.models.training.validate import predict
 
 # The schedule and the optimiser.
@@ -140,9 +134,7 @@ def check_finished_model(path: Path, config: TrainingConfig) -> None:
     assert 0 <= blur.min() <= blur.max() <= 1
 
 
-def test_sgd_with_poly_stops_and_resumes(
-    config: TrainingConfig, root: Path, tmp_path: Path
-) -> None:
+def test_sgd_with_poly_stops_and_resumes(config: TrainingConfig, root: Path, tmp_path: Path) -> None:
     sgd = OptimiserConfig(kind="sgd", lr=0.01, backbone_lr=0.005, schedule="poly", warmup=0)
     config = replace(config, optimiser=sgd, iterations=6, save_every=3, ema=0.0)
     config = replace(config, data=replace(config.data, validation=0))
@@ -185,9 +177,7 @@ def state_of(net: nn.Module) -> dict[str, Tensor]:
     return {key: tensor.clone() for key, tensor in net.state_dict().items()}
 
 
-@pytest.mark.parametrize(
-    ("ema", "iteration", "decay"), [(0.5, 90, 0.5), (0.999, 0, 0.1), (0.0, 5, 0.0)]
-)
+@pytest.mark.parametrize(("ema", "iteration", "decay"), [(0.5, 90, 0.5), (0.999, 0, 0.1), (0.0, 5, 0.0)])
 def test_the_average_follows(
     config: TrainingConfig, root: Path, tmp_path: Path, ema: float, iteration: int, decay: float
 ) -> None:
@@ -252,9 +242,7 @@ def test_a_batch_that_cannot_be_divided_is_refused(
         Trainer(config, root, tmp_path, "cpu", Share(0, 3))
 
 
-def test_a_start_is_loaded_and_calibrated(
-    config: TrainingConfig, root: Path, tmp_path: Path
-) -> None:
+def test_a_start_is_loaded_and_calibrated(config: TrainingConfig, root: Path, tmp_path: Path) -> None:
     donor = BR2Net(config.network).backbone
     names = {f"features.{k.split('.', 2)[2]}": t for k, t in donor.state_dict().items()}
     save_file(names, tmp_path / "start.safetensors")
@@ -270,9 +258,7 @@ def test_a_start_is_loaded_and_calibrated(
 
 
 def test_an_iteration_that_was_run_twice_counts_once(tmp_path: Path) -> None:
-    events = [
-        {"iteration": i, "loss": loss} for i, loss in ((1, 9.0), (2, 8.0), (2, 7.0), (3, 6.0))
-    ]
+    events = [{"iteration": i, "loss": loss} for i, loss in ((1, 9.0), (2, 8.0), (2, 7.0), (3, 6.0))]
     path = tmp_path / "log.jsonl"
     path.write_text("".join(json.dumps(event) + "\n" for event in events))
     assert [event["loss"] for event in read_log(path)] == [9.0, 7.0, 6.0]
@@ -281,9 +267,7 @@ def test_an_iteration_that_was_run_twice_counts_once(tmp_path: Path) -> None:
 # The start from a trained network.
 
 
-def test_a_trained_network_goes_on_uncalibrated(
-    config: TrainingConfig, root: Path, tmp_path: Path
-) -> None:
+def test_a_trained_network_goes_on_uncalibrated(config: TrainingConfig, root: Path, tmp_path: Path) -> None:
     torch.manual_seed(8)
     donor = BR2Net(config.network).half().float()
     info = ModelInfo("donor", config.network, config.scale)
@@ -299,9 +283,7 @@ def test_a_trained_network_goes_on_uncalibrated(
     assert not torch.equal(trainer.net.l2h_start.weight, weight), "it is trained"
 
 
-def test_the_result_may_keep_a_share_of_the_start(
-    config: TrainingConfig, root: Path, tmp_path: Path
-) -> None:
+def test_the_result_may_keep_a_share_of_the_start(config: TrainingConfig, root: Path, tmp_path: Path) -> None:
     donor = BR2Net(config.network).half().float()
     info = ModelInfo("donor", config.network, config.scale)
     checkpoint.save(donor, info, tmp_path / "donor.safetensors")

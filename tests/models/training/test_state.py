@@ -97,9 +97,7 @@ CHANGES: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("change", "text"), CHANGES, ids=[str(c) for c, _ in CHANGES])
-def test_the_state_of_other_settings_is_refused(
-    tmp_path: Path, change: dict[str, Any], text: str
-) -> None:
+def test_the_state_of_other_settings_is_refused(tmp_path: Path, change: dict[str, Any], text: str) -> None:
     path, net = tmp_path / "state.safetensors", make_net()
     save_state(path, 1, {"net": net}, SGD(net.parameters()), SETTINGS)
     again = make_net(seed=3)

@@ -41,9 +41,7 @@ def test_a_gain_makes_it_surer(model: str) -> None:
 
 def test_another_scale_is_refused(model: str) -> None:
     other = InputScale((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    with pytest.raises(
-        ValueError, match=r"teacher = .*random\.safetensors' has another input scale"
-    ):
+    with pytest.raises(ValueError, match=r"teacher = .*random\.safetensors' has another input scale"):
         Teacher(model, other, CPU)
 
 
@@ -54,9 +52,13 @@ def test_a_missing_one_is_named() -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
 def test_its_share_of_the_target(
-    config: TrainingConfig, root: Path, tmp_path: Path, model: str,
-    monkeypatch: pytest.MonkeyPatch, share: float,
-) -> None:  # fmt: skip
+    config: TrainingConfig,
+    root: Path,
+    tmp_path: Path,
+    model: str,
+    monkeypatch: pytest.MonkeyPatch,
+    share: float,
+) -> None:
     config = replace(config, bf16=False, loss=LossConfig(teacher=model, distil=share))
     trainer = Trainer(config, root, tmp_path / "run")
     batch = stacked([trainer.data[i] for i in (0, 1)])

@@ -16,11 +16,12 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 from br2focus.plugins.qt.start import Start
 from br2focus.plugins.qt.window import Window
-from br2focus.realtime.engine import Engine, EngineSettings
+from br2focus.realtime.engine.engine import Engine, EngineSettings
 from br2focus.realtime.frame import Frame, Image
-from br2focus.realtime.live import LiveOptions
-from br2focus.realtime.presets import ViewSettings
-from br2focus.realtime.source import ClosingSource, Source, SourceInfo
+from br2focus.realtime.settings import ViewSettings
+from br2focus.realtime.sources.live.open import LiveOptions
+from br2focus.realtime.sources.source import ClosingSource, Source
+from br2focus.realtime.video_info import SourceInfo
 
 SIZE = (160, 120)
 
@@ -38,9 +39,15 @@ class Fake(ClosingSource):
     """A live source that gives ``count`` pictures at ``rate`` a second and then ends, fails or waits."""
 
     def __init__(
-        self, name: str = "fake", *, rate: float = 100.0, count: int = 10**9,
-        error: Exception | None = None, then_waits: bool = False, level: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        name: str = "fake",
+        *,
+        rate: float = 100.0,
+        count: int = 10**9,
+        error: Exception | None = None,
+        then_waits: bool = False,
+        level: int = 0,
+    ) -> None:
         self.info = SourceInfo(name, size=SIZE, rate=Fraction(30), live=True)
         self.rate, self.count, self.error, self.then_waits = rate, count, error, then_waits
         self.level, self.closed, self.given = level, threading.Event(), 0

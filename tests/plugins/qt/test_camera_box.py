@@ -9,11 +9,11 @@ import pytest
 
 from br2focus.plugins.qt import camera_box
 from br2focus.plugins.qt.camera_box import Abilities, CameraBox
-from br2focus.realtime.camera import CameraInfo
-from br2focus.realtime.camera_controls import Control, Format
-from br2focus.realtime.camera_memory import recalled
 from br2focus.realtime.errors import SourceError
-from br2focus.realtime.live import CameraMode
+from br2focus.realtime.sources.live.camera import CameraInfo
+from br2focus.realtime.sources.live.camera_memory import recalled
+from br2focus.realtime.sources.live.controls import Control, Format
+from br2focus.realtime.sources.live.open import CameraMode
 
 CAMERA = CameraInfo(0, "Webcam", "/dev/v4l/by-id/webcam", "/dev/video0", 200)
 FORMATS = (Format("MJPG", 1280, 720, (Fraction(30), Fraction(15))), Format("YUYV", 640, 480, ()))
@@ -29,8 +29,7 @@ class Camera:
 
     def list(self) -> tuple[Control, ...]:
         return tuple(
-            Control(n, 0, 1 if n == "autofocus" else 250, 1, 0, v, True)
-            for n, v in self.values.items()
+            Control(n, 0, 1 if n == "autofocus" else 250, 1, 0, v, True) for n, v in self.values.items()
         )
 
     def set(self, name: str, value: int) -> int:
@@ -80,8 +79,11 @@ def test_a_mode_is_picked_and_shown(qtbot, box):
     combo = box._form.itemAt(0, box._form.ItemRole.FieldRole).widget()
     texts = [combo.itemText(number) for number in range(combo.count())]
     assert texts == [
-        "the camera's choice", "1280 x 720 30/s MJPG", "1280 x 720 15/s MJPG", "640 x 480 YUYV",
-    ]  # fmt: skip
+        "the camera's choice",
+        "1280 x 720 30/s MJPG",
+        "1280 x 720 15/s MJPG",
+        "640 x 480 YUYV",
+    ]
     with qtbot.waitSignal(box.mode_picked) as picked:
         combo.activated.emit(1)
     assert picked.args == [CameraMode((1280, 720), 30.0, "MJPG")]

@@ -13,12 +13,12 @@ import pytest
 from br2focus.plugins.qt import bridge
 from br2focus.plugins.qt.start import Start
 from br2focus.plugins.qt.window import Window
+from br2focus.realtime.engine.radii import Reference
 from br2focus.realtime.errors import ComputeError, SourceError
 from br2focus.realtime.frame import BlurMap, Frame
-from br2focus.realtime.presets import ViewSettings
-from br2focus.realtime.radii import Reference
-from br2focus.realtime.source import Source
-from br2focus.realtime.supervised import Patience, State, Supervised
+from br2focus.realtime.settings import ViewSettings
+from br2focus.realtime.sources.live.reconnecting import Patience, State, Supervised
+from br2focus.realtime.sources.source import Source
 
 from .conftest import SIZE, Fake
 
@@ -87,9 +87,7 @@ def test_closed_in_every_state(qtbot, tmp_path, monkeypatch, state):
     monkeypatch.setattr(bridge, "Engine", StubEngine)
     threads, files = threading.active_count(), open_files()
     for number in range(TIMES):
-        window = Window(
-            Start("fake", ViewSettings(), tmp_path, open_source=lambda *_: STATES[state]())
-        )
+        window = Window(Start("fake", ViewSettings(), tmp_path, open_source=lambda *_: STATES[state]()))
         window.show()
         qtbot.wait(number * 5 % 60)
         begun = time.monotonic()

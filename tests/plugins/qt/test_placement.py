@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from br2focus.plugins.qt.placement import (
-    free_name,
-    grown,
-    moved,
-    place,
-    spanned,
-    tapped,
-)
+from br2focus.plugins.qt.placement import free_name, grown, moved, place, spanned, tapped
 from br2focus.realtime.frame import Roi
 
 

@@ -25,12 +25,12 @@ from br2focus.plugins.qt.hotkeys import HOTKEYS
 from br2focus.plugins.qt.palette import series_colour
 from br2focus.plugins.qt.start import Start
 from br2focus.plugins.qt.window import Window
+from br2focus.realtime.drawing.overlay import KINDS, draw
 from br2focus.realtime.errors import SinkError, SourceError
 from br2focus.realtime.frame import Roi
-from br2focus.realtime.overlay import KINDS, draw
-from br2focus.realtime.presets import ViewSettings, load_preset, preset_path, save_preset
-from br2focus.realtime.supervised import Patience, State, Supervised
-from br2focus.realtime.video_writer import VideoWriter
+from br2focus.realtime.settings import ViewSettings, load_preset, preset_path, save_preset
+from br2focus.realtime.sinks.video_writer import VideoWriter
+from br2focus.realtime.sources.live.reconnecting import Patience, State, Supervised
 
 from .conftest import SIZE, Fake, picture_of
 
@@ -82,9 +82,7 @@ def test_a_key_for_each_overlay(viewer, qtbot, kind):
 
     qtbot.waitUntil(painted)
     named = [badge.text for badge in window.picture.badges]
-    qtbot.waitUntil(
-        lambda: (kind.upper() in [b.text for b in window.picture.badges]) == (kind != "none")
-    )
+    qtbot.waitUntil(lambda: (kind.upper() in [b.text for b in window.picture.badges]) == (kind != "none"))
     assert named is not None
 
 
@@ -184,8 +182,10 @@ def test_the_same_holds_on_a_dense_screen(ratio):
     tests = [f"{__file__}::test_{name}" for name in names]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
-        env=os.environ | {"QT_SCALE_FACTOR": ratio}, capture_output=True, text=True,
-    )  # fmt: skip
+        env=os.environ | {"QT_SCALE_FACTOR": ratio},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout
     assert "2 passed" in done.stdout
 
@@ -234,11 +234,13 @@ def test_a_region_lies_under_the_figures(viewer, qtbot):
     ratio, plate = grabbed.devicePixelRatio(), window.picture._plate.toAlignedRect()
 
     def coloured(places):
-        return any(grabbed.pixelColor(round(x * ratio), round(y * ratio)) == series_colour(1)
-                   for x, y in places)  # fmt: skip
+        return any(
+            grabbed.pixelColor(round(x * ratio), round(y * ratio)) == series_colour(1) for x, y in places
+        )
 
-    inside = [(x, y) for x in range(plate.left() + 1, plate.right())
-              for y in range(plate.top() + 1, plate.bottom())]  # fmt: skip
+    inside = [
+        (x, y) for x in range(plate.left() + 1, plate.right()) for y in range(plate.top() + 1, plate.bottom())
+    ]
     everywhere = [(x, y) for x in range(640) for y in range(480)]
     assert coloured(everywhere) and not coloured(inside)
 
@@ -281,10 +283,11 @@ def frames_of(path: Path) -> list[np.ndarray]:
 @pytest.mark.parametrize(
     ("act", "kinds"),
     [
-        ("record_annotated", ["annotated"]), ("record_clean", ["clean"]),
+        ("record_annotated", ["annotated"]),
+        ("record_clean", ["clean"]),
         ("record_both", ["annotated", "clean"]),
     ],
-)  # fmt: skip
+)
 def test_a_recording_holds_what_was_shown(viewer, qtbot, tmp_path, act, kinds):
     window = viewer(overlay="mask")
     press(window, act)
@@ -319,8 +322,7 @@ def test_a_take_goes_on_over_another_source_and_begins_at_0(viewer, qtbot, tmp_p
     [path] = tmp_path.glob("br2focus-*-clean.mp4")
     with av.open(str(path)) as container:
         frames = [
-            (float(f.time), f.to_ndarray(format="bgr24")[60, 100, 0])
-            for f in container.decode(video=0)
+            (float(f.time), f.to_ndarray(format="bgr24")[60, 100, 0]) for f in container.decode(video=0)
         ]
     assert frames[0][0] == 0 and frames[-1][0] < 10
     assert abs(int(frames[0][1]) - 60) < 5 and abs(int(frames[-1][1]) - 160) < 5
@@ -347,7 +349,7 @@ def test_a_recording_that_fails_is_said_and_the_view_goes_on(viewer, qtbot, tmp_
     press(window, "record_annotated")
     qtbot.waitUntil(lambda: window.session.takes.seconds is not None)
     monkeypatch.setattr(
-        "br2focus.realtime.video_writer.VideoWriter._write",
+        "br2focus.realtime.sinks.video_writer.VideoWriter._write",
         lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")),
     )
     qtbot.waitUntil(lambda: "disk is full" in window.banner.text)
@@ -372,9 +374,7 @@ def test_a_snapshot_holds_four_files(viewer, qtbot, tmp_path):
     qtbot.waitUntil(lambda: window.banner.text.startswith("Kept"))
     [folder] = tmp_path.glob("br2focus-*-snapshot")
     facts = json.loads((folder / "snapshot.json").read_text())
-    assert (
-        facts["regions"]["face"]["width"] == 40 and 0 <= facts["regions"]["face"]["sharpness"] <= 1
-    )
+    assert facts["regions"]["face"]["width"] == 40 and 0 <= facts["regions"]["face"]["sharpness"] <= 1
     assert facts["source"] == "fake" and facts["overlay"] == "heat"
     picture = cv2.imread(str(folder / "picture.png"))
     assert np.array_equal(picture, picture_of(facts["index"]))
@@ -419,10 +419,7 @@ def test_another_source_is_shown_when_the_first_let_go(viewer, qtbot):
     box.lineEdit().setText("second")
     QTest.keyClick(box.lineEdit(), Qt.Key.Key_Return)
     qtbot.waitUntil(
-        lambda: (
-            window.picture.shown is not None
-            and window.picture.shown.result.frame.image[0, 100, 0] == 160
-        )
+        lambda: window.picture.shown is not None and window.picture.shown.result.frame.image[0, 100, 0] == 160
     )
     assert sources["fake"].closed.is_set() and window.picture.lines[0].startswith("second")
 
@@ -552,9 +549,7 @@ def test_what_the_start_asked_for_and_could_not_be_written_is_an_error_at_the_en
     window = Window(start)
     window.show()
     qtbot.waitUntil(lambda: window.session.files.seconds is not None, timeout=30_000)
-    monkeypatch.setattr(
-        VideoWriter, "_write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left"))
-    )
+    monkeypatch.setattr(VideoWriter, "_write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
     qtbot.waitUntil(lambda: "disk is full" in window.banner.text)
     window.close()
     with pytest.raises(SinkError, match="disk is full"):

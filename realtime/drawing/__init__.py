@@ -1,0 +1,1 @@
+"""Focus drawn over a picture, and maps refined to its edges; with OpenCV, or with PyTorch on a GPU."""

@@ -1,0 +1,214 @@
+"""Refining and overlays of pictures in host memory on a GPU: up, computed, down, in a stream of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from br2focus.realtime.device import RECORDING
+from br2focus.realtime.errors import first_line
+from br2focus.realtime.frame import BlurMap, Image, Values
+
+from . import overlay, overlay_gpu, refining, refining_gpu
+from .overlay import OverlayKind, OverlayStyle
+from .refining import RefineMode
+
+KEPT = 3  # pictures with their maps: one is refined, one waits, one is drawn
+# A computation that comes so often in the same form becomes a graph, of which the last few are kept.
+REPEATED, GRAPHS = 3, 4
+
+_Job = Callable[[Tensor, Tensor], Tensor]
+
+
+class OnGpu:
+    """`refining.refine` and `overlay.paint` on a GPU, within rounding, for any number of threads.
+
+    A picture that was refined stays there for its drawing. What fails (memory, the driver) is done on the
+    CPU from then on, which is said once.
+
+    Args:
+        device: such as "cuda:0"; "cpu" computes the same, slowly.
+        say: takes the line for the user.
+    """
+
+    def __init__(self, device: str, say: Callable[[str], None]) -> None:
+        self._device, self._say = torch.device(device), say
+        self._cuda = self._device.type == "cuda"
+        # One to compute on, one to record on. PyTorch has 32, then it gives the first ones out again: a graph
+        # would be recorded on the stream of another stage.
+        self._streams: tuple[torch.cuda.Stream, torch.cuda.Stream] | None = None
+        self._lock = threading.Lock()
+        self._own = threading.local()  # pinned memory: from there a copy does not wait for the CPU
+        self._kept: deque[tuple[Image, Tensor, Values, Tensor]] = deque(maxlen=KEPT)
+        self._paints = False  # somebody draws: what is refined is worth keeping
+        self._seen: Counter[Hashable] = Counter()
+        self._graphs: OrderedDict[Hashable, _Graph] = OrderedDict()
+        self._lost = False
+
+    def refine(self, image: Image, blur: BlurMap, mode: RefineMode) -> BlurMap:
+        """See `refining.refine`."""
+        if mode != "off" and not self._lost:
+            with self._trying():
+                pixels = self._up(image)
+                keep = blur.radii is not None
+                job = partial(_refined, mode=mode, keep=keep)
+                values = self._run((mode, keep), job, pixels, self._map_up(blur.values))
+                fine = BlurMap(self._down(values))
+                if self._paints:
+                    with self._lock:
+                        self._kept.append((image, pixels, fine.values, values))
+                return fine
+        return refining.refine(image, blur, mode)
+
+    def paint(self, kind: OverlayKind, image: Image, values: Values, style: OverlayStyle) -> Image:
+        """See `overlay.paint`."""
+        self._paints = True
+        if not self._lost:
+            with self._trying():
+                job = partial(_painted, kind=kind, style=style)
+                return self._down(self._run((kind, style), job, *self._found(image, values)))
+        return overlay.paint(kind, image, values, style)
+
+    def forget(self) -> None:
+        """Release the graphs and the pictures that are kept; it may be used again."""
+        with self._lock:
+            self._kept.clear()
+            self._graphs.clear()
+            self._seen.clear()
+
+    def _run(self, what: Hashable, job: _Job, pixels: Tensor, values: Tensor) -> Tensor:
+        """``job(pixels, values)``, after a few times in the same form as a graph."""
+        key = what, pixels.shape, values.shape
+        with self._lock:
+            self._seen[key] += 1
+            again = self._cuda and self._seen[key] == REPEATED
+            graph = self._graphs.get(key)
+            if graph is not None:
+                self._graphs.move_to_end(key)
+                return graph(pixels, values)
+        if again:
+            self._record(key, job, pixels, values)
+        return job(pixels, values)
+
+    def _record(self, key: Hashable, job: _Job, pixels: Tensor, values: Tensor) -> None:
+        """Keep a graph for the next time; where it cannot be made, all stays as it is."""
+        try:
+            assert self._streams is not None
+            graph = _Graph(self._streams[1], job, pixels, values)
+        except RuntimeError as error:  # no memory for it, an operation that needs the host
+            self._say(f"{self._device}: refining or drawing without a graph ({first_line(error)})")
+            return
+        with self._lock:
+            self._graphs[key] = graph
+            if len(self._graphs) > GRAPHS:
+                forgotten, _ = self._graphs.popitem(last=False)
+                del self._seen[forgotten]
+
+    def _found(self, image: Image, values: Values) -> tuple[Tensor, Tensor]:
+        """Picture and map on the GPU: those that were refined, or uploaded now."""
+        with self._lock:
+            for kept, pixels, fine, blur in self._kept:
+                if kept is image and fine is values:
+                    return pixels, blur
+        return self._up(image), self._map_up(values)
+
+    @contextmanager
+    def _trying(self) -> Iterator[None]:
+        """In inference mode, on the stream; a failure is said and leaves the block."""
+        try:
+            with self._lock:
+                if self._cuda and self._streams is None:
+                    self._streams = _stream(self._device), _stream(self._device)
+            on_stream = torch.cuda.stream(self._streams[0]) if self._streams else nullcontext()
+            with torch.inference_mode(), on_stream:
+                yield
+        except RuntimeError as error:
+            with self._lock:
+                first, self._lost = not self._lost, True
+                self._kept.clear()
+                self._graphs.clear()
+            if first:
+                self._say(f"{self._device} failed in refining or drawing ({first_line(error)}): now the CPU")
+
+    def _up(self, image: Image) -> Tensor:
+        """uint8 H x W x 3, as it is."""
+        staged = self._staged("up", image.shape, torch.uint8)
+        staged.numpy()[...] = image  # every use ends with a download, which waits for the upload
+        return staged.to(self._device, non_blocking=True, copy=True)
+
+    def _map_up(self, values: Values) -> Tensor:
+        return torch.from_numpy(np.array(values)).to(self._device)
+
+    def _down(self, tensor: Tensor) -> np.ndarray[Any, Any]:
+        staged = self._staged("down", tuple(tensor.shape), tensor.dtype)
+        staged.copy_(tensor, non_blocking=True)
+        if self._cuda:  # for this alone, not for what another thread has queued since
+            done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            done.record()
+            done.synchronize()
+        found: np.ndarray[Any, Any] = np.array(staged.numpy())
+        return found
+
+    def _staged(self, way: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """This thread's buffer for one way, pinned."""
+        staged: Tensor | None = getattr(self._own, way, None)
+        if staged is None or staged.shape != shape or staged.dtype != dtype:
+            staged = torch.empty(shape, dtype=dtype, pin_memory=self._cuda)
+            setattr(self._own, way, staged)
+        return staged
+
+
+class _Graph:
+    """A computation as a CUDA graph: one call where its kernels are fifty.
+
+    Each of those would wait for the interpreter's lock, which many threads want. One at a time calls it.
+    """
+
+    def __init__(self, stream: torch.cuda.Stream, job: _Job, *given: Tensor) -> None:
+        self._given = tuple(tensor.clone() for tensor in given)
+        self._graph = torch.cuda.CUDAGraph()
+        # All of it: what another thread had run on the same stream meanwhile would be in its graph.
+        with RECORDING:
+            stream.wait_stream(torch.cuda.current_stream(given[0].device))
+            with torch.cuda.stream(stream):
+                job(*self._given)  # what it keeps for later is made before
+            stream.synchronize()
+            # With the default error mode, any CUDA call of another thread kills the capture.
+            with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
+                self._result: Tensor = job(*self._given)
+
+    def __call__(self, *given: Tensor) -> Tensor:
+        for mine, tensor in zip(self._given, given, strict=True):
+            mine.copy_(tensor)
+        self._graph.replay()
+        return self._result.clone()
+
+
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
+def _refined(pixels: Tensor, values: Tensor, *, mode: RefineMode, keep: bool) -> Tensor:
+    """float32 H x W out of uint8 BGR H x W x 3 and float32 h x w."""
+    return refining_gpu.refine(_as_float(pixels), values[None, None], mode, keep=keep)[0, 0]
+
+
+def _painted(pixels: Tensor, values: Tensor, *, kind: OverlayKind, style: OverlayStyle) -> Tensor:
+    """uint8 BGR H x W x 3 (twice as wide side by side) out of the same."""
+    draw = getattr(overlay_gpu, kind.replace("-", "_"))
+    drawn = draw(_as_float(pixels), values[None, None], style)[0]
+    levels: Tensor = (drawn.flip(0).permute(1, 2, 0) * 255).round().byte()
+    return levels.contiguous()
+
+
+def _as_float(pixels: Tensor) -> Tensor:
+    """float 1 x 3 x H x W RGB in [0, 1] out of uint8 BGR H x W x 3."""
+    return pixels.flip(2).permute(2, 0, 1)[None].float() / 255

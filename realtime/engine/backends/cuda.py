@@ -1,0 +1,316 @@
+"""PyTorch on CUDA: FP16, pinned buffers, streams, a graph. One thread at a time uses a backend.
+
+A slot is a pair of pinned buffers and the GPU tensors of one batch in flight. Upload, compute and download
+run on streams of their own and meet at the slot's events, so that the copies of one batch hide behind the
+computing of another. Pictures come one by one and are uploaded at once; the batch is computed when it is
+full, or when somebody asks for a map of it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from queue import SimpleQueue
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from br2focus.models.fast import InferenceNet
+from br2focus.models.fast_detail import PLANES, DetailNet, in_precision
+from br2focus.realtime.device import RECORDING
+from br2focus.realtime.engine.load import SLOTS
+from br2focus.realtime.frame import Image, Values
+
+from . import Pending, shrink
+from .area import AreaShrink, luma_of
+from .two_streams import TwoStreams
+
+MAX_COMPILED = 1024  # a step is compiled for each of four taps, of each size and batch
+
+
+@dataclass
+class _Slot:
+    pinned_in: Tensor  # uint8 B x H x W x 3
+    pinned_out: Tensor  # float32 B x h x w, or B x 3 x h x w
+    pictures: Tensor  # uint8 B x H x W x 3 on the GPU
+    values: Tensor  # the same on the GPU
+    uploaded: torch.cuda.Event
+    computed: torch.cuda.Event
+    downloaded: torch.cuda.Event
+    graph: torch.cuda.CUDAGraph | None = None
+    # Of frames that the CPU resizes: their own luma, pinned and on the GPU, uint8 B x H x W.
+    luma: tuple[Tensor, Tensor] | None = None
+
+
+@dataclass
+class _Batch:
+    """The pictures that share a slot, until their maps are copied out of it."""
+
+    slot: _Slot
+    count: int = 0
+    launched: bool = False
+    maps: Values | None = None
+
+
+class CudaNet:
+    """A network on a GPU: it serves backends of every size, one after the other, in any thread.
+
+    Args:
+        net: the network; it is moved to ``device`` in ``dtype``.
+        device: such as "cuda" or "cuda:1".
+        dtype: float16, or float32 for the exact form.
+        compiled: let `torch.compile` write the kernels between the convolutions; at the first call of each
+            size it takes up to a minute, and a C compiler.
+    """
+
+    def __init__(
+        self,
+        net: InferenceNet,
+        device: str = "cuda",
+        *,
+        dtype: torch.dtype = torch.float16,
+        compiled: bool = False,
+    ) -> None:
+        self.name = f"torch {device} {'fp16' if dtype == torch.float16 else 'fp32'}"
+        self.device = torch.device(device)
+        if device == "cuda":  # which one that means is set for each thread
+            self.device = torch.device("cuda", 0)
+        net = in_precision(net.to(self.device), dtype)
+        self.detail = isinstance(net, DetailNet)
+        # The forms and streams of `TwoStreams` do not know the evidence yet.
+        plain = dtype == torch.float32 or self.detail
+        compiled = compiled and not self.detail
+        self.run: Callable[..., Tensor] = net if plain else TwoStreams(net, compiled=compiled)
+        self.compiled = compiled
+        if self.device.type == "cuda":
+            # Weights were written on a stream that others do not wait for.
+            torch.cuda.current_stream(self.device).synchronize()
+        # cuDNN looks for the best kernel of each convolution again in every new thread, which takes seconds.
+        self._worker = _Worker("cuda")
+        if compiled:
+            self.name += " compiled"
+            self.prepare(_allow_many_sizes)  # in the thread that compiles: the setting is for that one
+
+    @cached_property
+    def streams(self) -> tuple[torch.cuda.Stream, torch.cuda.Stream, torch.cuda.Stream]:
+        """For upload, computing and download: PyTorch has 32, then it gives the first ones out again."""
+        with torch.cuda.device(self.device):
+            return _stream(), _stream(), _stream()
+
+    def prepare(self, job: Callable[[], None]) -> None:
+        """Do ``job``, which runs the network for the first time, in the thread that knows its kernels."""
+        self._worker.do(job)
+
+
+class _Worker:
+    """One thread for jobs in turn; the end of the program does not wait for it, as for an executor's."""
+
+    def __init__(self, name: str) -> None:
+        self._jobs: SimpleQueue[tuple[Callable[[], None], Future[None]] | None] = SimpleQueue()
+        threading.Thread(target=_work, args=(self._jobs,), name=name, daemon=True).start()
+
+    def do(self, job: Callable[[], None]) -> None:
+        """Wait for ``job``; its error is raised here."""
+        done: Future[None] = Future()
+        self._jobs.put((job, done))
+        try:
+            done.result()
+        finally:
+            del done  # its error has this frame, and this frame it: what failed would keep its memory
+
+    def __del__(self) -> None:
+        self._jobs.put(None)
+
+
+def _work(jobs: SimpleQueue[tuple[Callable[[], None], Future[None]] | None]) -> None:
+    while (order := jobs.get()) is not None:
+        job, done = order
+        try:
+            done.set_result(job())
+        except BaseException as error:
+            done.set_exception(error)
+        del order, job, done  # what they hold is let go while this waits
+
+
+def _allow_many_sizes() -> None:
+    """For more sizes than the limit, nothing would be compiled any more, without a word."""
+    limits = torch._dynamo.config
+    limits.recompile_limit = limits.accumulated_recompile_limit = MAX_COMPILED
+
+
+class CudaBackend:
+    """Runs ``net`` for frames of ``frame_size``; see `Backend`.
+
+    Args:
+        net: the network.
+        frame_size, size: width and height of the frames and of the map.
+        graph: replay a captured CUDA graph; without it every kernel is launched anew.
+        batch: pictures computed at once: more throughput, and the first one waits for the last.
+    """
+
+    def __init__(
+        self,
+        net: CudaNet,
+        frame_size: tuple[int, int],
+        size: tuple[int, int],
+        *,
+        graph: bool = True,
+        batch: int = 1,
+    ) -> None:
+        self.name, self._net, self._device = net.name, net, net.device
+        self.depth = SLOTS * batch
+        self._size, self._batch = size, batch
+        # One that is larger in the network comes from the CPU in its size: it is small.
+        smaller = size[0] > frame_size[0] or size[1] > frame_size[1]
+        self._input_size = size if smaller else frame_size
+        self._luma_size = frame_size if smaller and net.detail else None
+        if graph:
+            net.prepare(self._record)
+        else:
+            self._make()
+        self._free = list(self._slots)
+        self._open: _Batch | None = None  # takes the next picture
+
+    def _make(self) -> None:
+        self._shrink = AreaShrink(self._input_size, self._size, self._device)
+        self._up, self._compute, self._down = self._net.streams
+        with torch.cuda.device(self._device):
+            self._slots = [self._make_slot() for _ in range(SLOTS)]
+            # Buffers were written on this thread's stream, which ours do not wait for.
+            torch.cuda.current_stream().synchronize()
+
+    def _record(self) -> None:
+        """Make the slots with a graph each."""
+        self._make()
+        with torch.cuda.device(self._device):
+            for slot in self._slots:
+                self._warm(slot)
+
+    def _make_slot(self) -> _Slot:
+        frames = (self._batch, self._input_size[1], self._input_size[0], 3)
+        maps: tuple[int, ...] = (self._batch, self._size[1], self._size[0])
+        if self._net.detail:
+            maps = (self._batch, PLANES, self._size[1] // 2, self._size[0] // 2)
+        return _Slot(
+            _pinned(frames, torch.uint8),
+            _pinned(maps, torch.float32),
+            torch.zeros(frames, dtype=torch.uint8, device=self._device),
+            torch.zeros(maps, device=self._device),
+            _event(),
+            _event(),
+            _event(),
+            luma=self._make_luma(),
+        )
+
+    def _make_luma(self) -> tuple[Tensor, Tensor] | None:
+        if self._luma_size is None:
+            return None
+        shape = (self._batch, self._luma_size[1], self._luma_size[0])
+        return _pinned(shape, torch.uint8), torch.zeros(shape, dtype=torch.uint8, device=self._device)
+
+    @torch.inference_mode()
+    def _run(self, slot: _Slot) -> None:
+        """Resize on the GPU, then the network: reads ``slot.pictures``, writes ``slot.values``."""
+        inputs = [self._shrink(slot.pictures)]
+        if self._net.detail:
+            inputs.append(luma_of(slot.pictures) if slot.luma is None else slot.luma[1])
+        slot.values.copy_(self._net.run(*inputs))
+
+    def _warm(self, slot: _Slot) -> None:
+        """Run once so that libraries choose their kernels, then capture the graph of this slot."""
+        # A compiler tries kernels out, and waits for all of the GPU.
+        with RECORDING if self._net.compiled else nullcontext(), torch.cuda.stream(self._compute):
+            for _ in range(3):
+                self._run(slot)
+        self._compute.synchronize()
+        captured = torch.cuda.CUDAGraph()
+        first = self._slots[0].graph
+        # One pool for all slots: their graphs replay one after the other on one stream. With the
+        # default error mode, any CUDA call of another thread kills the capture.
+        with (
+            RECORDING,
+            torch.cuda.graph(
+                captured,
+                pool=first.pool() if first else None,
+                stream=self._compute,
+                capture_error_mode="thread_local",
+            ),
+        ):
+            self._run(slot)
+        slot.graph = captured
+
+    def start(self, image: Image) -> Pending:
+        """Begin one frame; calling the result waits for the download of its batch."""
+        batch = self._open = self._open or _Batch(self._free.pop(0))
+        number, slot = batch.count, batch.slot
+        batch.count += 1
+        if slot.luma is not None:
+            slot.luma[0][number].numpy()[...] = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+        if (image.shape[1], image.shape[0]) != self._input_size:
+            image = shrink(image, self._size)
+        slot.pinned_in[number].numpy()[...] = image
+        with torch.cuda.stream(self._up):
+            slot.pictures[number].copy_(slot.pinned_in[number], non_blocking=True)
+            if slot.luma is not None:
+                slot.luma[1][number].copy_(slot.luma[0][number], non_blocking=True)
+        if batch.count == self._batch:
+            self._launch(batch)
+
+        def finish() -> Values:
+            if not batch.launched:
+                self._launch(batch)
+            if batch.maps is None:
+                slot.downloaded.synchronize()
+                batch.maps = np.array(slot.pinned_out.numpy())
+                self._free.append(slot)
+            return np.array(batch.maps[number])
+
+        return finish
+
+    def _launch(self, batch: _Batch) -> None:
+        """Compute what is in the batch; places that no picture took are computed too, and not read."""
+        slot, self._open = batch.slot, None
+        with torch.cuda.stream(self._up):
+            slot.uploaded.record()
+        with torch.cuda.stream(self._compute):
+            self._compute.wait_event(slot.uploaded)
+            if slot.graph is None:
+                self._run(slot)
+            else:
+                slot.graph.replay()
+            slot.computed.record()
+        with torch.cuda.stream(self._down), torch.inference_mode():
+            self._down.wait_event(slot.computed)
+            slot.pinned_out.copy_(slot.values, non_blocking=True)
+            slot.downloaded.record()
+        batch.launched = True  # now: after a failure the buffer still has the maps of an older batch
+
+    def close(self) -> None:
+        """Wait for what is in flight, then let go of graphs and buffers."""
+        try:
+            for stream in (self._up, self._compute, self._down):
+                stream.synchronize()
+        finally:
+            for slot in self._slots:  # a frame in flight still has its slot
+                slot.graph = None
+            self._slots.clear()
+            self._free.clear()
+            self._open = None
+
+
+def _pinned(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    return torch.zeros(shape, dtype=dtype, pin_memory=True)
+
+
+def _stream() -> torch.cuda.Stream:
+    return torch.cuda.Stream()  # type: ignore[no-untyped-call]
+
+
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event()  # type: ignore[no-untyped-call]

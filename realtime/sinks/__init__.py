@@ -1,0 +1,1 @@
+"""Where results go: video files, images, maps, metrics."""

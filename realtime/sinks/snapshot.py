@@ -1,0 +1,55 @@
+"""One moment kept: the picture, the picture with its overlay, the 16-bit map, and the figures as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import cv2
+
+from br2focus.models.paths import AnyPath
+from br2focus.realtime.frame import FocusResult
+from br2focus.realtime.output import Output
+
+from .images import Render, save_picture
+from .maps import in_16_bits
+from .sink import FileSink
+
+
+class SnapshotFolder(FileSink):
+    """Writes one result into a folder: ``picture.png``, ``overlay.png``, ``map.png``, ``snapshot.json``.
+
+    The map has 16 bits, 0..65535 = P 0..1, as it is shown. The JSON holds the frame's index and time, its
+    share in focus and sharpness, and ``facts``.
+
+    Args:
+        folder: made here; gets its name when all four files are there.
+        render: the picture with its overlay.
+        facts: what else to write down, e.g. the model and the scores of regions.
+
+    Raises:
+        SinkError: it exists or cannot be written.
+    """
+
+    FAILURES: ClassVar[tuple[type[Exception], ...]] = (OSError, cv2.error)
+
+    def __init__(self, folder: AnyPath, *, render: Render, facts: Mapping[str, Any]) -> None:
+        self._render, self._facts = render, facts
+        super().__init__(Output(folder, folder=True))
+
+    def _write(self, result: FocusResult) -> None:
+        folder, frame, blur = self._output.temporary, result.frame, result.measured
+        save_picture(folder / "picture.png", frame.image)
+        save_picture(folder / "overlay.png", self._render(result))
+        save_picture(folder / "map.png", in_16_bits(result))
+        figures = {
+            "index": frame.index,
+            "seconds": float(frame.seconds),
+            "width": frame.size[0],
+            "height": frame.size[1],
+            "in_focus_share": blur.in_focus_share(),
+            "sharpness": blur.sharpness(),
+        }
+        text = json.dumps(figures | dict(self._facts), indent=2) + "\n"
+        (folder / "snapshot.json").write_text(text, encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Temporal smoothing of blur maps."""

@@ -1,0 +1,65 @@
+"""Which smoothing a setting means."""
+
+from __future__ import annotations
+
+from br2focus.realtime.device import cores
+from br2focus.realtime.errors import SettingsError
+
+from .adaptive import Adaptive
+from .exponential import Smoothing
+from .look_ahead import AHEAD, LookAhead
+from .protocol import Smoother
+
+# "adaptive", "look-ahead" or "look-ahead:FRAMES", seconds, or None for raw maps; see `check_smoothing`.
+SmoothingSetting = float | str | None
+MAX_SECONDS = 60.0
+SPARE_CORES = 4  # with fewer, another thread costs more than it saves
+MAX_AHEAD = 30  # frames that look-ahead may wait for
+CHOICES = (
+    f"choose adaptive, look-ahead, look-ahead:FRAMES (1 to {MAX_AHEAD}), "
+    f"a time in seconds (up to {MAX_SECONDS:g}), or off"
+)
+
+
+def check_smoothing(setting: SmoothingSetting) -> None:
+    """Refuse what is no setting.
+
+    Raises:
+        SettingsError: an unknown name, or a number of frames or seconds out of its range.
+    """
+    if isinstance(setting, str):
+        known = setting == "adaptive" or 1 <= frames_ahead(setting) <= MAX_AHEAD
+    else:
+        known = setting is None or 0 < setting <= MAX_SECONDS
+    if not known:
+        raise SettingsError(f"smoothing {setting!r}: {CHOICES}")
+
+
+def frames_ahead(setting: SmoothingSetting) -> int:
+    """How many frames "look-ahead" or "look-ahead:FRAMES" waits for; 0 for every other setting."""
+    if not isinstance(setting, str):
+        return 0
+    name, colon, frames = setting.partition(":")
+    if name != "look-ahead":
+        return 0
+    return int(frames) if frames.isascii() and frames.isdecimal() else 0 if colon else AHEAD
+
+
+def make_smoother(setting: SmoothingSetting, *, patient: bool = False) -> Smoother | None:
+    """What a setting means; None for raw maps.
+
+    Args:
+        setting: see `check_smoothing`.
+        patient: nobody waits for a single frame: one more may wait where another core does a part.
+
+    Raises:
+        SettingsError: see `check_smoothing`.
+    """
+    check_smoothing(setting)
+    if setting is None:
+        return None
+    if not isinstance(setting, str):
+        return Smoothing(float(setting))
+    if ahead := frames_ahead(setting):
+        return LookAhead(ahead, beside=patient and cores() >= SPARE_CORES)
+    return Adaptive()

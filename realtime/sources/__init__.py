@@ -1,0 +1,1 @@
+"""Where frames come from: video files, images, arrays; live sources are in `live`."""

@@ -1,0 +1,1 @@
+"""Cameras, network streams, and whatever else delivers frames at its own pace."""
