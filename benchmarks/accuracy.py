@@ -24,7 +24,8 @@ from br2focus.models.checkpoint import shipped
 from br2focus.models.evaluation.classical import CLASSICAL
 from br2focus.models.evaluation.curves import curves_of
 from br2focus.models.evaluation.run import Evaluation, Predictor, Report, evaluate, table
-from br2focus.realtime.engine.engine import Engine, EngineSettings
+from br2focus.realtime.engine.engine import Engine
+from br2focus.realtime.engine.settings import EngineSettings
 
 HERE = Path(__file__).resolve().parent
 FIGURES, CURVES = HERE / "accuracy.json", HERE / "curves.json"

@@ -21,7 +21,8 @@ import numpy as np
 from br2focus.models import checkpoint
 from br2focus.models.br2net import without_detail
 from br2focus.plugins.cli.bench_machine import in_turns, machine
-from br2focus.realtime.engine.engine import Engine, EngineSettings
+from br2focus.realtime.engine.engine import Engine
+from br2focus.realtime.engine.settings import EngineSettings
 
 FILE = Path(__file__).resolve().parent / "detail_speed.json"
 FRAMES = ((1280, 720), (1920, 1080), (3840, 2160))

@@ -23,7 +23,8 @@ from br2focus.models.evaluation.stacks import contrast, judge_stack
 from br2focus.models.rendering.stack import Stack, render_stack
 from br2focus.plugins.cli.footage import evaluate_points, region_scores
 from br2focus.realtime.drawing.refining import refine
-from br2focus.realtime.engine.engine import Engine, EngineSettings
+from br2focus.realtime.engine.engine import Engine
+from br2focus.realtime.engine.settings import EngineSettings
 
 FILE = Path(__file__).resolve().parent / "footage.json"
 SEEDS, STEPS = (101, 102, 103), (1.0, 1.5, 2.5)  # stacks, and pixels of blur from slice to slice

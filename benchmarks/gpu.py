@@ -40,12 +40,13 @@ from br2focus.models.config import BR2NetConfig
 from br2focus.models.fast import InferenceNet
 from br2focus.models.rlrm import Rlrm
 from br2focus.models.sizes import network_size
-from br2focus.realtime.drawing.overlay import OverlayStyle, paint
+from br2focus.realtime.drawing.overlay import paint
 from br2focus.realtime.drawing.refining import refine
 from br2focus.realtime.engine.backends import Backend, shrink
 from br2focus.realtime.engine.backends.cuda import CudaBackend, CudaNet
 from br2focus.realtime.engine.backends.torch_cpu import TorchBackend
 from br2focus.realtime.frame import BlurMap, Image
+from br2focus.realtime.overlay_style import OverlayStyle
 
 SIDE = 320
 SIZES = ((1280, 720), (640, 427), (161, 121), (1920, 1080))
@@ -246,11 +247,9 @@ class Bench:
 
     def frame(self) -> dict[str, Any]:
         """1080p after the network: refining and overlay, on the CPU, and on the device from host to host."""
-        from br2focus.realtime.drawing.gpu_renderer import (
-            OnGpu,  # kornia, which a bare machine may not have
-        )
+        from br2focus.realtime.drawing.gpu_renderer import GpuRenderer
 
-        gpu = OnGpu(str(self.device), print)
+        gpu = GpuRenderer(str(self.device), print)
         image, style, found = picture(HD), OverlayStyle(), {}
         values = cv2.resize(picture((480, 270))[..., 0] / np.float32(255), (480, 256))
         blur = BlurMap(np.clip(values, 0, 1))

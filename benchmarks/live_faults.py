@@ -31,7 +31,7 @@ import numpy as np
 
 from br2focus.realtime.engine.backends.openvino import cpu_name
 from br2focus.realtime.frame import Frame
-from br2focus.realtime.sources.live.reconnecting import Patience, Supervised
+from br2focus.realtime.sources.live.reconnecting import ReconnectingSource, ReconnectPolicy
 from br2focus.realtime.sources.source import ClosingSource
 from br2focus.realtime.video_info import SourceInfo
 
@@ -206,8 +206,8 @@ class Blink(ClosingSource):
 
 def flapping(folder: Path) -> Outcome:
     """What `OPENINGS` openings leave behind in this process; those before the first count are for caches."""
-    patience = Patience(first=0.0, longest=0.0, retry_for=60.0)
-    source = Supervised(Blink, "blink", patience)
+    patience = ReconnectPolicy(first=0.0, longest=0.0, retry_for=60.0)
+    source = ReconnectingSource(Blink, "blink", patience)
     before: Outcome = {}
     for frame in source:
         if frame.index == WARM:

@@ -27,10 +27,12 @@ from matplotlib.figure import Figure
 
 from br2focus.models.evaluation.masks import MaskedFolder
 from br2focus.models.rendering.clips import RackFocusClip, evaluation_clips
-from br2focus.realtime.drawing.overlay import OverlayStyle, edges, peaking_threshold
+from br2focus.realtime.drawing.overlay import edges, peaking_threshold
 from br2focus.realtime.drawing.refining import refine
 from br2focus.realtime.engine.backends.openvino import cpu_name
-from br2focus.realtime.engine.engine import Engine, EngineSettings
+from br2focus.realtime.engine.engine import Engine
+from br2focus.realtime.engine.settings import EngineSettings
+from br2focus.realtime.overlay_style import OverlayStyle
 
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent / "docs"

@@ -20,7 +20,8 @@ from maps import Picture, sheet
 from skimage import data
 
 from br2focus.plugins.cli import run
-from br2focus.realtime.drawing.overlay import OverlayStyle, peaking
+from br2focus.realtime.drawing.overlay import peaking
+from br2focus.realtime.overlay_style import OverlayStyle
 from br2focus.realtime.sources.video_file import VideoFile
 
 MOMENTS = (0.07, 0.37, 0.67)  # of the clip: focus on the grass, the person, the rocket

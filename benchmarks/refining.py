@@ -21,7 +21,8 @@ from br2focus.models.evaluation.masks import MaskedFolder
 from br2focus.models.evaluation.metrics import ImageScore, measure, summarise
 from br2focus.realtime.drawing.refining import MODES, refine
 from br2focus.realtime.engine.backends.openvino import cpu_name
-from br2focus.realtime.engine.engine import Engine, EngineSettings
+from br2focus.realtime.engine.engine import Engine
+from br2focus.realtime.engine.settings import EngineSettings
 
 HERE = Path(__file__).resolve().parent
 SHARED = Path(os.environ.get("BR2FOCUS_SHARED", HERE.parents[1] / "shared"))

@@ -25,7 +25,8 @@ from br2focus.models.rendering.shapes import draw_shape
 from br2focus.models.rendering.stack import render_stack
 from br2focus.models.rendering.textures import draw_picture
 from br2focus.models.sizes import regions
-from br2focus.realtime.engine.engine import Engine, EngineSettings
+from br2focus.realtime.engine.engine import Engine
+from br2focus.realtime.engine.settings import EngineSettings
 from br2focus.realtime.frame import Roi
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"

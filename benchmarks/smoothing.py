@@ -33,7 +33,8 @@ from br2focus.models.evaluation.temporal import (
 )
 from br2focus.models.rendering.clips import RackFocusClip, evaluation_clips
 from br2focus.realtime.engine.backends.openvino import cpu_name
-from br2focus.realtime.engine.engine import Engine, EngineSettings
+from br2focus.realtime.engine.engine import Engine
+from br2focus.realtime.engine.settings import EngineSettings
 from br2focus.realtime.frame import BlurMap, Frame
 from br2focus.realtime.smoothing.factory import SmoothingSetting, make_smoother
 from br2focus.realtime.sources.video_file import VideoFile

@@ -19,10 +19,12 @@ from matplotlib.figure import Figure
 from smoothing import KINDS, RATE, maps_of, smoothed
 
 from br2focus.models.rendering.clips import RackFocusClip, evaluation_clips
-from br2focus.realtime.drawing.overlay import OverlayStyle, peaking
+from br2focus.realtime.drawing.overlay import peaking
 from br2focus.realtime.drawing.refining import MODES, refine
-from br2focus.realtime.engine.engine import Engine, EngineSettings
+from br2focus.realtime.engine.engine import Engine
+from br2focus.realtime.engine.settings import EngineSettings
 from br2focus.realtime.frame import BlurMap
+from br2focus.realtime.overlay_style import OverlayStyle
 
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent / "docs"

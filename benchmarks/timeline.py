@@ -22,15 +22,16 @@ from typing import Any
 
 from tables import markdown
 
-from br2focus.realtime.annotate import annotate
+from br2focus.realtime.annotation import annotate
 from br2focus.realtime.channel import Channel
 from br2focus.realtime.drawing.dispatch import painter
 from br2focus.realtime.drawing.overlay import Paint, draw
-from br2focus.realtime.engine.engine import Engine, EngineSettings
-from br2focus.realtime.frame import FocusResult, Image
-from br2focus.realtime.sinks.images import already_drawn
+from br2focus.realtime.engine.engine import Engine
+from br2focus.realtime.engine.settings import EngineSettings
+from br2focus.realtime.frame import Image
+from br2focus.realtime.result import FocusResult
+from br2focus.realtime.sinks.sink import picture_of
 from br2focus.realtime.sinks.video_writer import VideoWriter
-from br2focus.realtime.smoothing.factory import make_smoother
 from br2focus.realtime.sources.video_file import VideoFile
 
 
@@ -65,9 +66,9 @@ class Watch:
 def run(clip: Path, engine: Engine, folder: Path) -> int:
     """One file, as `br2focus annotate` does it; its frames."""
     source = VideoFile(clip)
-    sink = VideoWriter(folder / "out.mp4", source.info, render=already_drawn, overwrite=True)
-    smoothing, heat = make_smoother("look-ahead", patient=True), partial(_heat, painter(engine))
-    return annotate(source, engine, [sink], smoothing=smoothing, refining="best", draw=heat).frames
+    sink = VideoWriter(folder / "out.mp4", source.info, render=picture_of, overwrite=True)
+    heat = partial(_heat, painter(engine))
+    return annotate(source, engine, [sink], smoothing="look-ahead", refine="best", draw=heat).frames
 
 
 def _heat(paint: Paint, result: FocusResult) -> Image:

@@ -33,8 +33,8 @@ from br2focus.realtime.errors import SourceError
 from br2focus.realtime.frame import Roi
 from br2focus.realtime.settings import ViewSettings
 from br2focus.realtime.sources.live.open import LiveOptions
-from br2focus.realtime.sources.live.reconnecting import Patience, Supervised
-from br2focus.realtime.sources.live.test_source import RATE, FocusPull
+from br2focus.realtime.sources.live.reconnecting import ReconnectingSource, ReconnectPolicy
+from br2focus.realtime.sources.live.test_source import RATE, FocusPullSource
 from br2focus.realtime.sources.source import Source
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -83,7 +83,7 @@ def save(name: str, picture: np.ndarray) -> None:
     print(DOCS / name)
 
 
-def at_best_focus(window: Window, pull: FocusPull) -> None:
+def at_best_focus(window: Window, pull: FocusPullSource) -> None:
     """Wait until the person is in focus in what is shown."""
     [second] = best_focus(pull.clip.spec, SUBJECT)
     period = 2 * (len(pull.clip) - 1)
@@ -98,7 +98,7 @@ def at_best_focus(window: Window, pull: FocusPull) -> None:
 
 def pull_and_modes(model: str) -> None:
     """The graph over some pulls, then every mode and the keys."""
-    pull = FocusPull()
+    pull = FocusPullSource()
     pull.render_all()
     window = opened(model, lambda *_: pull)
     if not theme.is_dark():
@@ -124,15 +124,17 @@ def pull_and_modes(model: str) -> None:
 
 def lost(model: str) -> None:
     """A camera that is unplugged."""
-    pulls: list[FocusPull] = []
+    pulls: list[FocusPullSource] = []
 
     def open_source() -> Source:
         if pulls:
             raise SourceError("camera Webcam: gives no pictures any more; unplugged?")
-        pulls.append(FocusPull())
+        pulls.append(FocusPullSource())
         return pulls[0]
 
-    window = opened(model, lambda *_: Supervised(open_source, "camera Webcam", Patience(longest=1)))
+    window = opened(
+        model, lambda *_: ReconnectingSource(open_source, "camera Webcam", ReconnectPolicy(longest=1))
+    )
     QTest.qWait(2000)
     act(window, "show_heat")
     QTest.qWait(1500)
@@ -145,7 +147,7 @@ def lost(model: str) -> None:
 
 def punched_in(model: str) -> None:
     """One to one on a screen of two device pixels a point."""
-    pull = FocusPull()
+    pull = FocusPullSource()
     pull.render_all()
     window = opened(model, lambda *_: pull)
     window.resize(SIZE[0] // 2, SIZE[1] // 2)

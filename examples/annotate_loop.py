@@ -14,7 +14,7 @@ def main(source: str, target: str) -> None:
     capture = cv2.VideoCapture(source)
     rate = capture.get(cv2.CAP_PROP_FPS) or 30
     writer = None
-    with FocusStage(smoothing="adaptive", refining="fast") as stage:
+    with FocusStage(smoothing="adaptive", refine="fast") as stage:
         number = 0
         while True:
             ok, frame = capture.read()

@@ -1,1 +1,99 @@
-"""The pipeline: sources, engine, smoothing, overlays and sinks, joined by two threads."""
+"""Focus in video: sources, the engine, smoothing, overlays and sinks, joined by a pipeline.
+
+    import br2focus.realtime as br
+
+    with (br.open("clip.mp4") as source, br.Engine("lite") as engine,
+          br.VideoWriter("out.mp4", like=source) as sink,
+          br.Pipeline(source, engine, smoothing="look-ahead", refine="best") as results):
+        for result in results:
+            sink.write(result.overlay("heat"))
+
+These names are the promised interface; modules and what else is in them may change. They are loaded when they
+are first asked for, so that importing this package is cheap.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .annotation import annotate
+    from .engine.engine import Engine
+    from .errors import ComputeError, FocusError, SettingsError, SinkError, SourceError
+    from .frame import BlurMap, Frame, Roi
+    from .network import FunctionNetwork, Network
+    from .overlay_style import OverlayStyle
+    from .pipeline import Pipeline
+    from .result import FocusResult
+    from .settings import FocusSettings
+    from .sinks.maps import MapWriter
+    from .sinks.metrics import MetricsWriter
+    from .sinks.sink import Sink
+    from .sinks.video_writer import VideoWriter
+    from .sources.open import open_source as open
+    from .sources.source import Source
+
+__all__ = [
+    "BlurMap",
+    "ComputeError",
+    "Engine",
+    "FocusError",
+    "FocusResult",
+    "FocusSettings",
+    "Frame",
+    "FunctionNetwork",
+    "MapWriter",
+    "MetricsWriter",
+    "Network",
+    "OverlayStyle",
+    "Pipeline",
+    "Roi",
+    "SettingsError",
+    "Sink",
+    "SinkError",
+    "Source",
+    "SourceError",
+    "VideoWriter",
+    "__version__",
+    "annotate",
+    "open",
+]
+
+__version__: str
+
+_MODULES = {
+    "annotation": ["annotate"],
+    "engine.engine": ["Engine"],
+    "errors": ["ComputeError", "FocusError", "SettingsError", "SinkError", "SourceError"],
+    "frame": ["BlurMap", "Frame", "Roi"],
+    "network": ["FunctionNetwork", "Network"],
+    "overlay_style": ["OverlayStyle"],
+    "pipeline": ["Pipeline"],
+    "result": ["FocusResult"],
+    "settings": ["FocusSettings"],
+    "sinks.maps": ["MapWriter"],
+    "sinks.metrics": ["MetricsWriter"],
+    "sinks.sink": ["Sink"],
+    "sinks.video_writer": ["VideoWriter"],
+    "sources.open": ["open"],
+    "sources.source": ["Source"],
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("br2focus")
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_MODULE_OF[name]}")
+    found = getattr(module, "open_source" if name == "open" else name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

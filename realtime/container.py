@@ -16,7 +16,7 @@ from .errors import SourceError
 
 # Containers that hold their own pictures. What opens other files or hosts (hls, dash, concat, sdp, image2,
 # lavfi, ...) is not among them.
-FORMATS = (
+FILE_FORMATS = (
     *(
         "mov",
         "mp4",
@@ -67,7 +67,7 @@ def open_container(
         SourceError: it is missing, not a file, or not a readable video.
     """
     _check_file(path, allow_special=allow_special)
-    options = {"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS)}
+    options = {"protocol_whitelist": "file", "format_whitelist": ",".join(FILE_FORMATS)}
     try:
         # an absolute name starts with a slash, which no protocol does
         return av.open(

@@ -1,10 +1,9 @@
-"""The vocabulary: what flows from a source through the engine to a sink. Frozen and self-checking."""
+"""Frames and blur maps: what flows from a source through the engine. Frozen and self-checking."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
 from typing import NamedTuple
 
 import cv2
@@ -155,96 +154,3 @@ class BlurMap:
             height, width = values.shape
             raise ValueError(f"ROI {roi.name!r} lies outside the {width} x {height} frame")
         return part
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Where the time of one result went, in seconds.
-
-    Attributes:
-        arrived: `time.monotonic` when the frame reached this program.
-        ready: `time.monotonic` when its map was ready.
-        network: seconds in the network with its resizes.
-        smoothing: seconds spent on smoothing.
-        refining: seconds spent on moving the map's edges to those of the picture.
-        smoothing_delay: by how much smoothing lets the map lag behind the picture.
-    """
-
-    arrived: float
-    ready: float
-    network: float = 0.0
-    smoothing: float = 0.0
-    refining: float = 0.0
-    smoothing_delay: float = 0.0
-
-    @property
-    def waiting(self) -> float:
-        """Seconds before the network and between the stages."""
-        spent = self.network + self.smoothing + self.refining
-        return max(0.0, self.ready - self.arrived - spent)
-
-
-class Figures(NamedTuple):
-    """What a map comes to: the share of pixels in focus, and the mean of 1 - P; both 0 to 1."""
-
-    in_focus_share: float
-    sharpness: float
-
-
-@dataclass(frozen=True, eq=False)
-class FocusResult:
-    """A frame with its own map: an overlay can never be drawn on another frame than its own.
-
-    Attributes:
-        frame: the picture.
-        blur: the map to show, smoothed in time and refined in space where that is asked for.
-        timing: where the time went.
-        raw: the map of this frame alone where ``blur`` is another one, else None; of any size.
-        drawn: the picture to write, uint8 BGR, where the pipeline was asked to draw it, else None.
-
-    Raises:
-        ValueError: frame and map differ in size.
-    """
-
-    frame: Frame
-    blur: BlurMap
-    timing: Timing = field(default_factory=lambda: Timing(0.0, 0.0))
-    raw: BlurMap | None = None
-    drawn: Image | None = None
-
-    @cached_property
-    def measured(self) -> BlurMap:
-        """The map that figures are taken from: of this frame alone, so that no figure is late."""
-        return self.blur if self.raw is None else self.raw.at(self.frame.size)
-
-    @cached_property
-    def figures(self) -> Figures:
-        """Of all of `measured`, which more than one sink asks for."""
-        return Figures(self.measured.in_focus_share(), self.measured.sharpness())
-
-    @cached_property
-    def radius(self) -> Values | None:
-        """Blur radius of every pixel in pixels of the frame, softness included: float32 H x W, read-only.
-
-        Of this frame alone, neither smoothed nor refined. None where the network gives no radii.
-        """
-        if self._radii is None:
-            return None
-        values = self._radii.at(self.frame.size)
-        values.flags.writeable = False
-        return values
-
-    @property
-    def reference(self) -> float | None:
-        """How sharp the footage can be, as a blur radius in pixels; None where no radii are known."""
-        return None if self._radii is None else self._radii.reference
-
-    @property
-    def _radii(self) -> Radii | None:
-        return (self.raw or self.blur).radii
-
-    def __post_init__(self) -> None:
-        if self.frame.image.shape[:2] != self.blur.values.shape:
-            raise ValueError(
-                f"frame {self.frame.image.shape[:2]} and map {self.blur.values.shape} differ in size"
-            )

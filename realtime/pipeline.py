@@ -1,7 +1,7 @@
 """Joins a source, the engine, the smoothing and the refining with threads; iterates results.
 
-    with Pipeline(source, engine) as pipeline:
-        for result in pipeline:
+    with Pipeline(source, engine, smoothing="adaptive") as results:
+        for result in results:
             ...
 
 Errors of a thread are raised where the results are read. Leaving the context stops every thread from any
@@ -21,14 +21,16 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from .channel import Channel
-from .drawing.dispatch import refiner
-from .drawing.refining import RefineMode
-from .engine.engine import Engine
+from .drawing.dispatch import drawer, refiner
+from .drawing.refining import RefineMode, check_mode
 from .errors import SourceError
-from .frame import BlurMap, FocusResult, Frame, Image, Timing
+from .frame import BlurMap, Frame, Image
+from .network import Network, name_of
+from .result import FocusResult, Timing
+from .smoothing.factory import SmoothingSetting, as_smoother
 from .smoothing.protocol import Smoothed, Smoother
 from .sources.source import Source
-from .stats import Snapshot, Stats
+from .stats import Statistics, StatsCollector
 
 FILE_CAPACITY = 2
 BETWEEN = 1  # frames that wait between the stages of a file
@@ -57,7 +59,7 @@ _Work = Callable[[Any], Generator[Any]]
 
 
 class Pipeline:
-    """Runs ``source`` through ``engine``, ``smoothing`` and ``refining``.
+    """Runs ``source`` through a network, smoothing and refining.
 
     A live source replaces waiting frames and results by the newest, and one thread computes all of a frame.
     Any other source waits, so that every frame comes out once, and each stage that has much to do has a
@@ -65,31 +67,36 @@ class Pipeline:
 
     Args:
         source: iterated and closed by the capture thread.
-        engine: computes in the inference thread alone.
-        smoothing: None for raw maps.
-        refining: see `refining.refine`.
-        draw: makes the picture ``drawn`` of each result; None for none.
+        network: an `Engine`, or another `Network`; it computes in the inference thread alone.
+        smoothing: of the maps in time: "adaptive", "look-ahead", "look-ahead:FRAMES", a time constant in
+            seconds, a `Smoother` of your own, or None for raw maps.
+        refine: move the edges of the maps to those of the picture: "off", "fast" or "best".
+        draw: makes the picture ``drawn`` of each result, in a thread of its own; None for none.
 
     Attributes:
-        smoothing, refining: may be replaced while it runs; the next frame uses them.
+        smoothing, refine: may be replaced while it runs; the next frame uses them.
+
+    Raises:
+        SettingsError: an unknown smoothing or way to refine.
     """
 
     def __init__(
         self,
         source: Source,
-        engine: Engine,
-        smoothing: Smoother | None = None,
+        network: Network,
+        smoothing: Smoother | SmoothingSetting = None,
         *,
-        refining: RefineMode = "off",
+        refine: RefineMode = "off",
         draw: Callable[[FocusResult], Image] | None = None,
     ) -> None:
-        self._source, self._engine, self._draw = source, engine, draw
-        self.smoothing, self.refining = smoothing, refining
+        check_mode(refine)
         live = source.info.live
+        self._source, self._network, self._draw = source, network, draw
+        self.smoothing, self.refine = as_smoother(smoothing, threaded=not live), refine
         self._frames: Channel[Frame] = Channel(1 if live else FILE_CAPACITY, drop=live)
         self._results: Channel[FocusResult] = Channel(1 if live else FILE_CAPACITY, drop=live)
         self._depth = 1 if live else FILE_DEPTH
-        self._stats = Stats()
+        self._stats = StatsCollector()
         self._started: list[threading.Thread] = []
         self._threads = [_thread("capture", self._capture), *self._stages(live=live)]
 
@@ -100,7 +107,7 @@ class Pipeline:
         stages: list[tuple[str, list[_Work]]]
         if live:
             stages = [("infer", [maps, smooth, fine, *drawn])]
-        elif self.smoothing is None and self.refining == "off":
+        elif self.smoothing is None and self.refine == "off":
             stages = [("infer", [maps, smooth, fine]), ("draw", drawn)]
         else:
             stages = [("infer", [maps]), ("smooth", [smooth]), ("refine", [fine]), ("draw", drawn)]
@@ -142,7 +149,7 @@ class Pipeline:
             yield result
 
     @property
-    def stats(self) -> Snapshot:
+    def stats(self) -> Statistics:
         """Counters and latencies so far."""
         return self._stats.snapshot(self.dropped)
 
@@ -190,8 +197,8 @@ class Pipeline:
         target.close(error)
 
     def _mapped(self, frames: Iterable[Frame]) -> Generator[_Mapped]:
-        for frame, blur in self._engine.stream(frames, self._depth, self._source.info.size):
-            yield _Mapped(frame, blur, self._engine.seconds)
+        for frame, blur in self._network.stream(frames, self._depth, self._source.info.size):
+            yield _Mapped(frame, blur, self._network.seconds)
 
     def _smoothed(self, maps: Iterable[_Mapped]) -> Generator[_Ready]:
         """What is ready after each map; another smoother begins, reset, when the one before has given all."""
@@ -224,14 +231,16 @@ class Pipeline:
         yield from ready([] if active is None else active.flush())
 
     def _refined(self, smoothed: Iterable[_Ready]) -> Generator[FocusResult]:
-        refined = refiner(self._engine)
+        refined, painter = refiner(self._network), drawer(self._network)
+        model = name_of(self._network)
         for (frame, raw, shown), network, smoothing, delay in smoothed:
             begun = time.monotonic()
-            mode = self.refining
+            mode = self.refine
             fine = refined(frame.image, shown, mode)
             now = time.monotonic()
             timing = Timing(frame.arrived, now, network, smoothing, now - begun, delay)
-            yield FocusResult(frame, fine, timing, raw=None if shown is raw and mode == "off" else raw)
+            alone = None if shown is raw and mode == "off" else raw
+            yield FocusResult(frame, fine, timing, raw=alone, model=model, painter=painter)
 
     def _drawn(self, results: Iterable[FocusResult]) -> Generator[FocusResult]:
         assert self._draw is not None
@@ -241,7 +250,7 @@ class Pipeline:
     def _stop(self, *, patient: bool) -> bool:
         """Cancel the channels and join; False if the source stays in a driver's call.
 
-        The work of the stages always ends, since nobody listens and nothing comes; whoever is not
+        The work of the stages always ends, since nobody listens and nothing comes; a caller that is not
         ``patient`` does not wait for a model that is being converted.
         """
         for channel in self._channels:

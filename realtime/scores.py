@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .frame import FocusResult, Roi
+from .frame import Roi
+from .result import FocusResult
 
 WHOLE = "whole frame"
 SECONDS = 20.0  # that are kept

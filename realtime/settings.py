@@ -1,4 +1,4 @@
-"""What a viewer is set to, kept in a TOML file that people may edit: strict when it is read."""
+"""How focus is computed and shown; presets keep it in a TOML file that people may edit."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from br2focus.models.paths import AnyPath
 
-from .drawing.overlay import KINDS, OverlayKind, OverlayStyle
 from .drawing.refining import RefineMode, check_mode
-from .engine.engine import BackendName, EngineSettings, PrecisionName
-from .engine.radii import coc_of
+from .engine.settings import EngineSettings
 from .errors import SettingsError, SinkError
 from .folders import config_folder
 from .frame import Roi
 from .output import Output
+from .overlay_style import KINDS, OverlayKind, OverlayStyle
 from .scores import WHOLE
 from .smoothing.factory import CHOICES, SmoothingSetting, check_smoothing
 
@@ -29,17 +28,40 @@ _PLAIN = OverlayStyle(legend=False)  # a viewer's own text says more than the le
 
 
 @dataclass(frozen=True)
-class ViewSettings:
-    """How focus is computed and shown.
+class FocusSettings(EngineSettings):
+    """How focus is computed: the settings of an `Engine`, and what is done with its maps.
+
+    Attributes:
+        smoothing: of maps in time: "adaptive"; "look-ahead" or "look-ahead:FRAMES" (frames come so many
+            later); a time constant in seconds; None for raw maps.
+        refine: move the edges of a map to those of the picture: "off", "fast" or "best".
+
+    Raises:
+        SettingsError: a value that does not exist or is out of its range.
+    """
+
+    smoothing: SmoothingSetting = None
+    refine: RefineMode = "off"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_smoothing(self.smoothing)
+        check_mode(self.refine)
+
+    def same_engine(self, other: FocusSettings) -> bool:
+        """Whether one engine serves both: its circle of confusion may change while it runs."""
+        names = [field.name for field in fields(EngineSettings) if field.name != "coc"]
+        return all(getattr(self, name) == getattr(other, name) for name in names)
+
+
+@dataclass(frozen=True)
+class ViewSettings(FocusSettings):
+    """How focus is computed and shown; a preset is one in a file, where "off" stands for no smoothing.
 
     Attributes:
         overlay: what is drawn.
         style: how it is drawn.
-        smoothing: of maps in time: "adaptive"; "look-ahead" or "look-ahead:FRAMES" (frames come so many
-            later); a time constant in seconds; or None = off ("off" in a file).
-        refine: how the map's edges are moved to those of the picture: "off", "fast", "best".
-        model, device, size, backend, precision, compiled: of the engine, see `EngineSettings`.
-        coc: circle of confusion, see `radii.parse_coc`; it may change while an engine runs.
+        coc: see `EngineSettings`; it may change while an engine runs.
         rois: regions with a score.
 
     Raises:
@@ -48,42 +70,22 @@ class ViewSettings:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    overlay: OverlayKind = "peaking"
-    style: OverlayStyle = _PLAIN
+    model: str = "lite"
     smoothing: SmoothingSetting = "adaptive"
     refine: RefineMode = "fast"
-    model: str = "lite"
-    device: str = "auto"
-    size: int | None = None
-    backend: BackendName = "auto"
-    precision: PrecisionName = "auto"
-    compiled: bool = False
-    coc: str | None = None
+    overlay: OverlayKind = "peaking"
+    style: OverlayStyle = _PLAIN
     rois: tuple[Roi, ...] = ()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.overlay not in KINDS:
             raise SettingsError(f"overlay {self.overlay!r}: choose one of {', '.join(KINDS)}")
-        check_smoothing(self.smoothing)
-        check_mode(self.refine)
-        coc_of(self.coc)
         names = [roi.name for roi in self.rois]
         if len(set(names)) < len(names):
             raise SettingsError(f"regions need different names, got {', '.join(names)}")
         if WHOLE in names or "" in names:
             raise SettingsError(f"a region needs a name, and one that is not {WHOLE!r}")
-        self.engine()
-
-    def engine(self) -> EngineSettings:
-        """What the engine is made from."""
-        return EngineSettings(
-            model=self.model,
-            device=self.device,
-            size=self.size,
-            backend=self.backend,
-            precision=self.precision,
-            compiled=self.compiled,
-        )
 
 
 def preset_path(name: str) -> Path:

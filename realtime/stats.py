@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .frame import Timing
+from .result import Timing
 
 WINDOW = 10.0  # seconds that percentiles look back on
 RECENT = 3.0  # seconds that the present rate looks back on
@@ -16,7 +16,7 @@ MOST = 4096  # results that are kept, whatever the rate
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class Statistics:
     """What a status line shows.
 
     Attributes:
@@ -39,7 +39,7 @@ class Snapshot:
     stages: dict[str, float] = field(default_factory=dict)
 
 
-class Stats:
+class StatsCollector:
     """Counts results as they are handed out, or shown; one thread writes."""
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class Stats:
         while now - self._rows[0][0] > WINDOW:
             self._rows.popleft()
 
-    def snapshot(self, dropped: int = 0) -> Snapshot:
+    def snapshot(self, dropped: int = 0) -> Statistics:
         """The figures so far; zeros before the second result."""
         now, rows = time.monotonic(), list(self._rows)
         elapsed = self._last - self._first
@@ -80,4 +80,4 @@ class Stats:
         delay = float(np.median([row[2] for row in rows])) if rows else 0.0
         names = rows[-1][3] if rows else {}
         stages = {n: float(np.median([row[3].get(n, 0.0) for row in rows])) for n in names}
-        return Snapshot(self._results, dropped, rate, recent, float(ages[0]), float(ages[1]), delay, stages)
+        return Statistics(self._results, dropped, rate, recent, float(ages[0]), float(ages[1]), delay, stages)

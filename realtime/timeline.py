@@ -11,7 +11,7 @@ MICROSECOND = Fraction(1, 1_000_000)
 AHEAD = 1  # seconds by which a source's clock may run ahead of ours
 
 
-class Clock:
+class Timeline:
     """Numbers frames through and keeps their times going over every reopening."""
 
     def __init__(self) -> None:

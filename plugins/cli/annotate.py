@@ -87,7 +87,7 @@ def _run_all(
     jobs: list[Job], request: Request, *, stop: Callable[[], bool], debug: bool
 ) -> list[dict[str, Any]]:
     """The entries of all jobs in order; one that fails is reported and the next one begins."""
-    engine = Engine(request.engine)
+    engine = Engine(request.focus)
     for notice in notices_of(engine, request):
         say(notice)
     # While the model is loaded; no daemon, which would be killed inside OpenCV if all ends at once.
@@ -103,8 +103,8 @@ def _run_all(
         except Exception as error:
             code = report(error, debug=debug)
             entries.append({"input": str(job.source), "error": line_of(error), "exit": code})
-    if engine.choice is not None and engine.choice.fresh:
-        say(f"measured once: {engine.choice.reason}")
+    if engine.selection is not None and engine.selection.fresh:
+        say(f"measured once: {engine.selection.reason}")
     return entries
 
 

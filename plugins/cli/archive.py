@@ -18,7 +18,7 @@ from br2focus.realtime.output import make_folder
 
 from .archive_items import JOURNAL, Found, Outputs, find
 from .archive_journal import Journal, Past
-from .archive_run import Run
+from .archive_run import ArchiveRun
 from .archive_workers import Workers
 from .exits import Exit, report_options
 from .progress import Progress, StopSignals
@@ -112,7 +112,7 @@ def command(
             past.last.clear()
         else:
             _require_the_same(past, asked, out, moved=moved)
-        run = Run(journal, found, outputs, as_json)
+        run = ArchiveRun(journal, found, outputs, as_json)
         count = workers or min(cores(), MAX_WORKERS)
         run.begin(found, asked, count, anew=request.force)
         todo = run.to_do(past, retry_failed)
@@ -143,14 +143,14 @@ def _asked(request: Request, outputs: Outputs, found: Found) -> dict[str, Any]:
         CheckpointError: there is no such model.
     """
     options = asdict(request)
-    _, sha256 = checkpoint.find(request.engine.model)
+    _, sha256 = checkpoint.find(request.focus.model)
     asked = {name: options[name] for name in COMPARED}
     asked |= {name: getattr(outputs, name) for name in ("draw", "maps", "metrics")}
     asked |= {
-        "size": request.engine.size,
-        "precision": request.engine.precision,
-        "coc": request.engine.coc,
-        "model": {request.engine.model: sha256},
+        "size": request.focus.size,
+        "precision": request.focus.precision,
+        "coc": request.focus.coc,
+        "model": {request.focus.model: sha256},
     }
     asked["root"] = os.path.realpath(found.root)
     plain: dict[str, Any] = json.loads(json.dumps(asked))

@@ -38,7 +38,7 @@ COLUMNS = (
 )
 
 
-class Run:
+class ArchiveRun:
     """One run over the items that were found.
 
     Args:

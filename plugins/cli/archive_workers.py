@@ -107,7 +107,7 @@ class WorkerProcess:
         self.process.kill()
         self.process.join(GRACE_SECONDS)
         if self.task is not None:
-            sweep(self.task.job)
+            remove_leftovers(self.task.job)
 
     def why(self) -> str:
         """How the process ended."""
@@ -161,7 +161,7 @@ class Workers:
                 before = time.monotonic()
                 yield from self._hear(POLL_SECONDS)
                 self._lose_patience(asleep=time.monotonic() - before > POLL_SECONDS + GRACE_SECONDS)
-            yield from self._dismiss()
+            yield from self._end_workers()
         finally:
             for worker in self._workers.values():
                 worker.kill()
@@ -194,7 +194,7 @@ class Workers:
             try:
                 kind, entry = worker.pipe.recv()
             except (EOFError, OSError):
-                yield from self._bury(number)
+                yield from self._report_dead(number)
             else:
                 worker.heard = time.monotonic()
                 yield from self._understand(worker, kind, entry)
@@ -216,7 +216,7 @@ class Workers:
                 worker.ready = entry.get("exit") not in RESTART_AFTER
             yield Event(kind, task, entry)
 
-    def _bury(self, number: int) -> Iterator[Event]:
+    def _report_dead(self, number: int) -> Iterator[Event]:
         """Take away a process that ended; its task is tried again, `TRIES` times in all."""
         worker = self._workers.pop(number)
         worker.pipe.close()
@@ -230,7 +230,7 @@ class Workers:
                 del self._slots[number]
                 self._early_deaths = 0
             return
-        sweep(task.job)
+        remove_leftovers(task.job)
         self._deaths[task.name] += 1
         if self._deaths[task.name] < TRIES:
             yield Event("died", task, {"error": why})
@@ -248,7 +248,7 @@ class Workers:
             elif now - worker.heard > self._patience:
                 worker.process.kill()
 
-    def _dismiss(self) -> Iterator[Event]:
+    def _end_workers(self) -> Iterator[Event]:
         """End all processes; what one has done meanwhile counts."""
         for worker in self._workers.values():
             worker.tell(None)
@@ -259,7 +259,7 @@ class Workers:
                     yield event
 
 
-def sweep(job: Job) -> None:
+def remove_leftovers(job: Job) -> None:
     """Remove what a process that was killed left unfinished of ``job``."""
     for path in job.names():
         with suppress(OSError):
@@ -271,7 +271,7 @@ def work(pipe: Connection, request: Request, cores: set[int], debug: bool) -> No
     _limit_itself(cores)
     with suppress(EOFError, OSError):  # nobody listens any more
         try:
-            engine = Engine(request.engine)
+            engine = Engine(request.focus)
         except Exception as error:
             pipe.send(("broken", {"error": line_of(error)}))
             return

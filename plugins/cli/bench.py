@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from br2focus.realtime.engine.engine import EngineSettings
+from br2focus.realtime.engine.settings import EngineSettings
 
 from .exits import report_options
 from .options import engine_options, size_of
@@ -57,9 +57,9 @@ def live(
     The pictures are made before the clock starts. The age is from a picture's arrival to its paint, with the
     smoothing's delay in it. Without a screen, set QT_QPA_PLATFORM=offscreen.
     """
-    from .bench_live import Load, measure
+    from .bench_live import BackgroundLoad, measure
 
-    load = Load.of(picture, rate, seconds, soak)
+    load = BackgroundLoad.of(picture, rate, seconds, soak)
     report = measure(load, EngineSettings(**engine), headless=headless)
     click.echo(json.dumps(report) if as_json else text(report))
 

@@ -1,4 +1,4 @@
-"""What ``br2focus bench engine`` measures: the network every way it runs here, the stages, and the peers."""
+"""What ``br2focus bench engine`` measures: the network every spec it runs here, the stages, and the peers."""
 
 from __future__ import annotations
 
@@ -22,15 +22,18 @@ from br2focus.models.checkpoint import ModelInfo
 from br2focus.models.evaluation import classical
 from br2focus.models.sizes import network_size
 from br2focus.plugins.opencv import FocusStage
-from br2focus.realtime.drawing.overlay import OverlayStyle, draw
+from br2focus.realtime.drawing.overlay import draw
 from br2focus.realtime.drawing.refining import refine
 from br2focus.realtime.engine.backends import Backend, shrink
-from br2focus.realtime.engine.engine import Engine, EngineSettings
-from br2focus.realtime.engine.selection import Way, ways
-from br2focus.realtime.frame import FocusResult, Frame, Image, Timing, Values
-from br2focus.realtime.smoothing.adaptive import Adaptive
-from br2focus.realtime.smoothing.look_ahead import LookAhead
-from br2focus.realtime.sources.live.test_source import FocusPull
+from br2focus.realtime.engine.engine import Engine
+from br2focus.realtime.engine.selection import BackendSpec, available_backends
+from br2focus.realtime.engine.settings import EngineSettings
+from br2focus.realtime.frame import Frame, Image, Values
+from br2focus.realtime.overlay_style import OverlayStyle
+from br2focus.realtime.result import FocusResult, Timing
+from br2focus.realtime.smoothing.adaptive import AdaptiveSmoother
+from br2focus.realtime.smoothing.look_ahead import LookAheadSmoother
+from br2focus.realtime.sources.live.test_source import FocusPullSource
 
 from .bench_machine import Times, ceiling, in_turns, machine, milliseconds
 
@@ -55,7 +58,7 @@ def measure(settings: EngineSettings, picture: tuple[int, int], seconds: float) 
     """
     engine = Engine(settings)
     device = engine.device
-    image = FocusPull(*picture).truth(0).image
+    image = FocusPullSource(*picture).truth(0).image
     size = network_size(picture, engine.size)
     net, info = checkpoint.load(checkpoint.find(settings.model)[0])
     report: dict[str, Any] = {
@@ -135,12 +138,12 @@ def _plainly(net: BR2Net, info: ModelInfo, device: str, size: tuple[int, int]) -
 def _backends(
     engine: Engine, frame: tuple[int, int], size: tuple[int, int], device: str, *, depth: int = 1
 ) -> dict[str, Backend]:
-    """Every way to run the network here, by its name."""
+    """Every spec to run the network here, by its name."""
     if device != "cpu":
         return _cuda_backends(engine, frame, size, device)
-    possible = list(ways("auto", "auto", has_ranges=bool(engine.info.ranges)))
-    possible += [Way("torch", "fp32"), Way("torch", "bf16")]
-    return {way.name: engine.make_cpu(way, frame, depth=depth) for way in possible}
+    possible = list(available_backends("auto", "auto", calibrated=bool(engine.info.ranges)))
+    possible += [BackendSpec("torch", "fp32"), BackendSpec("torch", "bf16")]
+    return {spec.name: engine.factory.on_cpu(spec, frame, depth=depth) for spec in possible}
 
 
 def _cuda_backends(
@@ -150,9 +153,12 @@ def _cuda_backends(
 
     from br2focus.realtime.engine.backends.cuda import CudaBackend, CudaNet
 
-    nets = [CudaNet(engine.net(frame), device), CudaNet(engine.net(frame), device, dtype=torch.float32)]
+    nets = [
+        CudaNet(engine.factory.net(frame), device),
+        CudaNet(engine.factory.net(frame), device, dtype=torch.float32),
+    ]
     if engine.settings.compiled:
-        nets.append(CudaNet(engine.net(frame), device, compiled=True))
+        nets.append(CudaNet(engine.factory.net(frame), device, compiled=True))
     found: dict[str, Backend] = {f"{n.name} graph": CudaBackend(n, frame, size) for n in nets}
     found[f"{nets[0].name} eager"] = CudaBackend(nets[0], frame, size, graph=False)
     return found
@@ -189,7 +195,7 @@ def _network(
         macs = report["gmac"]["plain" if name == PLAIN else "fast"]
         rows.append(
             {
-                "way": name,
+                "spec": name,
                 **milliseconds(spent),
                 "maps_per_s": round(1 / median, 1),
                 "maps_per_s_in_flight": throughput.get(name),
@@ -211,7 +217,7 @@ def _compiled(engine: Engine, small: Image) -> dict[str, Callable[[], Values]]:
     import torch
 
     def job(dtype: torch.dtype) -> Callable[[], Values]:
-        net = engine.net().to(dtype).to(memory_format=torch.channels_last)
+        net = engine.factory.net().to(dtype).to(memory_format=torch.channels_last)
         compiled = torch.compile(net)
         pixels = torch.from_numpy(np.array(small))[None]
 
@@ -264,7 +270,7 @@ def _stages(
     frame = Frame(image, 0, 0, Fraction(1, 30), 0.0)
     blur = engine.start(image)()
     result = FocusResult(frame, blur.at((width, height)), Timing(0, 0, 0, 0, 0, 0))
-    adaptive, look_ahead = Adaptive(), LookAhead()
+    adaptive, look_ahead = AdaptiveSmoother(), LookAheadSmoother()
     count = iter(range(1, sys.maxsize))
     style = OverlayStyle()
 
@@ -279,8 +285,8 @@ def _stages(
         "look-ahead": lambda: look_ahead.add(at(next(count)), blur),
         "refine fast": lambda: refine(image, blur, "fast"),
         "refine best": lambda: refine(image, blur, "best"),
-        "overlay peaking": lambda: draw(result, "peaking", style, "lite"),
-        "overlay heat": lambda: draw(result, "heat", style, "lite"),
+        "overlay peaking": lambda: draw(result, "peaking", style),
+        "overlay heat": lambda: draw(result, "heat", style),
     }
     asked = engine.settings
     with FocusStage(

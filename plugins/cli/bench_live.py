@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from br2focus.plugins.qt import prepare_qt
-from br2focus.realtime.engine.engine import Engine, EngineSettings
+from br2focus.realtime.engine.engine import Engine
+from br2focus.realtime.engine.settings import EngineSettings
 from br2focus.realtime.pipeline import Pipeline
 from br2focus.realtime.settings import ViewSettings
-from br2focus.realtime.smoothing.factory import make_smoother
-from br2focus.realtime.sources.live.test_source import FocusPull
-from br2focus.realtime.stats import Snapshot
+from br2focus.realtime.sources.live.test_source import FocusPullSource
+from br2focus.realtime.stats import Statistics
 
 from .options import size_of
 
@@ -28,7 +28,7 @@ FASTEST = Fraction(1000)  # pictures a second while soaking: the newest is alway
 
 
 @dataclass(frozen=True)
-class Load:
+class BackgroundLoad:
     """What the source gives, and for how long.
 
     Attributes:
@@ -44,7 +44,7 @@ class Load:
     soak: int
 
     @classmethod
-    def of(cls, picture: str, rate: float, seconds: float, soak: int) -> Load:
+    def of(cls, picture: str, rate: float, seconds: float, soak: int) -> BackgroundLoad:
         """From an option's text, e.g. "640x480".
 
         Raises:
@@ -57,14 +57,14 @@ class Load:
 class Watch:
     """Looks at a run now and then: forgets the warm-up, samples the memory, says when it is over."""
 
-    def __init__(self, load: Load) -> None:
+    def __init__(self, load: BackgroundLoad) -> None:
         self._load = load
         self._first: tuple[float, int, int] | None = None
         self._last = (0.0, 0, 0)
         self._memory: list[tuple[int, int]] = []
         self._begun = 0.0
 
-    def paced_over(self, stats: Snapshot, reset: Callable[[], None]) -> bool:
+    def paced_over(self, stats: Statistics, reset: Callable[[], None]) -> bool:
         """Take the figures of the paced part; True when its time is over. The warm-up is forgotten."""
         now = time.monotonic()
         if stats.results == 0:
@@ -79,7 +79,7 @@ class Watch:
         self._last = (now, stats.results, stats.dropped)
         return now - self._first[0] >= self._load.seconds
 
-    def soak_over(self, stats: Snapshot, reset: Callable[[], None]) -> bool:
+    def soak_over(self, stats: Statistics, reset: Callable[[], None]) -> bool:
         """Take the memory of the soak; True after its last frame."""
         results = stats.results
         if not self._memory or results - self._memory[-1][0] >= self._load.soak / SAMPLES:
@@ -114,14 +114,14 @@ def resident_bytes() -> int:
     return pages * 4096
 
 
-def measure(load: Load, settings: EngineSettings, *, headless: bool) -> dict[str, Any]:
+def measure(load: BackgroundLoad, settings: EngineSettings, *, headless: bool) -> dict[str, Any]:
     """The report of `bench live`.
 
     Raises:
         FocusError: the engine or the window cannot run.
     """
     view = ViewSettings(**asdict(settings))
-    source = FocusPull(*load.size, rate=load.rate)
+    source = FocusPullSource(*load.size, rate=load.rate)
     source.render_all()
     watch, run = Watch(load), _in_pipeline if headless else _in_window
     stats, computes = run(source, view, watch.paced_over)
@@ -145,19 +145,19 @@ def measure(load: Load, settings: EngineSettings, *, headless: bool) -> dict[str
     }
 
 
-Over = Callable[[Snapshot, Callable[[], None]], bool]
+Over = Callable[[Statistics, Callable[[], None]], bool]
 
 
-def _in_pipeline(source: FocusPull, view: ViewSettings, over: Over) -> tuple[Snapshot, str]:
-    engine, smoothing = Engine(view.engine()), make_smoother(view.smoothing)
-    with Pipeline(source, engine, smoothing, refining=view.refine) as pipeline:
+def _in_pipeline(source: FocusPullSource, view: ViewSettings, over: Over) -> tuple[Statistics, str]:
+    engine = Engine(view)
+    with Pipeline(source, engine, view.smoothing, refine=view.refine) as pipeline:
         for _ in pipeline:
             if over(pipeline.stats, pipeline.reset_figures):
                 break
     return pipeline.stats, f"{engine.info.name} on {engine.device}"
 
 
-def _in_window(source: FocusPull, view: ViewSettings, over: Over) -> tuple[Snapshot, str]:
+def _in_window(source: FocusPullSource, view: ViewSettings, over: Over) -> tuple[Statistics, str]:
     prepare_qt()
     from br2focus.plugins.qt.bench import run_window
 

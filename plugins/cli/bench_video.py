@@ -16,20 +16,23 @@ import av
 import numpy as np
 
 from br2focus.models.sizes import network_size
-from br2focus.realtime.annotate import annotate, few_threads
+from br2focus.realtime.annotation import annotate, few_threads
 from br2focus.realtime.device import cores
 from br2focus.realtime.drawing.dispatch import painter, refiner
 from br2focus.realtime.drawing.overlay import Paint, draw
 from br2focus.realtime.drawing.refining import RefineMode
 from br2focus.realtime.engine.backends import shrink
-from br2focus.realtime.engine.engine import Engine, EngineSettings
-from br2focus.realtime.frame import FocusResult, Image
+from br2focus.realtime.engine.engine import Engine
+from br2focus.realtime.engine.settings import EngineSettings
+from br2focus.realtime.frame import Image
 from br2focus.realtime.pipeline import Pipeline
-from br2focus.realtime.sinks.images import already_drawn
-from br2focus.realtime.sinks.video_writer import VideoSettings, VideoWriter
+from br2focus.realtime.result import FocusResult
+from br2focus.realtime.sinks.codecs import VideoSettings
+from br2focus.realtime.sinks.sink import picture_of
+from br2focus.realtime.sinks.video_writer import VideoWriter
 from br2focus.realtime.smoothing.factory import SmoothingSetting, make_smoother
-from br2focus.realtime.sources.live.test_source import FocusPull
-from br2focus.realtime.sources.source import Frames
+from br2focus.realtime.sources.arrays import Frames
+from br2focus.realtime.sources.live.test_source import FocusPullSource
 from br2focus.realtime.sources.video_file import VideoFile
 
 from .bench_machine import machine
@@ -76,23 +79,23 @@ def _stages(path: Path, folder: Path, engine: Engine, images: list[Image]) -> di
     with (
         few_threads,
         VideoFile(path, duration=MOST_SECONDS) as source,
-        Pipeline(source, engine, make_smoother(SMOOTHING, patient=True), refining=REFINING) as pipeline,
+        Pipeline(source, engine, SMOOTHING, refine=REFINING) as pipeline,
     ):
         results = [replace(result, drawn=_heat(paint, result)) for result in pipeline]
-    smoother = make_smoother(SMOOTHING, patient=True)
+    smoother = make_smoother(SMOOTHING, threaded=True)
     assert smoother is not None
 
     def encode() -> None:
         info = VideoFile(path).info
-        with VideoWriter(folder / "alone.mp4", info, render=already_drawn, overwrite=True) as sink:
+        with VideoWriter(folder / "alone.mp4", info, render=picture_of, overwrite=True) as sink:
             for result in results:
                 sink.write(result)
 
     jobs: dict[str, Callable[[], object]] = {
         "source": partial(_read, path),
         "maps": lambda: _maps(engine, images),
-        "smoothing": lambda: [smoother.add(r.frame, r.raw or r.blur) for r in results],
-        "refining": lambda: [refine(r.frame.image, r.raw or r.blur, REFINING) for r in results],
+        "smoothing": lambda: [smoother.add(r.frame, r.raw or r.shown) for r in results],
+        "refining": lambda: [refine(r.frame.image, r.raw or r.shown, REFINING) for r in results],
         "drawing": lambda: [_heat(paint, result) for result in results],
         "writing": encode,
     }
@@ -159,7 +162,7 @@ def _report(
 
 
 def _rendered(path: Path, picture: tuple[int, int]) -> Path:
-    pull = FocusPull(*picture)
+    pull = FocusPullSource(*picture)
     _encode([pull.truth(index).image for index in range(len(pull.clip))], path)
     return path
 
@@ -206,16 +209,16 @@ def _encode(images: list[Image], path: Path) -> None:
 
 
 def _annotate(
-    path: Path, folder: Path, engine: Engine, smoothing: SmoothingSetting, refining: RefineMode
+    path: Path, folder: Path, engine: Engine, smoothing: SmoothingSetting, mode: RefineMode
 ) -> None:
     source = VideoFile(path, duration=MOST_SECONDS)
-    sink = VideoWriter(folder / "annotated.mp4", source.info, render=already_drawn, overwrite=True)
+    sink = VideoWriter(folder / "annotated.mp4", source.info, render=picture_of, overwrite=True)
     annotate(
         source,
         engine,
         [sink],
-        smoothing=make_smoother(smoothing, patient=True),
-        refining=refining,
+        smoothing=smoothing,
+        refine=mode,
         draw=partial(_heat, painter(engine)),
     )
 

@@ -143,7 +143,8 @@ def models() -> Iterator[Finding]:
     try:
         import numpy as np
 
-        from br2focus.realtime.engine.engine import Engine, EngineSettings
+        from br2focus.realtime.engine.engine import Engine
+        from br2focus.realtime.engine.settings import EngineSettings
         from br2focus.realtime.folders import cache_folder
 
         engine = Engine(EngineSettings())
@@ -169,7 +170,7 @@ def encoders() -> Iterator[Finding]:
     try:
         import av
 
-        from br2focus.realtime.sinks.video_writer import CODECS
+        from br2focus.realtime.sinks.codecs import CODECS
 
         for name, codec in CODECS.items():
             try:

@@ -22,7 +22,8 @@ from br2focus.models.evaluation.masks import (
 from br2focus.models.evaluation.run import Evaluation, evaluate, table
 from br2focus.realtime.drawing.refining import RefineMode
 from br2focus.realtime.drawing.refining import refine as refined
-from br2focus.realtime.engine.engine import Engine, EngineSettings
+from br2focus.realtime.engine.engine import Engine
+from br2focus.realtime.engine.settings import EngineSettings
 from br2focus.realtime.errors import SettingsError, SinkError, SourceError
 
 from .exits import report_options, say

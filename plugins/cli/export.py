@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from br2focus.realtime.engine.export import FORMATS, calibrate, export
+from br2focus.realtime.engine.export import EXPORT_SUFFIXES, calibrate, export
 from br2focus.realtime.errors import SettingsError, SourceError
 from br2focus.realtime.frame import Image
-from br2focus.realtime.sources.images import Images, expand
+from br2focus.realtime.sources.images import ImageFiles, expand
 
 from .exits import report_options
 from .options import size_of
@@ -69,8 +69,8 @@ def command(
     It takes uint8 BGR pictures (1 x H x W x 3, sides multiples of 32) and gives P(blurred). A model with blur
     radii also takes the luma of the frame (1 x H' x W') and gives ln radius, gain and ln softness.
     """
-    if out.suffix not in FORMATS:
-        raise SettingsError(f"{out}: the suffix is one of {', '.join(FORMATS)}")
+    if out.suffix not in EXPORT_SUFFIXES:
+        raise SettingsError(f"{out}: the suffix is one of {', '.join(EXPORT_SUFFIXES)}")
     if out.exists() and not force:
         raise SettingsError(f"{out} exists: --force replaces it")
     if folder is None and out.suffix == ".safetensors":
@@ -99,6 +99,6 @@ def _pictures(folder: Path, names: Path | None) -> Iterator[Image]:
         files = [file for file in files if file.stem in wanted]
     if not files:
         raise SourceError(f"{folder}: no pictures to calibrate with")
-    with Images(files[:: max(1, len(files) // PICTURES)][:PICTURES]) as source:
+    with ImageFiles(files[:: max(1, len(files) // PICTURES)][:PICTURES]) as source:
         for frame in source:
             yield frame.image

@@ -19,20 +19,21 @@ import click
 
 from br2focus.plugins.qt import default_folder, open_viewer
 from br2focus.plugins.qt.start import Start
-from br2focus.realtime.drawing.overlay import KINDS, draw
+from br2focus.realtime.drawing.overlay import draw
 from br2focus.realtime.engine.engine import Engine
 from br2focus.realtime.errors import LostError, SettingsError, SinkError
-from br2focus.realtime.frame import FocusResult, Image
+from br2focus.realtime.frame import Image
+from br2focus.realtime.overlay_style import KINDS
 from br2focus.realtime.pipeline import Pipeline
+from br2focus.realtime.result import FocusResult
 from br2focus.realtime.settings import ViewSettings, load_preset, preset_path
-from br2focus.realtime.sinks.metrics import Metrics
+from br2focus.realtime.sinks.metrics import MetricsWriter
 from br2focus.realtime.sinks.sink import FileSink
 from br2focus.realtime.sinks.video_writer import VideoWriter
-from br2focus.realtime.smoothing.factory import make_smoother
 from br2focus.realtime.sources.live.open import CameraMode, LiveOptions, check_live, open_live
-from br2focus.realtime.sources.live.reconnecting import State, Supervised
+from br2focus.realtime.sources.live.reconnecting import ReconnectingSource, State
 from br2focus.realtime.sources.source import Source
-from br2focus.realtime.stats import Snapshot
+from br2focus.realtime.stats import Statistics
 from br2focus.realtime.video_info import SourceInfo
 
 from .exits import report_options, say
@@ -177,12 +178,12 @@ def _sinks(
     """What ``--record`` and ``--metrics`` ask for."""
 
     def render(result: FocusResult) -> Image:
-        return draw(result, now().overlay, replace(now().style, legend=True), now().model)
+        return draw(result, now().overlay, replace(now().style, legend=True))
 
     made: list[FileSink] = []
     try:
         if metrics is not None:
-            made.append(Metrics(metrics, now().rois, overwrite=overwrite, now=lambda: now().rois))
+            made.append(MetricsWriter(metrics, now().rois, overwrite=overwrite, now=lambda: now().rois))
         if record is not None:
             made.append(VideoWriter(record, info, render=render, overwrite=overwrite))
     except BaseException:
@@ -211,10 +212,9 @@ def _in_window(start: Start) -> int:
 def _headless(
     source: Source, settings: ViewSettings, sinks: Sinks, duration: float | None, *, as_json: bool
 ) -> int:
-    engine = Engine(replace(settings.engine(), coc=settings.coc))
-    smoothing = make_smoother(settings.smoothing)
+    engine = Engine(settings)
     with StopSignals(asked=source.close) as signals:
-        pipeline = Pipeline(source, engine, smoothing, refining=settings.refine)
+        pipeline = Pipeline(source, engine, settings.smoothing, refine=settings.refine)
         try:
             lost = _run(source, pipeline, sinks(source.info, lambda: settings), duration)
         finally:
@@ -257,14 +257,14 @@ def _ended_after(seconds: float, source: Source) -> Iterator[None]:
         timer.cancel()
 
 
-def _entry(source: Source, stats: Snapshot, engine: Engine) -> dict[str, Any]:
+def _entry(source: Source, stats: Statistics, engine: Engine) -> dict[str, Any]:
     """What ``--json`` says."""
     return {
         "source": source.info.name,
         "frames": stats.results,
         "frames_per_second": round(stats.per_second, 2),
         "dropped": stats.dropped,
-        "reopened": source.status.reopened if isinstance(source, Supervised) else 0,
+        "reopened": source.status.reopened if isinstance(source, ReconnectingSource) else 0,
         "damaged": source.damaged,
         "repaired_timestamps": source.repaired_timestamps,
         "age_ms": {"p50": round(stats.age_p50 * 1e3, 1), "p95": round(stats.age_p95 * 1e3, 1)},
@@ -311,7 +311,7 @@ class _Hud:
             f"{stats.per_second:.1f} frames/s, {stats.dropped} dropped, age "
             f"{stats.age_p50 * 1e3:.0f}/{stats.age_p95 * 1e3:.0f} ms (p50/p95)"
         )
-        if not isinstance(self._source, Supervised):
+        if not isinstance(self._source, ReconnectingSource):
             return State.RUNNING, figures
         status = self._source.status
         if status.damaged:

@@ -8,13 +8,11 @@ from typing import Any, TypeVar
 
 import click
 
-from br2focus.realtime.drawing.overlay import KINDS, OverlayKind, OverlayStyle
-from br2focus.realtime.drawing.refining import RefineMode
-from br2focus.realtime.engine.engine import EngineSettings
 from br2focus.realtime.errors import SettingsError
 from br2focus.realtime.frame import Roi
-from br2focus.realtime.sinks.video_writer import CODECS
-from br2focus.realtime.smoothing.factory import SmoothingSetting
+from br2focus.realtime.overlay_style import KINDS, OverlayKind, OverlayStyle
+from br2focus.realtime.settings import FocusSettings
+from br2focus.realtime.sinks.codecs import CODECS
 
 from .options import RoiType, SmoothingType, engine_options, given, refine_option
 
@@ -25,12 +23,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Request:
     """The options of one call; what they mean is in their help."""
 
-    engine: EngineSettings
+    focus: FocusSettings
     overlay: OverlayKind
     style: OverlayStyle
     rois: tuple[Roi, ...]
-    smoothing: SmoothingSetting
-    refine: RefineMode
     codec: str
     crf: int | None
     gpu_decode: bool
@@ -131,11 +127,10 @@ def make_request(
     if preset is not None:
         saved, style = _saved(preset)
         options |= saved | given(options)
-    names = ("model", "size", "backend", "precision", "coc")
-    model, size, backend, precision, coc = map(options.pop, names)
-    engine = EngineSettings(model, device, size, backend, precision, compiled, coc)
+    names = ("model", "size", "backend", "precision", "coc", "smoothing", "refine")
+    focus = FocusSettings(device=device, compiled=compiled, **{name: options.pop(name) for name in names})
     style = replace(style, stripes=stripes or style.stripes, legend=legend)
-    return Request(engine=engine, style=style, **options)
+    return Request(focus=focus, style=style, **options)
 
 
 def check_every(request: Request, *, draw: bool) -> None:

@@ -7,21 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from br2focus.realtime.annotate import Progress, Summary, annotate
-from br2focus.realtime.drawing.dispatch import painter
-from br2focus.realtime.drawing.overlay import draw
+from br2focus.realtime.annotation import Progress, Summary, annotate
+from br2focus.realtime.drawing.dispatch import drawer
 from br2focus.realtime.engine.engine import Engine
 from br2focus.realtime.errors import SettingsError
-from br2focus.realtime.frame import FocusResult, Image, Roi
+from br2focus.realtime.frame import Image, Roi
+from br2focus.realtime.result import FocusResult
 from br2focus.realtime.sinks.audio_copy import suggest_suffix
-from br2focus.realtime.sinks.images import ImageFile, already_drawn
-from br2focus.realtime.sinks.maps import Maps
-from br2focus.realtime.sinks.metrics import Metrics
-from br2focus.realtime.sinks.sink import Sink
-from br2focus.realtime.sinks.video_writer import VideoSettings, VideoWriter
-from br2focus.realtime.smoothing.factory import make_smoother
-from br2focus.realtime.sources.images import Images
-from br2focus.realtime.sources.sampled import Sampled
+from br2focus.realtime.sinks.codecs import VideoSettings
+from br2focus.realtime.sinks.images import ImageFileWriter
+from br2focus.realtime.sinks.maps import MapWriter
+from br2focus.realtime.sinks.metrics import MetricsWriter
+from br2focus.realtime.sinks.sink import Sink, picture_of
+from br2focus.realtime.sinks.video_writer import VideoWriter
+from br2focus.realtime.sources.images import ImageFiles
+from br2focus.realtime.sources.sampled import SampledSource
 from br2focus.realtime.sources.source import Source
 from br2focus.realtime.sources.video_file import VideoFile
 from br2focus.realtime.video_info import SourceInfo, VideoInfo
@@ -62,23 +62,22 @@ def run_job(
         if isinstance(source.info, VideoInfo) and job.output and job.suffix_open:
             name = job.output.name + suggest_suffix(source.info)
             job = replace(job, output=job.output.with_name(name))
-        frames = Sampled(source, request.every) if request.every else source
+        frames = SampledSource(source, request.every) if request.every else source
         sinks = _sinks(job, frames, request)
         already = len(engine.notices)
         shown = bool(job.output or job.maps)  # figures are of each frame's own map
-        smoothing = make_smoother(request.smoothing if shown else None, patient=True)
-        paint, model = painter(engine), engine.info.name
+        paint = drawer(engine)
 
         def render(result: FocusResult) -> Image:
-            return draw(result, request.overlay, request.style, model, paint=paint)
+            return paint(result, request.overlay, request.style)
 
         try:
             summary = annotate(
                 frames,
                 engine,
                 [*sinks, *also],
-                smoothing=smoothing,
-                refining=request.refine if shown else "off",
+                smoothing=request.focus.smoothing if shown else None,
+                refine=request.focus.refine if shown else "off",
                 draw=render if job.output else None,
                 progress=progress,
             )
@@ -92,7 +91,7 @@ def run_job(
 
 
 def _notices(
-    source: Images | VideoFile, sinks: Sequence[Sink], summary: Summary, expected: int | None
+    source: ImageFiles | VideoFile, sinks: Sequence[Sink], summary: Summary, expected: int | None
 ) -> list[str]:
     """What a user should know of one job, a line each."""
     notices = [*source.notices, *(n for sink in sinks for n in sink.notices)]
@@ -102,9 +101,9 @@ def _notices(
     return notices
 
 
-def _open(job: Job, request: Request, gpu: int | None) -> Images | VideoFile:
+def _open(job: Job, request: Request, gpu: int | None) -> ImageFiles | VideoFile:
     if job.is_image:
-        return Images([job.source])
+        return ImageFiles([job.source])
     return VideoFile(
         job.source,
         start=request.start,
@@ -123,10 +122,10 @@ def _sinks(job: Job, source: Source, request: Request) -> list[Sink]:
     try:
         if job.metrics is not None:
             _require_inside(request.rois, source.info.size)
-            opened.append(Metrics(job.metrics, request.rois, overwrite=request.force))
+            opened.append(MetricsWriter(job.metrics, request.rois, overwrite=request.force))
         if job.maps is not None:
             radii = request.radii
-            opened.append(Maps(job.maps, source.info, overwrite=request.force, radii=radii))
+            opened.append(MapWriter(job.maps, source.info, overwrite=request.force, radii=radii))
         if job.output is not None:
             opened.append(_picture_sink(job, job.output, source.info, request))
     except BaseException:
@@ -139,9 +138,9 @@ def _sinks(job: Job, source: Source, request: Request) -> list[Sink]:
 def _picture_sink(job: Job, path: Path, info: SourceInfo, request: Request) -> Sink:
     force = request.force
     if job.is_image:
-        return ImageFile(path, render=already_drawn, overwrite=force, source=job.source)
+        return ImageFileWriter(path, render=picture_of, overwrite=force, source=job.source)
     settings = VideoSettings(request.codec, request.crf)
-    return VideoWriter(path, info, render=already_drawn, settings=settings, overwrite=force)
+    return VideoWriter(path, info, render=picture_of, settings=settings, overwrite=force)
 
 
 def _require_inside(rois: tuple[Roi, ...], size: tuple[int, int] | None) -> None:
@@ -153,7 +152,7 @@ def _require_inside(rois: tuple[Roi, ...], size: tuple[int, int] | None) -> None
 
 
 def _entry(
-    job: Job, source: Images | VideoFile, summary: Summary, sinks: list[Sink], engine: Engine
+    job: Job, source: ImageFiles | VideoFile, summary: Summary, sinks: list[Sink], engine: Engine
 ) -> dict[str, Any]:
     """What ``--json`` says of one input."""
     writers = [sink for sink in sinks if isinstance(sink, VideoWriter)]

@@ -53,7 +53,7 @@ def command(config: Path, data: Path, out: Path | None, device: str, as_json: bo
         raise SettingsError(_say(error)) from error
     with _trainer(settings, data, out or Path("runs") / settings.name, device) as trainer:
         if trainer.share.rank:
-            with _deaf():
+            with _interrupts_ignored():
                 _train(trainer, lambda event: None)
             return Exit.DONE
         with StopSignals() as signals, Progress(settings.name, "iteration") as progress:
@@ -132,7 +132,7 @@ def _reporter(trainer: Trainer, progress: Progress, signals: StopSignals) -> Cal
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
+def _interrupts_ignored() -> Iterator[None]:
     """Leave Ctrl-C and SIGTERM to the first process, which stops all: torchrun sends them to each."""
     before = {n: signal.signal(n, signal.SIG_IGN) for n in (signal.SIGINT, signal.SIGTERM)}
     try:

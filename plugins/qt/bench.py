@@ -11,7 +11,7 @@ from PyQt6.QtGui import QGuiApplication
 from br2focus.realtime.errors import SettingsError
 from br2focus.realtime.settings import ViewSettings
 from br2focus.realtime.sources.source import Source
-from br2focus.realtime.stats import Snapshot
+from br2focus.realtime.stats import Statistics
 
 from . import application, run_application
 from .start import Start
@@ -21,8 +21,8 @@ LOOK_MS = 50
 
 
 def run_window(
-    source: Source, view: ViewSettings, over: Callable[[Snapshot, Callable[[], None]], bool]
-) -> tuple[Snapshot, str]:
+    source: Source, view: ViewSettings, over: Callable[[Statistics, Callable[[], None]], bool]
+) -> tuple[Statistics, str]:
     """Show ``source`` until ``over(figures, function that resets them)``; the figures, and model and device.
 
     Raises:

@@ -16,13 +16,14 @@ from PyQt6.QtCore import QObject, pyqtSignal
 from br2focus.realtime.drawing.overlay import draw
 from br2focus.realtime.engine.engine import Engine
 from br2focus.realtime.engine.radii import coc_of
-from br2focus.realtime.frame import FocusResult, Image
+from br2focus.realtime.frame import Image
 from br2focus.realtime.pipeline import Pipeline
+from br2focus.realtime.result import FocusResult
 from br2focus.realtime.scores import Scores
 from br2focus.realtime.settings import ViewSettings
 from br2focus.realtime.sinks.recorder import Recorder
 from br2focus.realtime.smoothing.factory import make_smoother
-from br2focus.realtime.sources.live.reconnecting import State, Status, Supervised
+from br2focus.realtime.sources.live.reconnecting import ReconnectingSource, State, Status
 from br2focus.realtime.sources.source import Source
 
 
@@ -45,7 +46,7 @@ class Shown:
     made: float
 
 
-class Run(QObject):
+class ViewerRun(QObject):
     """One source and one engine, from `start` until it ends, fails, or `stop` is called.
 
     Args:
@@ -113,7 +114,7 @@ class Run(QObject):
         """What the source is doing; a run that is over has ended, for the reason of its source."""
         if self._end is not None:
             return self._end
-        if isinstance(self.source, Supervised):
+        if isinstance(self.source, ReconnectingSource):
             return self.source.status
         state = State.CONNECTING if self.source is None else State.RUNNING
         return Status(state, self._begun)
@@ -139,7 +140,7 @@ class Run(QObject):
         """What the source and the engine say of themselves, one line each."""
         source = self.source
         lines = [] if source is None else list(source.notices)
-        if isinstance(source, Supervised) and (reopened := source.status.reopened):
+        if isinstance(source, ReconnectingSource) and (reopened := source.status.reopened):
             lines.append(f"reopened {reopened} times")
         if source is not None and source.damaged:
             lines.append(f"{source.damaged} damaged packets or frames")
@@ -151,7 +152,7 @@ class Run(QObject):
         if self._engine is not None:
             self._engine.reference.coc = coc_of(settings.coc)
         if self._pipeline is not None:
-            self._pipeline.refining = settings.refine
+            self._pipeline.refine = settings.refine
             if settings.smoothing != before.smoothing:
                 self._pipeline.smoothing = make_smoother(settings.smoothing)
 
@@ -165,14 +166,13 @@ class Run(QObject):
     def _pump(self) -> None:
         reason = "the source ended"
         try:
-            self._engine = Engine(self.settings.engine())
+            self._engine = Engine(self.settings)
             self.source = self._open()
             if self._stopped:  # while it was being opened
                 self.source.close()
-            smoothing = make_smoother(self.settings.smoothing)
-            mode = self.settings.refine
+            smoothing, mode = self.settings.smoothing, self.settings.refine
             self._engine.reference.coc = coc_of(self.settings.coc)
-            with Pipeline(self.source, self._engine, smoothing, refining=mode) as self._pipeline:
+            with Pipeline(self.source, self._engine, smoothing, refine=mode) as self._pipeline:
                 for result in self._pipeline:
                     if self._stopped:
                         break

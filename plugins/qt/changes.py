@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import TypeVar
 
-from br2focus.realtime.drawing.overlay import GROUNDS, KINDS, MAX_LEVELS, OverlayKind, OverlayStyle
 from br2focus.realtime.drawing.refining import MODES
+from br2focus.realtime.overlay_style import GROUNDS, KINDS, MAX_LEVELS, OverlayKind, OverlayStyle
 from br2focus.realtime.settings import ViewSettings
 from br2focus.realtime.smoothing.factory import SmoothingSetting
 

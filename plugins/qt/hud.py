@@ -11,7 +11,7 @@ from PyQt6.QtGui import QColor, QFont, QFontMetricsF, QPainter
 
 from br2focus.realtime.settings import ViewSettings
 from br2focus.realtime.sources.live.reconnecting import State, Status
-from br2focus.realtime.stats import Snapshot
+from br2focus.realtime.stats import Statistics
 
 from .palette import ALARM, INK, NOTE, PLATE, RECORDING
 
@@ -36,7 +36,7 @@ class View(Protocol):
 
 
 def figures(
-    name: str, size: tuple[int, int], computes: str, stats: Snapshot, reference: float | None = None
+    name: str, size: tuple[int, int], computes: str, stats: Statistics, reference: float | None = None
 ) -> list[str]:
     """The lines of the HUD; ``reference`` is how sharp the footage can be, in pixels."""
     best = "" if reference is None else f"  reference {reference:.1f} px"

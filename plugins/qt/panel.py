@@ -20,8 +20,8 @@ from PyQt6.QtWidgets import (
     QWidget,
 )
 
-from br2focus.realtime.drawing.overlay import GROUNDS, KINDS, MAX_LEVELS, OverlayStyle
 from br2focus.realtime.drawing.refining import MODES
+from br2focus.realtime.overlay_style import GROUNDS, KINDS, MAX_LEVELS, OverlayStyle
 from br2focus.realtime.settings import ViewSettings
 from br2focus.realtime.smoothing.factory import SmoothingSetting, frames_ahead
 

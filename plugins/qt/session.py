@@ -9,13 +9,14 @@ from dataclasses import replace
 
 from PyQt6.QtCore import QObject, QTimer, pyqtSignal
 
-from br2focus.realtime.frame import FocusResult, Image
+from br2focus.realtime.frame import Image
+from br2focus.realtime.result import FocusResult
 from br2focus.realtime.settings import ViewSettings
 from br2focus.realtime.sinks.recorder import Recorder
 from br2focus.realtime.sources.live.open import LiveOptions
 from br2focus.realtime.sources.source import Source
 
-from .bridge import Run
+from .bridge import ViewerRun
 
 PATIENCE_SECONDS = 3.0  # with a run that does not end; then the next begins beside it
 
@@ -43,10 +44,10 @@ class Session(QObject):
         super().__init__()
         self._open, self.options = open_source, options
         self.takes, self.files = Recorder(), Recorder()
-        self.run: Run | None = None
+        self.run: ViewerRun | None = None
         self.source = ""
         self._gave = ""
-        self._leaving: list[Run] = []
+        self._leaving: list[ViewerRun] = []
         self._next: tuple[str, ViewSettings] | None = None
         self._asked = 0.0
         self._timer = QTimer(self)
@@ -54,7 +55,7 @@ class Session(QObject):
         self._timer.timeout.connect(self._begin_next)
 
     def switch(self, source: str, settings: ViewSettings) -> None:
-        """Run ``source`` with ``settings`` as soon as what runs now has ended."""
+        """ViewerRun ``source`` with ``settings`` as soon as what runs now has ended."""
         self._let_go()
         self._next, self._asked = (source, settings), time.monotonic()
         self.source = source
@@ -99,7 +100,7 @@ class Session(QObject):
         if source == self._gave and options.retry_for is None:
             options = replace(options, retry_for=math.inf)
         recorders = (self.takes, self.files)
-        self.run = run = Run(lambda: self._open(source, options), settings, recorders)
+        self.run = run = ViewerRun(lambda: self._open(source, options), settings, recorders)
         run.ready.connect(self._ready)
         run.failed.connect(self._failed)
         run.finished.connect(self._finished)
@@ -109,17 +110,17 @@ class Session(QObject):
 
     # Events of a run that was replaced may still be in Qt's queue.
 
-    def _ready(self, run: Run) -> None:
+    def _ready(self, run: ViewerRun) -> None:
         if run is self.run:
             self.ready.emit()
 
-    def _failed(self, run: Run, error: BaseException) -> None:
+    def _failed(self, run: ViewerRun, error: BaseException) -> None:
         if run is self.run:
             self.failed.emit(error)
 
-    def _finished(self, run: Run) -> None:
+    def _finished(self, run: ViewerRun) -> None:
         if run is self.run:
             self.ended.emit()
 
-    def _trouble(self, run: Run, error: BaseException) -> None:
+    def _trouble(self, run: ViewerRun, error: BaseException) -> None:
         self.trouble.emit(error)  # of a recording, which outlives its run

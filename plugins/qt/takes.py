@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from br2focus.realtime.drawing.overlay import draw
-from br2focus.realtime.frame import FocusResult, Image
+from br2focus.realtime.frame import Image
+from br2focus.realtime.result import FocusResult
 from br2focus.realtime.settings import ViewSettings
-from br2focus.realtime.sinks.images import Render
-from br2focus.realtime.sinks.sink import FileSink
-from br2focus.realtime.sinks.snapshot import SnapshotFolder
+from br2focus.realtime.sinks.sink import FileSink, Render
+from br2focus.realtime.sinks.snapshot import SnapshotWriter
 from br2focus.realtime.sinks.video_writer import VideoWriter
 from br2focus.realtime.video_info import SourceInfo
 
@@ -63,7 +63,7 @@ def clean(result: FocusResult) -> Image:
 
 
 def save_snapshot(folder: Path, shown: Shown, settings: ViewSettings, source: str) -> Path:
-    """Write what is shown as a `SnapshotFolder`; its place.
+    """Write what is shown as a `SnapshotWriter`; its place.
 
     Raises:
         SinkError: it cannot be written.
@@ -88,6 +88,6 @@ def save_snapshot(folder: Path, shown: Shown, settings: ViewSettings, source: st
     def render(result: FocusResult) -> Image:
         return draw(result, settings.overlay, settings.style)
 
-    with SnapshotFolder(path, render=render, facts=facts) as sink:
+    with SnapshotWriter(path, render=render, facts=facts) as sink:
         sink.write(shown.result)
     return path

@@ -18,7 +18,7 @@ from br2focus.realtime.settings import ViewSettings, load_preset, preset_path, s
 from br2focus.realtime.sinks.sink import FileSink
 from br2focus.realtime.sources.live.open import CameraMode
 from br2focus.realtime.sources.live.reconnecting import State, Status
-from br2focus.realtime.stats import Snapshot, Stats
+from br2focus.realtime.stats import Statistics, StatsCollector
 from br2focus.realtime.video_info import SourceInfo
 
 from . import hud, theme
@@ -63,7 +63,7 @@ class Window(QMainWindow):
             sink.abort()  # what cannot be written is known before anything is opened
         self._good: ViewSettings | None = None  # the last that gave a picture
         self._asked = start.settings  # those that made the engine
-        self._stats, self._dropped = Stats(), 0
+        self._stats, self._dropped = StatsCollector(), 0
         self._hud_on, self._first, self._ever = True, True, False
         self.error: BaseException | None = None
         self.session = Session(start.open_source, start.options)
@@ -202,12 +202,12 @@ class Window(QMainWindow):
         """Take new settings; another model, device or size makes a new run."""
         before, self.settings = self.settings, settings
         run = self.session.run
-        if settings.engine() != before.engine():
+        if not settings.same_engine(before):
             self._asked = settings
             self.session.switch(self.session.source, settings)
         elif run is not None:
             run.change(settings)
-        if self._good is not None and self._good.engine() == settings.engine():
+        if self._good is not None and self._good.same_engine(settings):
             self._good = settings
         self._show_settings()
 
@@ -232,7 +232,7 @@ class Window(QMainWindow):
         run = self.session.run
         assert run is not None
         run.change(self.settings)  # they may have changed while the one before ended
-        self._stats, self._first, self.error = Stats(), True, None
+        self._stats, self._first, self.error = StatsCollector(), True, None
         self.graph.scores = run.scores
         self.bar.source.show_source(self.session.source)
         self.camera.look_at(self.session.source, self.session.options.mode)
@@ -271,7 +271,7 @@ class Window(QMainWindow):
         self.error = error
         self._say_error(error)
         good, self._good = self._good, None
-        if good is None or good.engine() == self.settings.engine():
+        if good is None or good.same_engine(self.settings):
             return
         if isinstance(error, ComputeError | CheckpointError | SettingsError):
             self.settings = went_back(self.settings, self._asked, good)
@@ -292,7 +292,7 @@ class Window(QMainWindow):
         self._stats.count(timing, **later, paint=now - begun)
 
     @property
-    def figures(self) -> Snapshot:
+    def figures(self) -> Statistics:
         """Rate, drops and age of what was painted."""
         run = self.session.run
         self._dropped = run.dropped if run is not None else self._dropped

@@ -3,23 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from br2focus.realtime.engine.engine import Engine
 from br2focus.realtime.frame import BlurMap, Image
+from br2focus.realtime.overlay_style import OverlayKind, OverlayStyle
+from br2focus.realtime.result import FocusResult, Painter
 
-from .overlay import Paint, paint
+from .overlay import Paint, draw, paint
 from .refining import RefineMode, refine
 
+if TYPE_CHECKING:
+    from .gpu_renderer import GpuRenderer
+
 Refine = Callable[[Image, BlurMap, RefineMode], BlurMap]
+MakeRenderer = Callable[[str, Callable[[str], None]], "GpuRenderer"]
 
 
-def refiner(engine: Engine) -> Refine:
-    """`refining.refine` beside ``engine``; what fails is among the engine's notices."""
-    finisher = engine.finisher
-    return refine if finisher is None else finisher.refine
+@runtime_checkable
+class GpuHost(Protocol):
+    """A network that shares its GPU, as `Engine` does."""
+
+    def tenant(self, make: MakeRenderer, /) -> GpuRenderer | None:
+        """What ``make`` makes for the device, once; None on a CPU."""
 
 
-def painter(engine: Engine) -> Paint:
+def refiner(network: object) -> Refine:
+    """`refining.refine` on the GPU of ``network``, if it is a `GpuHost` with one; else on the CPU."""
+    renderer = _renderer(network)
+    return refine if renderer is None else renderer.refine
+
+
+def painter(network: object) -> Paint:
     """`overlay.paint` in the same way; what was refined just now is drawn without another upload."""
-    finisher = engine.finisher
-    return paint if finisher is None else finisher.paint
+    renderer = _renderer(network)
+    return paint if renderer is None else renderer.paint
+
+
+def drawer(network: object) -> Painter:
+    """Draws overlays with their legend on results of ``network``, where `painter` does."""
+    paint_there = painter(network)
+
+    def drawn(result: FocusResult, kind: OverlayKind, style: OverlayStyle | None) -> Image:
+        return draw(result, kind, style, paint=paint_there)
+
+    return drawn
+
+
+def _renderer(network: object) -> GpuRenderer | None:
+    return network.tenant(_make) if isinstance(network, GpuHost) else None
+
+
+def _make(device: str, notify: Callable[[str], None]) -> GpuRenderer:
+    from .gpu_renderer import GpuRenderer  # imports PyTorch
+
+    return GpuRenderer(device, notify)

@@ -16,9 +16,9 @@ from torch import Tensor
 from br2focus.realtime.device import RECORDING
 from br2focus.realtime.errors import first_line
 from br2focus.realtime.frame import BlurMap, Image, Values
+from br2focus.realtime.overlay_style import OverlayKind, OverlayStyle
 
 from . import overlay, overlay_gpu, refining, refining_gpu
-from .overlay import OverlayKind, OverlayStyle
 from .refining import RefineMode
 
 KEPT = 3  # pictures with their maps: one is refined, one waits, one is drawn
@@ -28,7 +28,7 @@ REPEATED, GRAPHS = 3, 4
 _Job = Callable[[Tensor, Tensor], Tensor]
 
 
-class OnGpu:
+class GpuRenderer:
     """`refining.refine` and `overlay.paint` on a GPU, within rounding, for any number of threads.
 
     A picture that was refined stays there for its drawing. What fails (memory, the driver) is done on the
@@ -77,7 +77,7 @@ class OnGpu:
                 return self._down(self._run((kind, style), job, *self._found(image, values)))
         return overlay.paint(kind, image, values, style)
 
-    def forget(self) -> None:
+    def release(self) -> None:
         """Release the graphs and the pictures that are kept; it may be used again."""
         with self._lock:
             self._kept.clear()

@@ -7,29 +7,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from br2focus.realtime.bands import in_bands
-from br2focus.realtime.errors import SettingsError
-from br2focus.realtime.frame import FocusResult, Image, Values
+from br2focus.realtime.frame import Image, Values
+from br2focus.realtime.overlay_style import KINDS, Ground, OverlayKind, OverlayStyle
+from br2focus.realtime.result import FocusResult
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-OverlayKind = Literal["peaking", "heat", "mask", "outline", "side-by-side", "none"]
-KINDS: tuple[OverlayKind, ...] = get_args(OverlayKind)
-Ground = Literal["colour", "gray", "alone"]
-GROUNDS: tuple[Ground, ...] = get_args(Ground)
 COLOUR_MAP = cv2.COLORMAP_VIRIDIS  # readable with every colour vision, and in gray
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 STRIPE_PERIOD = 12
-MAX_LEVELS = 3
 NOISE_ANSWER = 6  # of `second_differences`, per standard deviation of the noise
 # Standard deviation of either component of the gradient (Sobel over 8) per standard deviation of the noise.
 GRADIENT_NOISE = math.sqrt(12) / 8
@@ -37,56 +32,6 @@ SAMPLED = 4  # every fourth pixel each way is looked at for a share of all: a te
 MIN_BLURRED = 0.02  # share of the picture that the noise can be told from
 PARTS = 16  # of a picture, one of which is flat
 Plane = TypeVar("Plane", NDArray[np.int16], "Tensor")
-
-
-@dataclass(frozen=True)
-class OverlayStyle:
-    """How overlays look.
-
-    Attributes:
-        colour: of peaking and outline, BGR; the default is told from most subjects by every colour vision.
-        opacity: of heat and mask, 0 to 1.
-        threshold: gradient from which an edge is peaked, in gray levels a pixel (lower: more edges).
-        levels: of peaking, 1 to 3: edges of one, two and four times the threshold, ever brighter.
-        strongest: share of the pixels in focus that peaking may mark, the strongest edges first: it raises
-            the threshold where more are over it; 1 = off.
-        ground: what the overlay lies on: the picture, the picture in gray, or black.
-        noise_gate: the threshold is at least so many times the gradient that the sensor's noise makes;
-            0 = off.
-        stripes: draw peaking as black and coloured stripes, so that it does not rest on colour alone.
-        legend: draw the scale and the model's name.
-
-    Raises:
-        SettingsError: a value out of its range.
-    """
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # of settings files
-
-    colour: tuple[int, int, int] = (0, 176, 255)
-    opacity: float = 0.55
-    threshold: float = 12.0
-    levels: int = 1
-    strongest: float = 1.0
-    ground: Ground = "colour"
-    noise_gate: float = 4.0
-    stripes: bool = False
-    legend: bool = True
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.opacity <= 1 or not self.threshold > 0 or not self.noise_gate >= 0:
-            raise SettingsError("opacity is 0 to 1, threshold positive, noise_gate not negative")
-        if not 1 <= self.levels <= MAX_LEVELS or self.ground not in GROUNDS:
-            raise SettingsError(f"levels are 1 to {MAX_LEVELS}, ground one of {', '.join(GROUNDS)}")
-        if not 0 < self.strongest <= 1:
-            raise SettingsError(f"strongest is a share above 0, up to 1, got {self.strongest}")
-        if len(self.colour) != 3 or not all(0 <= value <= 255 for value in self.colour):
-            raise SettingsError("a colour is blue, green, red from 0 to 255")
-
-    def shade(self, level: int) -> tuple[int, int, int]:
-        """The colour of edges of ``level`` (0 for the weakest); the strongest have ``colour`` itself."""
-        light = 0.55 + 0.45 * (level + 1) / self.levels if self.levels > 1 else 1.0
-        blue, green, red = (round(light * value) for value in self.colour)
-        return blue, green, red
 
 
 def heat(image: Image, blur: Values, style: OverlayStyle) -> Image:
@@ -242,7 +187,6 @@ def draw(
     result: FocusResult,
     kind: OverlayKind,
     style: OverlayStyle | None = None,
-    model: str = "",
     *,
     paint: Paint = paint,
 ) -> Image:
@@ -259,9 +203,9 @@ def draw(
     if kind not in DRAW:
         raise ValueError(f"overlay {kind!r} is not one of {', '.join(KINDS)}")
     style = style or OverlayStyle()
-    drawn = paint(kind, result.frame.image, result.blur.values, style)
+    drawn = paint(kind, result.frame.image, result.blur, style)
     if style.legend:
-        _put_legend(drawn, kind, model, style.colour)
+        _put_legend(drawn, kind, result.model, style.colour)
     return drawn
 
 

@@ -18,14 +18,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from br2focus.realtime.overlay_style import Ground, OverlayStyle
+
 from .overlay import (
     GRADIENT_NOISE,
     MIN_BLURRED,
     NOISE_ANSWER,
     PARTS,
     SAMPLED,
-    Ground,
-    OverlayStyle,
     colour_table,
     outline_widths,
     second_differences,

@@ -26,7 +26,7 @@ from br2focus.realtime.frame import Image, Values
 
 from .backends.model_cache import keep
 
-FORMATS = (".onnx", ".xml", ".safetensors")
+EXPORT_SUFFIXES = (".onnx", ".xml", ".safetensors")
 CHECKED_AT = ((160, 96), (64, 64), (96, 224))  # width and height of the network's picture
 TOLERANCE = {"fp32": (1e-3, 1e-4), "int8": (0.25, 0.03)}  # largest and mean difference in P
 
@@ -62,7 +62,7 @@ def export(
     path = Path(path)
     found, _ = checkpoint.find(model)
     net, info = checkpoint.load(found)
-    if path.suffix not in FORMATS[:2]:
+    if path.suffix not in EXPORT_SUFFIXES[:2]:
         raise SettingsError(f"{path}: the suffix is .onnx or .xml")
     if int8 and (path.suffix == ".onnx" or not info.ranges):
         raise SettingsError(f"{path}: int8 is for .xml and models with ranges (--calibrate)")

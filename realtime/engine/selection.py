@@ -1,4 +1,4 @@
-"""Which library and which arithmetic run a model on this CPU: measured once, remembered, with the reason."""
+"""Selects the library and arithmetic that run a model on this CPU: measured once, then remembered."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from br2focus.realtime.device import cores
-from br2focus.realtime.errors import SettingsError, first_line
+from br2focus.realtime.errors import FAULTS, SettingsError, first_line
 from br2focus.realtime.frame import Image
 
 from .backends import Backend, Precision
@@ -29,11 +29,11 @@ Library = Literal["openvino", "onnxruntime", "torch"]
 LIBRARIES: tuple[Library, ...] = ("openvino", "onnxruntime", "torch")
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "int8")  # the most exact first
 ROUNDS, UNCOUNTED, COUNTED = 3, 2, 3
-MARGIN = 0.95  # another way than the most exact has to be this much faster
+MARGIN = 0.95  # a less exact spec has to be this much faster
 AVX512_VNNI = 23  # OpenCV's number: its Python module has no name for it
 
 
-class Way(NamedTuple):
+class BackendSpec(NamedTuple):
     """A library and its arithmetic."""
 
     library: Library
@@ -45,22 +45,22 @@ class Way(NamedTuple):
         return f"{self.library} {self.precision}"
 
 
-EXACT = Way("torch", "fp32")
+REFERENCE = BackendSpec("torch", "fp32")
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What was chosen and why.
+class Selection:
+    """What was selected and why.
 
     Attributes:
-        way: the fastest one; among equals the most exact.
-        milliseconds: time of a map for every way that ran, by its name; {} where nothing was measured.
+        spec: the fastest one; among equals the most exact.
+        milliseconds: time of a map for every spec that ran, by its name; {} where nothing was measured.
         size: width and height of the map that was measured.
         fresh: measured now, not read from the cache.
-        failed: why a way could not run, by its name; only where it was tried now.
+        failed: why a spec could not run, by its name; only where it was tried now.
     """
 
-    way: Way
+    spec: BackendSpec
     milliseconds: Mapping[str, float]
     size: tuple[int, int]
     fresh: bool = False
@@ -70,50 +70,52 @@ class Choice:
     def reason(self) -> str:
         """One line for the user."""
         if self.failed and not self.milliseconds:
-            return f"{self.way.name}, since everything else failed"
+            return f"{self.spec.name}, since everything else failed"
         if not self.milliseconds:
-            return f"{self.way.name}, not measured: what is found out cannot be kept"
+            return f"{self.spec.name}, not measured: the cache cannot be written"
         times = ", ".join(f"{name} {ms:.1f} ms" for name, ms in self.milliseconds.items())
-        return f"{self.way.name} is the fastest here ({times} at {self.size[0]}x{self.size[1]})"
+        return f"{self.spec.name} is the fastest here ({times} at {self.size[0]}x{self.size[1]})"
 
 
-def ways(library: str, precision: str, *, has_ranges: bool) -> list[Way]:
-    """What this computer can run of what was asked for; "auto" leaves a part open.
+def available_backends(library: str, precision: str, *, calibrated: bool) -> list[BackendSpec]:
+    """The specs that this computer can run and that match the arguments; "auto" matches all.
 
-    PyTorch is never chosen by itself where another library is installed: it is slower everywhere we looked,
+    PyTorch is not selected by itself where another library is installed: it is slower everywhere we looked,
     and importing it takes longer than a short job.
 
     Raises:
-        SettingsError: nothing of it is possible here.
+        SettingsError: there are none.
     """
-    possible = [way for lib in LIBRARIES for way in _of(lib, has_ranges=has_ranges)]
+    possible = [spec for lib in LIBRARIES for spec in _of(lib, calibrated=calibrated)]
     asked = [
-        way for way in possible if library in ("auto", way.library) and precision in ("auto", way.precision)
+        spec
+        for spec in possible
+        if library in ("auto", spec.library) and precision in ("auto", spec.precision)
     ]
     if not asked:
-        known = ", ".join(way.name for way in possible)
+        known = ", ".join(spec.name for spec in possible)
         raise SettingsError(f"{library} with {precision} is not possible here: {known} are")
     if library == "auto":
-        asked = [way for way in asked if way.library != "torch"] or asked
+        asked = [spec for spec in asked if spec.library != "torch"] or asked
     if library == "torch" and precision == "auto":
-        return [EXACT]
+        return [REFERENCE]
     return asked
 
 
-def _of(library: Library, *, has_ranges: bool) -> list[Way]:
+def _of(library: Library, *, calibrated: bool) -> list[BackendSpec]:
     if find_spec(library) is None:
         return []
     if library == "onnxruntime":
-        return [Way(library, "fp32")]
+        return [BackendSpec(library, "fp32")]
     if library == "torch":
-        return [Way(library, "fp32"), Way(library, "bf16")]
+        return [BackendSpec(library, "fp32"), BackendSpec(library, "bf16")]
     from .backends.openvino import has_bf16
 
-    found: list[Way] = [Way(library, "fp32")]
+    found: list[BackendSpec] = [BackendSpec(library, "fp32")]
     if has_bf16():
-        found.append(Way(library, "bf16"))
-    if has_ranges and _has_int8():
-        found.append(Way(library, "int8"))
+        found.append(BackendSpec(library, "bf16"))
+    if calibrated and _has_int8():
+        found.append(BackendSpec(library, "int8"))
     return found
 
 
@@ -126,16 +128,15 @@ def _has_int8() -> bool:
     return any(flag in flags for flag in ("vnni", "amx_int8", "asimddp"))
 
 
-def choose(
-    possible: Sequence[Way],
-    make: Callable[[Way], Backend],
+def select(
+    possible: Sequence[BackendSpec],
+    make: Callable[[BackendSpec], Backend],
     size: tuple[int, int],
     frame_size: tuple[int, int] | None = None,
     *,
     sha256: str,
     cache: Path,
-    faults: tuple[type[Exception], ...],
-) -> Choice:
+) -> Selection:
     """The best of ``possible`` for the model ``sha256`` on this computer; from ``cache`` if it is known.
 
     A result is not kept where nothing ran, or where a backend ran out of memory: that may change.
@@ -145,24 +146,23 @@ def choose(
             map, is left out.
         size: of the map.
         frame_size: of the frames; None for that of the map.
-        faults: what a backend raises where it cannot run.
     """
-    path = cache / f"choice-{_key(sha256, possible)}.json"
+    path = cache / f"selection-{_key(sha256, possible)}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):
         known = json.loads(path.read_text())
         if known["milliseconds"]:
-            return Choice(Way(*known["way"]), known["milliseconds"], tuple(known["size"]))
-    if not _writable(cache):  # every way would convert the model anew, now and each time
-        return Choice(max(possible, key=lambda way: PRECISIONS.index(way.precision)), {}, size)
-    times, errors = _measured(possible, make, frame_size or size, faults)
-    milliseconds = {way.name: ms for way, ms in times.items()}
-    failed = {way.name: first_line(error) for way, error in errors.items()}
-    choice = Choice(best(times), milliseconds, size, fresh=True, failed=failed)
+            return Selection(BackendSpec(*known["spec"]), known["milliseconds"], tuple(known["size"]))
+    if not _writable(cache):  # every spec would convert the model again in every run
+        return Selection(max(possible, key=lambda spec: PRECISIONS.index(spec.precision)), {}, size)
+    times, errors = _measured(possible, make, frame_size or size)
+    milliseconds = {spec.name: ms for spec, ms in times.items()}
+    failed = {spec.name: first_line(error) for spec, error in errors.items()}
+    selection = Selection(best(times), milliseconds, size, fresh=True, failed=failed)
     if times and not any(is_short_of_memory(error) for error in errors.values()):
-        content = {"way": choice.way, "milliseconds": choice.milliseconds, "size": size}
+        content = {"spec": selection.spec, "milliseconds": selection.milliseconds, "size": size}
         with suppress(OSError):
             keep(path, lambda at: at.write_text(json.dumps(content)))
-    return choice
+    return selection
 
 
 def _writable(folder: Path) -> bool:
@@ -171,52 +171,51 @@ def _writable(folder: Path) -> bool:
     return os.access(folder, os.W_OK)
 
 
-def best(times: Mapping[Way, float]) -> Way:
-    """The fastest way, where it is clearly faster than every more exact one; `EXACT` when there is none.
+def best(times: Mapping[BackendSpec, float]) -> BackendSpec:
+    """The fastest spec, where it is clearly faster than every more exact one; `REFERENCE` when there is none.
 
     Among equally exact ones, OpenVINO has the first word: it takes several frames at once.
     """
 
-    def rank(way: Way) -> tuple[int, int]:
-        return PRECISIONS.index(way.precision), LIBRARIES.index(way.library)
+    def rank(spec: BackendSpec) -> tuple[int, int]:
+        return PRECISIONS.index(spec.precision), LIBRARIES.index(spec.library)
 
     ordered = sorted(times, key=rank)
-    found = ordered[0] if ordered else EXACT
-    for way in ordered[1:]:
-        if times[way] < times[found] * MARGIN:
-            found = way
+    found = ordered[0] if ordered else REFERENCE
+    for spec in ordered[1:]:
+        if times[spec] < times[found] * MARGIN:
+            found = spec
     return found
 
 
 def _measured(
-    possible: Sequence[Way],
-    make: Callable[[Way], Backend],
+    possible: Sequence[BackendSpec],
+    make: Callable[[BackendSpec], Backend],
     size: tuple[int, int],
-    faults: tuple[type[Exception], ...],
-) -> tuple[dict[Way, float], dict[Way, Exception]]:
-    """Median milliseconds of each way, and the error of each that failed.
+) -> tuple[dict[BackendSpec, float], dict[BackendSpec, Exception]]:
+    """Median milliseconds of each spec, and the error of each that failed.
 
     They run in turns, so that whatever else runs here hits all of them.
     """
     picture = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-    backends: dict[Way, Backend] = {}
-    spent: dict[Way, list[float]] = {}
-    errors: dict[Way, Exception] = {}
-    missing_or_broken: tuple[type[Exception], ...] = (ImportError, *faults)
+    backends: dict[BackendSpec, Backend] = {}
+    spent: dict[BackendSpec, list[float]] = {}
+    errors: dict[BackendSpec, Exception] = {}
+    missing_or_broken: tuple[type[Exception], ...] = (ImportError, *FAULTS)
     with ExitStack() as stack:
-        for way in possible:
+        for spec in possible:
             try:
-                backends[way] = make(way)
-                stack.callback(_close, backends[way])
+                backends[spec] = make(spec)
+                stack.callback(_close, backends[spec])
             except missing_or_broken as error:
-                errors[way] = error
+                errors[spec] = error
         for _ in range(ROUNDS):
-            for way in [way for way in backends if way not in errors]:
+            for spec in [spec for spec in backends if spec not in errors]:
                 try:
-                    spent.setdefault(way, []).extend(_timed(backends[way], picture))
+                    spent.setdefault(spec, []).extend(_timed(backends[spec], picture))
                 except missing_or_broken as error:
-                    errors[way] = error
-    times = {way: 1e3 * statistics.median(seconds) for way, seconds in spent.items() if way not in errors}
+                    errors[spec] = error
+    times = {spec: 1e3 * statistics.median(seconds) for spec, seconds in spent.items() if spec not in errors}
     return times, errors
 
 
@@ -235,11 +234,11 @@ def _timed(backend: Backend, picture: Image) -> list[float]:
     return seconds[UNCOUNTED:]
 
 
-def _key(sha256: str, possible: Sequence[Way]) -> str:
-    """Another model, code, computer, library or question is measured anew."""
+def _key(sha256: str, possible: Sequence[BackendSpec]) -> str:
+    """Changes with the model, the code, the computer, the libraries and the specs."""
     from .backends.openvino import cpu_name
 
-    parts = [*(way.name for way in possible), cpu_name(), str(cores())]
+    parts = [*(spec.name for spec in possible), cpu_name(), str(cores())]
     for library in LIBRARIES[:2]:
         spec = find_spec(library)
         if spec is not None and spec.origin is not None:  # when it was installed; cheaper than its version

@@ -11,24 +11,12 @@ from numpy.typing import NDArray
 
 from br2focus.models.paths import AnyPath
 from br2focus.realtime.errors import SettingsError, SinkError
-from br2focus.realtime.frame import FocusResult, Image
 from br2focus.realtime.output import Output
+from br2focus.realtime.result import FocusResult
 
-from .sink import FileSink
+from .sink import FileSink, Render
 
-Render = Callable[[FocusResult], Image]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
-
-
-def already_drawn(result: FocusResult) -> Image:
-    """What the pipeline drew of it, for `annotate` with ``draw``.
-
-    Raises:
-        ValueError: it was not asked to.
-    """
-    if result.drawn is None:
-        raise ValueError("nothing was drawn: give annotate or the pipeline a `draw`")
-    return result.drawn
 
 
 def by_index(result: FocusResult) -> str:
@@ -61,7 +49,7 @@ def check_suffix(suffix: str) -> str:
     return suffix.lower()
 
 
-class Images(FileSink):
+class ImageFolderWriter(FileSink):
     """Writes ``render(result)`` of every result as a picture of its own into a folder.
 
     Args:
@@ -98,7 +86,7 @@ class Images(FileSink):
         save_picture(path, self._render(result))
 
 
-class ImageFile(FileSink):
+class ImageFileWriter(FileSink):
     """Writes ``render(result)`` of a single result.
 
     Args:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from br2focus.models.paths import AnyPath
 from br2focus.realtime.errors import SettingsError
-from br2focus.realtime.frame import FocusResult
 from br2focus.realtime.output import Output
+from br2focus.realtime.result import FocusResult
 from br2focus.realtime.video_info import Colour, SourceInfo, VideoInfo
 
 from .images import by_index, save_picture
@@ -34,7 +34,7 @@ class _Store(Protocol):
     def cancel(self) -> None: ...
 
 
-class Maps(FileSink):
+class MapWriter(FileSink):
     """Writes the blur map of every result, in the form that the name means.
 
     * no suffix: a folder of 16-bit gray PNGs named by frame index, 0..65535 = P 0..1;
@@ -97,7 +97,7 @@ class Maps(FileSink):
 
 def in_16_bits(result: FocusResult) -> NDArray[np.uint16]:
     """The map of ``result``: uint16 H x W, 0..65535 = P 0..1."""
-    values: NDArray[np.uint16] = np.rint(result.blur.values * np.float32(FULL)).astype(np.uint16)
+    values: NDArray[np.uint16] = np.rint(result.blur * np.float32(FULL)).astype(np.uint16)
     return values
 
 
@@ -123,7 +123,7 @@ class _Arrays:
         self._time_base = Fraction(0)
 
     def add(self, result: FocusResult) -> None:
-        self._put(f"blur_{by_index(result)}", result.blur.values.astype(np.float16))
+        self._put(f"blur_{by_index(result)}", result.blur.astype(np.float16))
         if self._radii:
             if result.radius is None:
                 raise SettingsError("this model gives no blur radii: --radii is for native")

@@ -11,8 +11,9 @@ from typing import Protocol
 
 from br2focus.models.paths import AnyPath
 from br2focus.realtime.errors import SettingsError
-from br2focus.realtime.frame import BlurMap, FocusResult, Roi
+from br2focus.realtime.frame import BlurMap, Roi
 from br2focus.realtime.output import Output
+from br2focus.realtime.result import FocusResult
 
 from .sink import FileSink
 
@@ -27,7 +28,7 @@ class _Table(Protocol):
     def close(self) -> None: ...
 
 
-class Metrics(FileSink):
+class MetricsWriter(FileSink):
     """Writes one row a frame: ``index``, ``pts``, ``seconds``, ``in_focus_share``, ``sharpness`` (both 0
     to 1) and ``NAME_sharpness`` for every ROI; each of that frame alone, without smoothing in time.
 

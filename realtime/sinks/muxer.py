@@ -19,7 +19,7 @@ from br2focus.realtime.errors import SinkError
 from br2focus.realtime.output import Output
 from br2focus.realtime.video_info import Colour
 
-FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 FRAGMENT_SECONDS = Fraction(1, 4)  # what a kill may cost beside the encoder's own delay
 KEYFRAME_SECONDS = 2
 LEAST_MOV_TIMESCALE = 10_000  # FFmpeg doubles a coarser one until it is as fine
@@ -55,7 +55,7 @@ class Muxer:
 
     def __init__(self, output: Output, encoder: Encoder) -> None:
         self._path, self._encoder = output.path, encoder
-        self._format = FORMATS[output.path.suffix.lower()]
+        self._format = CONTAINERS[output.path.suffix.lower()]
         self._file = _File(output.temporary)
         try:
             self.container = av.open(self._file, "w", format=self._format)

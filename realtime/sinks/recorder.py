@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from br2focus.realtime.errors import SinkError
-from br2focus.realtime.frame import FocusResult
-from br2focus.realtime.timeline import Clock
+from br2focus.realtime.result import FocusResult
+from br2focus.realtime.timeline import Timeline
 
 from .sink import FileSink
 
@@ -28,7 +28,7 @@ class Recorder:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sinks: Sequence[FileSink] = ()
-        self._clock, self._since = Clock(), 0.0
+        self._clock, self._since = Timeline(), 0.0
         self._source: object = None
         self.error: Exception | None = None
 
@@ -46,7 +46,7 @@ class Recorder:
         with self._lock:
             if self._sinks:
                 raise ValueError("stop what is recorded before the next recording")
-            self._sinks, self._clock, self._since = sinks, Clock(), time.monotonic()
+            self._sinks, self._clock, self._since = sinks, Timeline(), time.monotonic()
             self.error = None
 
     def write(self, result: FocusResult, source: object = None) -> None:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Protocol, Self
 
 from br2focus.models.errors import FocusError
-from br2focus.realtime.frame import FocusResult
+from br2focus.realtime.frame import Image
 from br2focus.realtime.output import Output, refusal
+from br2focus.realtime.result import FocusResult
+
+Render = Callable[[FocusResult], Image]
+
+
+def picture_of(result: FocusResult) -> Image:
+    """The picture that was drawn of ``result``, or its frame where none was."""
+    return result.frame.image if result.drawn is None else result.drawn
 
 
 class Sink(Protocol):
@@ -109,9 +117,7 @@ class FileSink(ClosingSink):
             SinkError: it cannot be written; every later call raises the same.
             ValueError: the sink is closed.
         """
-        if self._ended and self._error is None:
-            raise ValueError(f"{self.path}: write after close")
-        with self._first_error():
+        with self._writing():
             self._write(result)
 
     def close(self) -> None:
@@ -147,6 +153,13 @@ class FileSink(ClosingSink):
     def _cancel(self) -> None:
         """Let go of everything after a failure."""
         self._output.discard()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        if self._ended and self._error is None:
+            raise ValueError(f"{self.path}: write after close")
+        with self._first_error():
+            yield
 
     @contextmanager
     def _first_error(self) -> Iterator[None]:

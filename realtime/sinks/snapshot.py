@@ -9,15 +9,15 @@ from typing import Any, ClassVar
 import cv2
 
 from br2focus.models.paths import AnyPath
-from br2focus.realtime.frame import FocusResult
 from br2focus.realtime.output import Output
+from br2focus.realtime.result import FocusResult
 
-from .images import Render, save_picture
+from .images import save_picture
 from .maps import in_16_bits
-from .sink import FileSink
+from .sink import FileSink, Render
 
 
-class SnapshotFolder(FileSink):
+class SnapshotWriter(FileSink):
     """Writes one result into a folder: ``picture.png``, ``overlay.png``, ``map.png``, ``snapshot.json``.
 
     The map has 16 bits, 0..65535 = P 0..1, as it is shown. The JSON holds the frame's index and time, its

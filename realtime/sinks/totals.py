@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from br2focus.realtime.frame import FocusResult
+from br2focus.realtime.result import FocusResult
 
 from .sink import ClosingSink
 

@@ -2,140 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import av
 import cv2
+import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from br2focus.models.paths import AnyPath
 from br2focus.realtime.colour import from_bgr, resolved
-from br2focus.realtime.errors import SettingsError
-from br2focus.realtime.frame import FocusResult, Image
+from br2focus.realtime.frame import Frame, Image
 from br2focus.realtime.output import Output
+from br2focus.realtime.result import FocusResult
 from br2focus.realtime.video_info import Colour, SourceInfo, VideoInfo
 
 from .audio_copy import AudioCopy
-from .muxer import FORMATS, Encoder, Muxer
-from .sink import FileSink
+from .codecs import VideoSettings
+from .muxer import Muxer
+from .sink import FileSink, Render, picture_of
 
-Render = Callable[[FocusResult], Image]
-
-
-@dataclass(frozen=True)
-class _Codec:
-    """An encoder of the user's choice: its FFmpeg name, containers, defaults and the range of its CRF."""
-
-    encoder: str
-    suffixes: tuple[str, ...]
-    crf: int | None = None
-    worst_crf: int = 51
-    preset_option: str | None = "preset"
-    preset: str | None = None
-    pix_fmt: str = "yuv420p"
-    options: tuple[tuple[str, str], ...] = ()
-    tag: str | None = None
+DEFAULT_RATE = Fraction(30)  # of pictures without a time, where the source does not tell
 
 
-# No B-frames: with a fragment boundary among reordered frames, FFmpeg writes an MP4 edit list that ends
-# before the last frame. It is also faster, and less is lost in a kill.
-CODECS = {
-    # The fastest preset with CABAC, 8x8 transform and deblocking back on: at the same quality 2.5 times
-    # less CPU time than "veryfast" and 1.5 times its size (measured on a 720p heat overlay).
-    "h264": _Codec(
-        "libx264",
-        (".mp4", ".mov", ".mkv"),
-        crf=20,
-        preset="ultrafast",
-        options=(("bf", "0"), ("x264-params", "cabac=1:8x8dct=1:deblock=1")),
-    ),
-    "hevc": _Codec(
-        "libx265",
-        (".mp4", ".mov", ".mkv"),
-        crf=23,
-        preset="veryfast",
-        tag="hvc1",
-        options=(("x265-params", "log-level=error:bframes=0"),),
-    ),
-    "av1": _Codec("libsvtav1", (".mp4", ".mkv", ".webm"), crf=32, worst_crf=63, preset="8"),
-    "vp9": _Codec(
-        "libvpx-vp9",
-        (".webm", ".mkv", ".mp4"),
-        crf=32,
-        worst_crf=63,
-        preset_option="cpu-used",
-        preset="8",
-        options=(("deadline", "realtime"), ("row-mt", "1"), ("b", "0")),
-    ),
-    "ffv1": _Codec("ffv1", (".mkv",), preset_option=None, pix_fmt="yuv444p"),
-}
+class HasInfo(Protocol):
+    """Something that says what it is like: a `Source`."""
 
-
-@dataclass(frozen=True)
-class VideoSettings:
-    """How the video is encoded.
-
-    Attributes:
-        codec: "h264" (plays everywhere), "hevc", "av1", "vp9" or "ffv1" (lossless coding, in .mkv).
-        crf: constant quality, 0 the best; None = the default of the codec.
-        preset: speed of the encoder, e.g. "slow" for h264, "6" for av1; None = fast enough for live use.
-
-    Raises:
-        SettingsError: an unknown codec, or a CRF that the codec does not have.
-    """
-
-    codec: str = "h264"
-    crf: int | None = None
-    preset: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.codec not in CODECS:
-            raise SettingsError(f"codec {self.codec!r}: choose one of {', '.join(CODECS)}")
-        codec = CODECS[self.codec]
-        if self.crf is not None and codec.crf is None:
-            raise SettingsError(f"codec {self.codec!r} has no CRF: leave it out")
-        if self.crf is not None and not 0 <= self.crf <= codec.worst_crf:
-            raise SettingsError(f"crf {self.crf}: {self.codec} takes 0 to {codec.worst_crf}")
-        if self.preset is not None and codec.preset_option is None:
-            raise SettingsError(f"codec {self.codec!r} has no preset: leave it out")
-
-    def encoder(self, path: Path) -> Encoder:
-        """The encoder for a file of this name.
-
-        Raises:
-            SettingsError: the container that its suffix means does not hold the codec.
-        """
-        codec = CODECS[self.codec]
-        if path.suffix.lower() not in FORMATS:
-            raise SettingsError(f"{path.name}: end the name in one of {', '.join(FORMATS)}")
-        if path.suffix.lower() not in codec.suffixes:
-            allowed = " or ".join(codec.suffixes)
-            raise SettingsError(f"{path.name}: {self.codec} goes into {allowed}")
-        options = dict(codec.options)
-        crf = codec.crf if self.crf is None else self.crf
-        if crf is not None:
-            options["crf"] = str(crf)
-        preset = self.preset or codec.preset
-        if codec.preset_option and preset:
-            options[codec.preset_option] = preset
-        return Encoder(codec.encoder, codec.pix_fmt, options, codec.tag)
+    @property
+    def info(self) -> SourceInfo: ...
 
 
 class VideoWriter(FileSink):
-    """Writes ``render(result)`` of every result as one video.
+    """Writes pictures or results as one video.
 
     The times are those of the frames; Matroska and WebM round them to a millisecond. Colour tags and the
-    shape of a pixel are those of ``info``, chapters and every audio stream of ``info.path`` are copied,
+    shape of a pixel are those of ``like``. If that is a file, its chapters and audio streams are copied;
     other metadata (place, device) is not. Odd sizes get one more row or column, a copy of the last.
 
     Args:
         path: the file; .mp4, .mov, .mkv or .webm.
-        info: the source; a `VideoInfo` gives the audio, the colours and the shape of a pixel.
-        render: the picture of a result, uint8 BGR; the first one sets the size of the video.
+        like: the source of the frames, or its ``info``; None for a video of its own.
+        render: the picture of a result, uint8 BGR; by default what the pipeline drew, else the frame.
         settings: codec and quality.
         overwrite: replace an existing file, but never the input.
 
@@ -149,13 +57,15 @@ class VideoWriter(FileSink):
     def __init__(
         self,
         path: AnyPath,
-        info: SourceInfo,
+        like: HasInfo | SourceInfo | None = None,
         *,
-        render: Render,
-        settings: VideoSettings = VideoSettings(),
+        render: Render = picture_of,
+        settings: VideoSettings | None = None,
         overwrite: bool = False,
     ) -> None:
-        encoder = settings.encoder(Path(path))
+        encoder = (settings or VideoSettings()).encoder(Path(path))
+        like = SourceInfo(name="") if like is None else like
+        info = like if isinstance(like, SourceInfo) else like.info
         self._info = info if isinstance(info, VideoInfo) else None
         source = self._info.path if self._info else None
         super().__init__(Output(path, overwrite=overwrite, source=source))
@@ -189,14 +99,38 @@ class VideoWriter(FileSink):
         """The playable part that `abort` left under a name with ".partial", if any."""
         return self._kept
 
-    def _write(self, result: FocusResult) -> None:
-        image = self._render(result)
+    def write(self, result: FocusResult | Image) -> None:
+        """Take one result, or one picture: uint8 BGR H x W x 3.
+
+        The picture of `FocusResult.overlay` has the time of its frame. Another array comes one frame after
+        the picture before it, at the rate of ``like`` (30 a second where that is not known).
+
+        Raises:
+            SinkError: it cannot be written; every later call raises the same.
+            ValueError: the writer is closed.
+        """
+        with self._writing():
+            self._write_at_its_time(result)
+
+    def _write_at_its_time(self, result: FocusResult | Image) -> None:
+        if isinstance(result, np.ndarray):
+            image, frame = result, getattr(result, "frame", None)
+        else:
+            image, frame = self._render(result), result.frame
+        seconds, time_base = self._time(frame)
         if self._canvas is None:
-            self._canvas = self._begin(image, result)
-        picture = self._canvas.fit(image)
-        frame = from_bgr(picture, self._colour, self._pix_fmt, self._reformatter)
-        self._muxer.encode(frame, result.frame.seconds)
-        self._frames, self._last = self._frames + 1, result.frame.seconds
+            size = (image.shape[1], image.shape[0]) if frame is None else frame.size
+            self._canvas = self._begin(image, size, seconds, time_base)
+        picture = self._canvas.fit(np.asarray(image))
+        self._muxer.encode(from_bgr(picture, self._colour, self._pix_fmt, self._reformatter), seconds)
+        self._frames, self._last = self._frames + 1, seconds
+
+    def _time(self, frame: Frame | None) -> tuple[Fraction, Fraction]:
+        """When the next picture is shown, and the unit of its time, both in seconds."""
+        if frame is not None:
+            return frame.seconds, frame.time_base
+        step = 1 / (self._rate or DEFAULT_RATE)
+        return (self._last + step if self._frames else Fraction(0)), step
 
     def _add_audio(self) -> None:
         if self._info is None:
@@ -208,14 +142,16 @@ class VideoWriter(FileSink):
             raise
         self._muxer.before_packet = self._audio.advance
 
-    def _begin(self, image: Image, result: FocusResult) -> _Canvas:
+    def _begin(
+        self, image: Image, frame_size: tuple[int, int], seconds: Fraction, time_base: Fraction
+    ) -> _Canvas:
         height, width = image.shape[:2]
         canvas = _Canvas((width, height), even=self._pix_fmt == "yuv420p")
         info = self._info or VideoInfo(name="")
-        self._colour = resolved(info.colour, result.frame.size)
-        self._muxer.start(canvas.size, result.frame.time_base, self._rate, self._colour, info.sample_aspect)
+        self._colour = resolved(info.colour, frame_size)
+        self._muxer.start(canvas.size, time_base, self._rate, self._colour, info.sample_aspect)
         if self._audio:
-            self._audio.begin(result.frame.seconds)
+            self._audio.begin(seconds)
         return canvas
 
     def _finish(self) -> None:

@@ -65,7 +65,7 @@ class Step:
     places: Values | None = None
 
 
-class Adaptive(EachFrame):
+class AdaptiveSmoother(EachFrame):
     """Smooths maps over time without a visible delay; starts anew at a cut, a gap, or a new size.
 
     Attributes:

@@ -17,7 +17,7 @@ from br2focus.realtime.frame import BlurMap, Frame, Image, Values
 from .protocol import MAX_GAP, EachFrame, is_cut, thumbnail
 
 
-class Smoothing(EachFrame):
+class ExponentialSmoother(EachFrame):
     """Averages maps over time; starts anew at a cut, a gap, a step back in time or a new size.
 
     Args:

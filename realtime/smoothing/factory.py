@@ -5,9 +5,9 @@ from __future__ import annotations
 from br2focus.realtime.device import cores
 from br2focus.realtime.errors import SettingsError
 
-from .adaptive import Adaptive
-from .exponential import Smoothing
-from .look_ahead import AHEAD, LookAhead
+from .adaptive import AdaptiveSmoother
+from .exponential import ExponentialSmoother
+from .look_ahead import AHEAD, LookAheadSmoother
 from .protocol import Smoother
 
 # "adaptive", "look-ahead" or "look-ahead:FRAMES", seconds, or None for raw maps; see `check_smoothing`.
@@ -45,12 +45,12 @@ def frames_ahead(setting: SmoothingSetting) -> int:
     return int(frames) if frames.isascii() and frames.isdecimal() else 0 if colon else AHEAD
 
 
-def make_smoother(setting: SmoothingSetting, *, patient: bool = False) -> Smoother | None:
+def make_smoother(setting: SmoothingSetting, *, threaded: bool = False) -> Smoother | None:
     """What a setting means; None for raw maps.
 
     Args:
         setting: see `check_smoothing`.
-        patient: nobody waits for a single frame: one more may wait where another core does a part.
+        threaded: a part may run in a thread of its own where cores are free; one more frame waits then.
 
     Raises:
         SettingsError: see `check_smoothing`.
@@ -59,7 +59,14 @@ def make_smoother(setting: SmoothingSetting, *, patient: bool = False) -> Smooth
     if setting is None:
         return None
     if not isinstance(setting, str):
-        return Smoothing(float(setting))
+        return ExponentialSmoother(float(setting))
     if ahead := frames_ahead(setting):
-        return LookAhead(ahead, beside=patient and cores() >= SPARE_CORES)
-    return Adaptive()
+        return LookAheadSmoother(ahead, threaded=threaded and cores() >= SPARE_CORES)
+    return AdaptiveSmoother()
+
+
+def as_smoother(smoothing: Smoother | SmoothingSetting, *, threaded: bool = False) -> Smoother | None:
+    """``smoothing`` itself, or what it means as a setting; see `make_smoother`."""
+    if smoothing is None or isinstance(smoothing, str | int | float):
+        return make_smoother(smoothing, threaded=threaded)
+    return smoothing

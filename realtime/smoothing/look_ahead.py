@@ -15,7 +15,7 @@ import numpy as np
 
 from br2focus.realtime.frame import BlurMap, Frame, Values
 
-from .adaptive import Adaptive, Step, between, grid, lifted, mean_around, moved
+from .adaptive import AdaptiveSmoother, Step, between, grid, lifted, mean_around, moved
 from .protocol import Smoothed
 
 AHEAD = 5  # frames that wait; more are calmer by little
@@ -25,12 +25,13 @@ UNLIKE = (0.1, 0.3)  # and of a side from the frame's own map
 LEAST = 1e-3  # what a side counts at least
 
 
-class LookAhead:
+class LookAheadSmoother:
     """Smooths maps from both sides, within a shot; each frame comes out a few frames later.
 
     Args:
         ahead: how many frames wait; fewer of large pictures.
-        beside: look at the newest frame in another thread while the oldest is averaged; then one more waits.
+        threaded: look at the newest frame in another thread while the oldest is averaged; then one more
+            waits.
 
     Attributes:
         delay: 0, maps are not later than their frames.
@@ -38,11 +39,11 @@ class LookAhead:
 
     delay = 0.0
 
-    def __init__(self, ahead: int = AHEAD, *, beside: bool = False) -> None:
+    def __init__(self, ahead: int = AHEAD, *, threaded: bool = False) -> None:
         if ahead < 1:
             raise ValueError(f"look ahead by 1 frame or more, got {ahead}")
-        self._ahead, self._adaptive = ahead, Adaptive()
-        self._beside = ThreadPoolExecutor(1, "look-ahead") if beside else None
+        self._ahead, self._adaptive = ahead, AdaptiveSmoother()
+        self._thread = ThreadPoolExecutor(1, "look-ahead") if threaded else None
         self._waiting: deque[tuple[Frame, BlurMap, Step]] = deque()
         self._ready: list[Smoothed] = []
 
@@ -56,11 +57,11 @@ class LookAhead:
         """Take the next frame; those that are ready now: one, after the first few."""
         fit = int(HELD_BYTES // (frame.image.nbytes + blur.values.nbytes))
         limit = min(self._ahead, max(1, fit))
-        if self._beside is None:
+        if self._thread is None:
             self._waiting.append((frame, blur, self._adaptive.step(frame, blur)))
             self._release(limit)
         else:
-            coming = self._beside.submit(self._adaptive.step, frame, blur)
+            coming = self._thread.submit(self._adaptive.step, frame, blur)
             try:
                 self._release(limit)
             finally:  # what is ready stays so if this raises

@@ -27,7 +27,7 @@ class _RestartError(Exception):
     """A packet was refused while frames were decoded in parallel."""
 
 
-class Pictures:
+class VideoDecoder:
     """The decoded frames of one video stream, as stored; damaged packets are counted and left out.
 
     Frames are decoded in parallel until a packet is refused. Parallel decoding then loses good frames

@@ -56,7 +56,7 @@ VIDEO_SUFFIXES = (
 _MAX_BYTES = 1 << 30
 
 
-class Images(ClosingSource):
+class ImageFiles(ClosingSource):
     """Image files (PNG, JPEG, BMP, TIFF, WebP), one frame each; their sizes may differ.
 
     EXIF orientation is applied once. Gray becomes BGR, 16 bits are rounded to 8, floating-point values
@@ -76,7 +76,7 @@ class Images(ClosingSource):
         self,
         paths: Sequence[AnyPath],
         *,
-        rate: Fraction = Fraction(1),
+        rate: Fraction | float = 1,
         max_pixels: int = 2**26,
     ) -> None:
         self._paths, self._max_pixels = [Path(path) for path in paths], max_pixels
@@ -87,7 +87,7 @@ class Images(ClosingSource):
             raise SourceError(f"the rate of images is above 0, got {rate}")
         count = len(self._paths)
         name = str(self._paths[0]) if count == 1 else f"{count} images from {self._paths[0].parent}"
-        self.info = SourceInfo(name=name, rate=Fraction(rate), frames=count)
+        self.info = SourceInfo(name=name, rate=Fraction(rate).limit_denominator(100_000), frames=count)
 
     def close(self) -> None:
         """Stop; an iteration ends before its next image."""
@@ -105,7 +105,7 @@ class Images(ClosingSource):
 
 
 def read_image(path: AnyPath, *, max_pixels: int = 2**26) -> Image:
-    """uint8 BGR H x W x 3, upright, as `Images` describes.
+    """uint8 BGR H x W x 3, upright, as `ImageFiles` describes.
 
     Raises:
         SourceError: it is missing, not a PNG, JPEG, BMP, TIFF or WebP image, damaged, or too large.
@@ -218,7 +218,7 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
 
 
 def media_kind(path: AnyPath) -> Literal["image", "video"]:
-    """What `Images` reads is an image, by its first bytes; all else is for `VideoFile` to judge.
+    """What `ImageFiles` reads is an image, by its first bytes; all else is for `VideoFile` to judge.
 
     A file that cannot be read goes by its suffix, so that the error names the right thing.
     """

@@ -13,7 +13,7 @@ from br2focus.realtime.frame import Frame
 from .source import Source, WrappedSource
 
 
-class Sampled(WrappedSource):
+class SampledSource(WrappedSource):
     """``source`` with its first frame, and then the first one in every ``seconds``; each keeps its own time.
 
     Args:

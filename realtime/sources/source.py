@@ -1,18 +1,13 @@
-"""Where frames come from: the Source protocol and `Frames`, the source over any iterable."""
+"""The protocol of sources, and what they share."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator
-from fractions import Fraction
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Protocol, Self
 
-import numpy as np
-
 from br2focus.realtime.closing import Closing
-from br2focus.realtime.errors import SourceError
-from br2focus.realtime.frame import Frame, Image
+from br2focus.realtime.frame import Frame
 from br2focus.realtime.video_info import SourceInfo
 
 
@@ -95,30 +90,3 @@ class WrappedSource(ClosingSource):
     def close(self) -> None:
         """End the iteration, from any thread."""
         self._source.close()
-
-
-class Frames(ClosingSource):
-    """A source over any iterable of uint8 BGR images H x W x 3.
-
-    Args:
-        images: the pictures; each is copied, so the caller may reuse its buffer.
-        rate: frames a second, for the times given to the frames.
-        live: behave as a camera does (old frames are replaced, not queued).
-
-    Raises:
-        SourceError: while iterating, an item is not such an image.
-    """
-
-    def __init__(self, images: Iterable[Image], rate: Fraction = Fraction(30), *, live: bool = False) -> None:
-        self._images = images
-        self.info = SourceInfo(name="frames", rate=rate, live=live)
-
-    def __iter__(self) -> Iterator[Frame]:
-        time_base = 1 / Fraction(self.info.rate or 30)
-        for index, image in enumerate(self._images):
-            try:
-                copy = np.array(image, order="C")
-                frame = Frame(copy, index, index, time_base, time.monotonic())
-            except ValueError as error:
-                raise SourceError(f"frame {index}: {error}") from error
-            yield frame

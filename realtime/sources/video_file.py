@@ -19,7 +19,7 @@ from br2focus.realtime.errors import SourceError
 from br2focus.realtime.frame import Frame, Image
 from br2focus.realtime.video_info import VideoInfo
 
-from .decoding import Pictures
+from .decoding import VideoDecoder
 from .orientation import Orientation
 from .source import ClosingSource
 from .timestamps import TimestampRepair
@@ -67,7 +67,7 @@ class VideoFile(ClosingSource):
         self._path = Path(path)
         if (start or 0) < 0 or (duration is not None and duration <= 0):
             raise SourceError(f"{path}: start is at least 0 and duration above 0 seconds")
-        self._pictures = Pictures(
+        self._pictures = VideoDecoder(
             self._path,
             stream=stream,
             max_pixels=max_pixels,

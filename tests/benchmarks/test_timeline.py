@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from br2focus.realtime.channel import Channel
-from br2focus.realtime.engine.engine import Engine, EngineSettings
+from br2focus.realtime.engine.engine import Engine
+from br2focus.realtime.engine.settings import EngineSettings
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

@@ -29,9 +29,9 @@ from br2focus.plugins.cli.archive_journal import Journal
 from br2focus.plugins.cli.archive_workers import DISK_FULL, Event, Task, Workers, answer_to
 from br2focus.plugins.cli.jobs import Job
 from br2focus.plugins.cli.request import Request
-from br2focus.realtime.drawing.overlay import OverlayStyle
-from br2focus.realtime.engine.engine import EngineSettings
+from br2focus.realtime.engine.settings import EngineSettings
 from br2focus.realtime.errors import ComputeError, SettingsError, SinkError, SourceError
+from br2focus.realtime.overlay_style import OverlayStyle
 
 Result = tuple[int, list[dict[str, Any]], dict[str, Any]]
 PROGRAM = [sys.executable, "-m", "br2focus.plugins.cli", "archive"]

@@ -13,8 +13,8 @@ import pytest
 
 from br2focus.plugins.cli import run
 from br2focus.plugins.cli.bench import engine_text, video_text
-from br2focus.plugins.cli.bench_live import Load, Watch
-from br2focus.realtime.stats import Snapshot
+from br2focus.plugins.cli.bench_live import BackgroundLoad, Watch
+from br2focus.realtime.stats import Statistics
 
 KEYS = {"frames_per_second", "dropped", "age_ms", "stages_ms", "memory_slope_bytes_per_frame"}
 
@@ -51,12 +51,12 @@ def test_live_reports_what_others_read(headless: bool, model: str) -> None:
 def test_the_figures_are_those_of_the_measured_part(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
-    watch = Watch(Load((64, 48), 30, 10.0, 1000))  # type: ignore[arg-type]
+    watch = Watch(BackgroundLoad((64, 48), 30, 10.0, 1000))  # type: ignore[arg-type]
     resets = []
     for tenth in range(200):
         clock[0] = 100 + tenth / 10
         counted = 3 * (tenth - 20) if resets else 1 + 3 * tenth
-        stats = Snapshot(counted, dropped=50 if tenth < 21 else 50 + tenth // 40)
+        stats = Statistics(counted, dropped=50 if tenth < 21 else 50 + tenth // 40)
         if watch.paced_over(stats, lambda: resets.append(1)):
             break
     assert len(resets) == 1, "after the warm-up"
@@ -64,7 +64,7 @@ def test_the_figures_are_those_of_the_measured_part(monkeypatch: pytest.MonkeyPa
     memory = iter(range(10**8, 2 * 10**8, 5000))
     monkeypatch.setattr("br2focus.plugins.cli.bench_live.resident_bytes", lambda: next(memory))
     for frame in range(0, 1001, 50):
-        watch.soak_over(Snapshot(frame), resets.clear)
+        watch.soak_over(Statistics(frame), resets.clear)
     assert watch.slope == pytest.approx(100)
 
 

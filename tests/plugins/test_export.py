@@ -15,7 +15,8 @@ from br2focus.models import checkpoint
 from br2focus.plugins.cli import run
 from br2focus.realtime.engine import export as export_module
 from br2focus.realtime.engine.backends import onnxruntime, openvino
-from br2focus.realtime.engine.engine import Engine, EngineSettings
+from br2focus.realtime.engine.engine import Engine
+from br2focus.realtime.engine.settings import EngineSettings
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
 

@@ -127,7 +127,7 @@ def test_what_are_no_boxes_is_refused(stage):
 
 def test_threads_may_share_a_stage(model):
     frames = [np.roll(picture(), 5 * number, axis=1) for number in range(8)]
-    with FocusStage(model, device="cpu", refining="fast") as stage:
+    with FocusStage(model, device="cpu", refine="fast") as stage:
         want = [stage(frame).blur for frame in frames]
         with ThreadPoolExecutor(8) as pool:
             for _ in range(3):
@@ -142,7 +142,7 @@ from br2focus.plugins.opencv import FocusStage
 
 model, backend = sys.argv[1:]
 frame = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
-stage = FocusStage(model, device="cpu", backend=backend, precision="fp32", refining="fast")
+stage = FocusStage(model, device="cpu", backend=backend, precision="fp32", refine="fast")
 want = stage(frame).blur
 
 def right(_=None):

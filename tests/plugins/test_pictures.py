@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from br2focus.plugins.pictures import as_bgr
+from br2focus.realtime.sources.arrays import as_bgr
 
 BGR = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
 RGB = BGR[:, :, ::-1]

@@ -10,9 +10,9 @@ import pytest
 
 from br2focus.realtime.frame import BlurMap, Frame
 from br2focus.realtime.pipeline import Pipeline
-from br2focus.realtime.smoothing.exponential import Smoothing
-from br2focus.realtime.smoothing.look_ahead import LookAhead
-from br2focus.realtime.sources.source import Frames
+from br2focus.realtime.smoothing.exponential import ExponentialSmoother
+from br2focus.realtime.smoothing.look_ahead import LookAheadSmoother
+from br2focus.realtime.sources.arrays import Frames
 from br2focus.realtime.video_info import SourceInfo
 
 TOTAL = 200
@@ -48,7 +48,7 @@ class FakeSource:
 class FakeEngine:
     """Maps of zeros; may fail at one frame. Stands for `Engine` in the call that a pipeline makes."""
 
-    seconds, finisher = 0.0, None
+    seconds = 0.0
 
     def __init__(self, *, fail_at=None):
         self.fail_at = fail_at
@@ -201,12 +201,12 @@ def test_a_failed_start_leaves_no_thread(monkeypatch, name):
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     with pytest.raises(RuntimeError, match="new thread"):
-        Pipeline(FakeSource(), FakeEngine(), Smoothing(0.2)).__enter__()
+        Pipeline(FakeSource(), FakeEngine(), ExponentialSmoother(0.2)).__enter__()
     assert not threads()
 
 
 def test_results_carry_times():
-    with Pipeline(FakeSource(total=3), FakeEngine(), Smoothing(0.2)) as pipeline:
+    with Pipeline(FakeSource(total=3), FakeEngine(), ExponentialSmoother(0.2)) as pipeline:
         results = list(pipeline)
     assert all(r.timing.ready >= r.timing.arrived > 0 for r in results)
     assert all(r.timing.smoothing_delay == 0.2 for r in results)
@@ -216,7 +216,7 @@ def test_results_carry_times():
 @pytest.mark.parametrize("fail_at", [None, 0, 3, 100])
 def test_frames_that_wait_for_the_next_ones_all_come_out(fail_at):
     indices = []
-    with Pipeline(FakeSource(fail_at=fail_at), FakeEngine(), LookAhead(4)) as pipeline:
+    with Pipeline(FakeSource(fail_at=fail_at), FakeEngine(), LookAheadSmoother(4)) as pipeline:
         if fail_at is None:
             indices += [result.frame.index for result in pipeline]
         else:
@@ -233,7 +233,7 @@ def test_the_last_frames_of_a_live_source_are_not_dropped():
                 yield frame
 
     indices = []
-    with Pipeline(Slow(live=True, total=20), FakeEngine(), LookAhead(4)) as pipeline:
+    with Pipeline(Slow(live=True, total=20), FakeEngine(), LookAheadSmoother(4)) as pipeline:
         for result in pipeline:
             indices.append(result.frame.index)
             if result.frame.index >= 15:
@@ -248,11 +248,11 @@ def test_a_file_is_drawn_and_measured_at_the_size_of_its_frames():
                 yield frame, BlurMap(np.full((2, 3), frame.index / TOTAL, np.float32))
 
     source = FakeSource(total=5)
-    with Pipeline(source, Small(), LookAhead(2), draw=lambda r: r.frame.image + 1) as pipeline:
+    with Pipeline(source, Small(), LookAheadSmoother(2), draw=lambda r: r.frame.image + 1) as pipeline:
         results = list(pipeline)
     for index, result in enumerate(results):
         assert np.array_equal(result.drawn, PICTURE + 1)
-        assert result.blur.values.shape == result.measured.values.shape == PICTURE.shape[:2]
+        assert result.blur.shape == result.measured.values.shape == PICTURE.shape[:2]
         assert np.allclose(result.measured.values, index / TOTAL)
 
 
@@ -271,22 +271,24 @@ def test_an_error_of_drawing_is_raised_where_results_are_read(live):
 
 def test_another_smoother_begins_when_the_one_before_has_given_all():
     indices, source = [], FakeSource()
-    with Pipeline(source, FakeEngine(), LookAhead(4)) as pipeline:
+    with Pipeline(source, FakeEngine(), LookAheadSmoother(4)) as pipeline:
         for result in pipeline:
             indices.append(result.frame.index)
             if result.frame.index in (20, 60, 100):
-                pipeline.smoothing = {20: Smoothing(0.2), 60: None, 100: LookAhead(2)}[result.frame.index]
+                pipeline.smoothing = {20: ExponentialSmoother(0.2), 60: None, 100: LookAheadSmoother(2)}[
+                    result.frame.index
+                ]
     assert indices == list(range(TOTAL))
 
 
 def test_a_pipeline_whose_frames_wait_stops_at_once():
-    with Pipeline(FakeSource(), FakeEngine(), LookAhead(4)) as pipeline:
+    with Pipeline(FakeSource(), FakeEngine(), LookAheadSmoother(4)) as pipeline:
         next(iter(pipeline))
     assert not threads()
 
 
 def test_a_smoother_that_was_left_with_frames_begins_anew():
-    smoother = LookAhead(4)
+    smoother = LookAheadSmoother(4)
     for total in (TOTAL, 12):
         with Pipeline(FakeSource(total=total), FakeEngine(), smoother) as pipeline:
             seen = []

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from br2focus.models.rendering.clips import SUBJECT, best_focus
-from br2focus.realtime.engine.engine import Engine, EngineSettings
-from br2focus.realtime.frame import BlurMap, FocusResult, Frame, Roi, Timing
+from br2focus.realtime.engine.engine import Engine
+from br2focus.realtime.engine.settings import EngineSettings
+from br2focus.realtime.frame import BlurMap, Frame, Roi
 from br2focus.realtime.pipeline import Pipeline
+from br2focus.realtime.result import FocusResult, Timing
 from br2focus.realtime.scores import SECONDS, WHOLE, Scores
-from br2focus.realtime.smoothing.exponential import Smoothing
-from br2focus.realtime.sources.live.test_source import RATE, FocusPull
-from br2focus.realtime.sources.source import Frames
+from br2focus.realtime.smoothing.exponential import ExponentialSmoother
+from br2focus.realtime.sources.arrays import Frames
+from br2focus.realtime.sources.live.test_source import RATE, FocusPullSource
 
 
 def result(value: float, index: int, arrived: float, raw: float | None = None) -> FocusResult:
@@ -62,14 +64,14 @@ def test_old_values_and_regions_go():
 
 @pytest.mark.parametrize("smoothing", [None, 0.1, 0.3])
 def test_the_maximum_of_a_focus_pull_is_where_the_focus_was_best(smoothing):
-    pull = FocusPull()
+    pull = FocusPullSource()
     [second] = best_focus(pull.clip.spec, SUBJECT)
     truth = float(second * RATE)
     head, chest = Roi("head", 380, 120, 60, 60), Roi("chest", 400, 320, 40, 40)
     first, last = round(truth) - 25, round(truth) + 25
     clip = Frames([pull.truth(index).image for index in range(first, last)], RATE)
     scores = Scores()
-    smooth = Smoothing(smoothing) if smoothing else None
+    smooth = ExponentialSmoother(smoothing) if smoothing else None
     with Pipeline(clip, Engine(EngineSettings("lite", device="cpu")), smooth) as pipeline:
         for shown in pipeline:
             scores.add(shown, (head, chest))

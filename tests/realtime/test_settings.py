@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from br2focus.realtime.drawing.overlay import OverlayStyle
 from br2focus.realtime.errors import SettingsError, SinkError
 from br2focus.realtime.frame import Roi
+from br2focus.realtime.overlay_style import OverlayStyle
 from br2focus.realtime.settings import (
     ViewSettings,
     list_presets,

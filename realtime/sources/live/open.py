@@ -12,10 +12,10 @@ from br2focus.realtime.sources.source import Source
 from br2focus.realtime.sources.video_file import VideoFile
 
 from .camera import Camera
-from .paced import Paced
-from .reconnecting import Patience, Supervised
-from .stream import Stream, check_address, is_url, redacted
-from .test_source import FocusPull
+from .paced import PacedSource
+from .reconnecting import ReconnectingSource, ReconnectPolicy
+from .stream import NetworkStream, check_address, is_url, redacted
+from .test_source import FocusPullSource
 
 TEST = "test"
 
@@ -66,7 +66,7 @@ def check_live(text: str, options: LiveOptions) -> None:
     """
     if is_url(text):
         check_address(text, allow_web=options.allow_web)
-    elif _is_file(text) and not Path(text).is_file():
+    elif is_file_name(text) and not Path(text).is_file():
         raise SourceError(f"{text}: no such file")
 
 
@@ -81,19 +81,21 @@ def open_live(text: str, options: LiveOptions = LiveOptions()) -> Source:
         SettingsError: an address that is not allowed.
         SourceError: a file that is no video.
     """
-    frozen = None if options.allow_still else Patience.frozen
-    patience = Patience(retry_for=options.retry_for, frozen=frozen)
+    frozen = None if options.allow_still else ReconnectPolicy.frozen
+    patience = ReconnectPolicy(retry_for=options.retry_for, frozen=frozen)
     if text == TEST:
-        return FocusPull()
+        return FocusPullSource()
     if is_url(text):
         check_address(text, allow_web=options.allow_web)
-        return Supervised(lambda: Stream(text, allow_web=options.allow_web), redacted(text), patience)
-    if _is_file(text):
-        return Paced(VideoFile(Path(text)))
-    return Supervised(_same_camera(text, options.mode), f"camera {text}", patience)
+        return ReconnectingSource(
+            lambda: NetworkStream(text, allow_web=options.allow_web), redacted(text), patience
+        )
+    if is_file_name(text):
+        return PacedSource(VideoFile(Path(text)))
+    return ReconnectingSource(_same_camera(text, options.mode), f"camera {text}", patience)
 
 
-def _is_file(text: str) -> bool:
+def is_file_name(text: str) -> bool:
     """Whether ``text`` can only mean a file: it is there, ends as videos do, or names a folder.
 
     Names of cameras have dots too ("USB2.0 HD UVC WebCam").

@@ -11,7 +11,7 @@ from br2focus.realtime.frame import Frame
 from br2focus.realtime.sources.source import Source, WrappedSource
 
 
-class Paced(WrappedSource):
+class PacedSource(WrappedSource):
     """``source`` with its frames given out when their time has come.
 
     Args:

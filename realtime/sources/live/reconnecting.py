@@ -21,7 +21,7 @@ from br2focus.realtime.channel import Channel
 from br2focus.realtime.errors import AbsentError, FocusError, LostError, RefusedError, SourceError
 from br2focus.realtime.frame import Frame, Image
 from br2focus.realtime.sources.source import ClosingSource, Source
-from br2focus.realtime.timeline import Clock
+from br2focus.realtime.timeline import Timeline
 from br2focus.realtime.video_info import SourceInfo
 
 HANGING = 3  # reads that never returned, until nothing is opened any more
@@ -65,7 +65,7 @@ class Status:
 
 
 @dataclass(frozen=True)
-class Patience:
+class ReconnectPolicy:
     """How long a live source waits for what; seconds.
 
     Attributes:
@@ -90,7 +90,7 @@ class Patience:
     retry_for: float | None = None
 
 
-class Supervised(ClosingSource):
+class ReconnectingSource(ClosingSource):
     """Frames of a live source for as long as it exists, over every fault of it.
 
     Frames are numbered through, and their times go on: within one opening they are those of the source, from
@@ -106,7 +106,9 @@ class Supervised(ClosingSource):
         RefusedError: while iterating, before the first frame: trying again is of no use.
     """
 
-    def __init__(self, open_source: Callable[[], Source], name: str, patience: Patience = Patience()) -> None:
+    def __init__(
+        self, open_source: Callable[[], Source], name: str, patience: ReconnectPolicy = ReconnectPolicy()
+    ) -> None:
         self._open, self._patience = open_source, patience
         self.info = SourceInfo(name=name, live=True)
         self._status = Status(State.CONNECTING, time.monotonic())
@@ -114,7 +116,7 @@ class Supervised(ClosingSource):
         self._attempt: _Attempt | None = None
         self._refused = self._absent = False
         self._hanging: list[_Attempt] = []
-        self._clock = Clock()
+        self._clock = Timeline()
         self._frozen = _Frozen(patience.frozen)
 
     @property
@@ -235,7 +237,7 @@ class _LateError(SourceError):
 class _Attempt:
     """One opening of a source, in a thread; ``frames`` keeps the newest and ends with the attempt."""
 
-    def __init__(self, open_source: Callable[[], Source], patience: Patience) -> None:
+    def __init__(self, open_source: Callable[[], Source], patience: ReconnectPolicy) -> None:
         self._open, self._patience = open_source, patience
         self.frames: Channel[Frame] = Channel(1, drop=True)
         self.error: BaseException | None = None

@@ -40,7 +40,7 @@ SCHEMES = {
 }
 WEB, TLS = ("http", "https"), ("https", "rtsps")
 # What a scheme carries; playlists (hls, dash), which name other addresses, are not among them.
-FORMATS = "rtsp,mpegts,mpjpeg,mjpeg,matroska,webm,mov,mp4,flv,h264,hevc,jpeg_pipe"
+STREAM_FORMATS = "rtsp,mpegts,mpjpeg,mjpeg,matroska,webm,mov,mp4,flv,h264,hevc,jpeg_pipe"
 # A packet that took this part of the reading limit is what FFmpeg had kept, and nothing new; one that took
 # longer than the limit by so many seconds came after the whole program was stopped.
 LATE, STOPPED = 0.9, 0.5
@@ -52,7 +52,7 @@ _REFUSED = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)
 
 
 def is_url(text: str) -> bool:
-    """Whether ``text`` is an address that `Stream` takes."""
+    """Whether ``text`` is an address that `NetworkStream` takes."""
     return "://" in text
 
 
@@ -125,7 +125,7 @@ def _addresses(host: str | None) -> list[ipaddress.IPv4Address | ipaddress.IPv6A
     return [ipaddress.ip_address(str(each[4][0]).partition("%")[0]) for each in found]
 
 
-class Stream(ClosingSource):
+class NetworkStream(ClosingSource):
     """The pictures of a network stream, as they arrive.
 
     Args:
@@ -211,7 +211,7 @@ class Stream(ClosingSource):
             raise SourceError(f"{self._name}: the host name does not resolve")
         options = {
             "protocol_whitelist": SCHEMES[scheme],
-            "format_whitelist": FORMATS,
+            "format_whitelist": STREAM_FORMATS,
             "probesize": str(PROBE_BYTES),
             "analyzeduration": ANALYSIS_MICROSECONDS,
         }

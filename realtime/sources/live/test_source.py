@@ -1,6 +1,6 @@
 """The built-in test source: a rendered focus pull, live, for ever, with no camera.
 
-What is in focus is known for every frame: `FocusPull.truth` says it.
+What is in focus is known for every frame: `FocusPullSource.truth` says it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RATE = Fraction(30)
 PULLS = ((0.0, NEAR), (0.6, NEAR), (3.2, FAR), (3.8, FAR))
 
 
-class FocusPull(ClosingSource):
+class FocusPullSource(ClosingSource):
     """A clip of 4 s, forwards and backwards for ever, at its own pace; a frame that is late is left out.
 
     Making it takes some seconds, and its frames are kept: some 100 MB at 640 x 480.
@@ -40,7 +40,7 @@ class FocusPull(ClosingSource):
         self._made: dict[int, ClipFrame] = {}
         self.truth(0)  # the scene is built before the clock starts
 
-    def again(self, rate: Fraction) -> FocusPull:
+    def again(self, rate: Fraction) -> FocusPullSource:
         """The same pictures at another rate, from the first on; nothing is rendered twice."""
         other = copy(self)
         other.info = replace(self.info, rate=rate)

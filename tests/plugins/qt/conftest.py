@@ -16,7 +16,8 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 from br2focus.plugins.qt.start import Start
 from br2focus.plugins.qt.window import Window
-from br2focus.realtime.engine.engine import Engine, EngineSettings
+from br2focus.realtime.engine.engine import Engine
+from br2focus.realtime.engine.settings import EngineSettings
 from br2focus.realtime.frame import Frame, Image
 from br2focus.realtime.settings import ViewSettings
 from br2focus.realtime.sources.live.open import LiveOptions

@@ -17,7 +17,7 @@ from br2focus.realtime.engine.radii import Reference
 from br2focus.realtime.errors import ComputeError, SourceError
 from br2focus.realtime.frame import BlurMap, Frame
 from br2focus.realtime.settings import ViewSettings
-from br2focus.realtime.sources.live.reconnecting import Patience, State, Supervised
+from br2focus.realtime.sources.live.reconnecting import ReconnectingSource, ReconnectPolicy, State
 from br2focus.realtime.sources.source import Source
 
 from .conftest import SIZE, Fake
@@ -30,7 +30,7 @@ class StubEngine:
 
     def __init__(self, settings: object) -> None:
         self.info = type("Info", (), {"name": "stub"})
-        self.device, self.finisher, self.seconds, self.notices = "stub", None, 0.0, []
+        self.device, self.seconds, self.notices = "stub", 0.0, []
         self.reference = Reference()
 
     def stream(
@@ -51,8 +51,8 @@ class FailingEngine(StubEngine):
         yield from ()
 
 
-def quick(open_source: Callable[[], Source]) -> Supervised:
-    return Supervised(open_source, "camera", Patience(opening=0.2, stall=0.2, first=0.05))
+def quick(open_source: Callable[[], Source]) -> ReconnectingSource:
+    return ReconnectingSource(open_source, "camera", ReconnectPolicy(opening=0.2, stall=0.2, first=0.05))
 
 
 def flapping() -> Source:

@@ -25,12 +25,13 @@ from br2focus.plugins.qt.hotkeys import HOTKEYS
 from br2focus.plugins.qt.palette import series_colour
 from br2focus.plugins.qt.start import Start
 from br2focus.plugins.qt.window import Window
-from br2focus.realtime.drawing.overlay import KINDS, draw
+from br2focus.realtime.drawing.overlay import draw
 from br2focus.realtime.errors import SinkError, SourceError
 from br2focus.realtime.frame import Roi
+from br2focus.realtime.overlay_style import KINDS
 from br2focus.realtime.settings import ViewSettings, load_preset, preset_path, save_preset
 from br2focus.realtime.sinks.video_writer import VideoWriter
-from br2focus.realtime.sources.live.reconnecting import Patience, State, Supervised
+from br2focus.realtime.sources.live.reconnecting import ReconnectingSource, ReconnectPolicy, State
 
 from .conftest import SIZE, Fake, picture_of
 
@@ -610,7 +611,7 @@ def test_a_lost_source_is_never_an_old_picture_without_a_word(viewer, qtbot):
             raise SourceError("unplugged")
         return Fake(count=5)
 
-    window = viewer(lambda *_: Supervised(open_source, "camera x", Patience(first=0.05)))
+    window = viewer(lambda *_: ReconnectingSource(open_source, "camera x", ReconnectPolicy(first=0.05)))
     qtbot.waitUntil(lambda: window.status.state is State.LOST)
     qtbot.waitUntil(lambda: window.picture.state.startswith("LOST 00:0"))
     assert window.picture.status.reason

@@ -9,17 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from br2focus.realtime.drawing import (
-    dispatch as finishing,
-)
-from br2focus.realtime.drawing import (
-    overlay,
-    overlay_gpu,
-    refining,
-    refining_gpu,
-)
-from br2focus.realtime.drawing.gpu_renderer import REPEATED, OnGpu
-from br2focus.realtime.engine.engine import Engine, EngineSettings
+from br2focus.realtime.drawing import dispatch, overlay, overlay_gpu, refining, refining_gpu
+from br2focus.realtime.drawing.gpu_renderer import REPEATED, GpuRenderer
+from br2focus.realtime.engine.engine import Engine
+from br2focus.realtime.engine.settings import EngineSettings
 from br2focus.realtime.frame import BlurMap, Image
 
 DEVICES = ["cpu", pytest.param("cuda:0", marks=pytest.mark.needs_cuda)]
@@ -41,7 +34,7 @@ def blur_map(width: int, height: int, seed: int = 0) -> BlurMap:
 @pytest.mark.parametrize("mode", refining.MODES)
 def test_maps_are_refined_as_on_the_cpu(device: str, mode: refining.RefineMode) -> None:
     said: list[str] = []
-    gpu = OnGpu(device, said.append)
+    gpu = GpuRenderer(device, said.append)
     for seed, (width, height) in enumerate([(320, 240), (320, 240), (161, 121)]):
         image, blur = picture(width, height, seed), blur_map(96, 64, seed)
         found, wanted = gpu.refine(image, blur, mode), refining.refine(image, blur, mode)
@@ -54,7 +47,7 @@ def test_maps_are_refined_as_on_the_cpu(device: str, mode: refining.RefineMode) 
 @pytest.mark.parametrize("kind", sorted(overlay.DRAW))
 def test_overlays_are_painted_as_on_the_cpu(device: str, kind: overlay.OverlayKind) -> None:
     said: list[str] = []
-    gpu, style = OnGpu(device, said.append), overlay.OverlayStyle()
+    gpu, style = GpuRenderer(device, said.append), overlay.OverlayStyle()
     for seed in range(2):
         image, values = picture(320, 240, seed), blur_map(320, 240, seed).values
         found = gpu.paint(kind, image, values, style).astype(int)
@@ -70,7 +63,7 @@ def test_what_fails_is_done_on_the_cpu_and_said_once(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(refining_gpu, "refine", full)
     monkeypatch.setattr(overlay_gpu, "heat", full)
     said: list[str] = []
-    gpu, image, blur = OnGpu("cpu", said.append), picture(64, 48), blur_map(64, 48)
+    gpu, image, blur = GpuRenderer("cpu", said.append), picture(64, 48), blur_map(64, 48)
     for _ in range(2):
         found = gpu.refine(image, blur, "best")
         assert np.array_equal(found.values, refining.refine(image, blur, "best").values)
@@ -84,7 +77,7 @@ def test_what_fails_is_done_on_the_cpu_and_said_once(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("kind", sorted(overlay.DRAW))
 @pytest.mark.parametrize("mode", ["fast", "best"])
 def test_what_comes_again_and_again_is_a_graph(mode: refining.RefineMode, kind: overlay.OverlayKind) -> None:
-    gpu, style = OnGpu("cuda:0", print), overlay.OverlayStyle()
+    gpu, style = GpuRenderer("cuda:0", print), overlay.OverlayStyle()
     for seed in range(2 * REPEATED):
         image, blur = picture(320, 240, seed), blur_map(96, 64, seed)
         fine, wanted = gpu.refine(image, blur, mode), refining.refine(image, blur, mode)
@@ -96,7 +89,7 @@ def test_what_comes_again_and_again_is_a_graph(mode: refining.RefineMode, kind: 
 
 
 def test_what_was_refined_is_drawn_without_another_upload(monkeypatch: pytest.MonkeyPatch) -> None:
-    gpu, image, blur = OnGpu("cpu", print), picture(64, 48), blur_map(32, 24)
+    gpu, image, blur = GpuRenderer("cpu", print), picture(64, 48), blur_map(32, 24)
     style = overlay.OverlayStyle()
     gpu.paint("heat", image, gpu.refine(image, blur, "fast").values, style)  # somebody draws
     fine = gpu.refine(image, blur, "fast")
@@ -108,7 +101,7 @@ def test_what_was_refined_is_drawn_without_another_upload(monkeypatch: pytest.Mo
 @pytest.mark.parametrize("device", DEVICES)
 def test_two_threads_and_many_sizes(device: str) -> None:
     said: list[str] = []
-    gpu, style = OnGpu(device, said.append), overlay.OverlayStyle(stripes=True)
+    gpu, style = GpuRenderer(device, said.append), overlay.OverlayStyle(stripes=True)
     worst: dict[str, float] = {}
 
     def refined() -> None:
@@ -132,11 +125,11 @@ def test_two_threads_and_many_sizes(device: str) -> None:
     for thread in threads:
         thread.join(60)
     assert worst["refined"] < 0.03 and worst["painted"] < 0.01 and not said
-    gpu.forget()
+    gpu.release()
     assert not gpu._kept and not gpu._graphs
 
 
 def test_without_a_gpu_nothing_is_chosen_for_one(model: str) -> None:
     engine = Engine(EngineSettings(model, "cpu", backend="torch"))
-    assert finishing.refiner(engine) is refining.refine
-    assert finishing.painter(engine) is overlay.paint
+    assert dispatch.refiner(engine) is refining.refine
+    assert dispatch.painter(engine) is overlay.paint

@@ -10,9 +10,10 @@ import torch
 
 from br2focus.realtime import bands
 from br2focus.realtime.drawing import overlay, overlay_gpu
-from br2focus.realtime.drawing.overlay import OverlayStyle
 from br2focus.realtime.errors import SettingsError
-from br2focus.realtime.frame import BlurMap, FocusResult, Frame
+from br2focus.realtime.frame import BlurMap, Frame
+from br2focus.realtime.overlay_style import OverlayStyle
+from br2focus.realtime.result import FocusResult
 
 STYLE = OverlayStyle(legend=False)
 

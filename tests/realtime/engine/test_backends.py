@@ -15,17 +15,18 @@ from br2focus.models.int8 import eligible, observe, with_ranges
 from br2focus.realtime.engine.backends import Backend
 from br2focus.realtime.engine.backends.model_cache import graph_key, keep
 from br2focus.realtime.engine.backends.openvino import OpenVinoBackend, nearest_levels
-from br2focus.realtime.engine.engine import Engine, EngineSettings
-from br2focus.realtime.engine.selection import Way, ways
+from br2focus.realtime.engine.engine import Engine
+from br2focus.realtime.engine.selection import BackendSpec, available_backends
+from br2focus.realtime.engine.settings import EngineSettings
 from br2focus.realtime.frame import Image
-from br2focus.realtime.sources.source import Frames
+from br2focus.realtime.sources.arrays import Frames
 
 WAYS = [
-    Way("openvino", "fp32"),
-    Way("openvino", "bf16"),
-    Way("openvino", "int8"),
-    Way("onnxruntime", "fp32"),
-    Way("torch", "bf16"),
+    BackendSpec("openvino", "fp32"),
+    BackendSpec("openvino", "bf16"),
+    BackendSpec("openvino", "int8"),
+    BackendSpec("onnxruntime", "fp32"),
+    BackendSpec("torch", "bf16"),
 ]
 # Largest and mean difference in P. bfloat16 has 8 bits: single pixels at an edge of the map move a lot, the
 # map as a whole hardly.
@@ -38,13 +39,15 @@ def picture(height: int = 90, width: int = 120, seed: int = 0) -> Image:
     return np.asarray(cv2.GaussianBlur(noise, (0, 0), 2), np.uint8)
 
 
-@pytest.fixture(scope="module", params=WAYS, ids=lambda way: way.name)
+@pytest.fixture(scope="module", params=WAYS, ids=lambda spec: spec.name)
 def engine(model: str, request: pytest.FixtureRequest) -> Engine:
-    way = request.param
-    pytest.importorskip(way.library, reason=f"{way.library} is not installed")
-    if way not in ways(way.library, "auto" if way.library != "torch" else "bf16", has_ranges=True):
-        pytest.skip(f"this CPU has no {way.precision}")
-    return Engine(EngineSettings(model, "cpu", backend=way.library, precision=way.precision))
+    spec = request.param
+    pytest.importorskip(spec.library, reason=f"{spec.library} is not installed")
+    if spec not in available_backends(
+        spec.library, "auto" if spec.library != "torch" else "bf16", calibrated=True
+    ):
+        pytest.skip(f"this CPU has no {spec.precision}")
+    return Engine(EngineSettings(model, "cpu", backend=spec.library, precision=spec.precision))
 
 
 @pytest.mark.parametrize("size", SIZES)

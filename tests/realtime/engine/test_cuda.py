@@ -18,10 +18,12 @@ from br2focus.models import checkpoint
 from br2focus.models.fast import InferenceNet
 from br2focus.models.sizes import network_size
 from br2focus.realtime.engine import engine as engine_module
+from br2focus.realtime.engine.backend_cache import MAX_ON_GPU
 from br2focus.realtime.engine.backends import cuda, shrink
 from br2focus.realtime.engine.backends.area import AreaShrink
 from br2focus.realtime.engine.backends.cuda import CudaBackend, CudaNet
-from br2focus.realtime.engine.engine import MAX_ON_GPU, MAX_REDONE, Engine, EngineSettings
+from br2focus.realtime.engine.engine import Engine
+from br2focus.realtime.engine.fallback import MAX_REDONE
 from br2focus.realtime.engine.load import (
     BATCH,
     PINNED_BYTES,
@@ -30,8 +32,9 @@ from br2focus.realtime.engine.load import (
     full_batch,
     is_short_of_memory,
 )
+from br2focus.realtime.engine.settings import EngineSettings
 from br2focus.realtime.frame import Image
-from br2focus.realtime.sources.source import Frames
+from br2focus.realtime.sources.arrays import Frames
 
 FULL = "CUDA out of memory. Tried to allocate 2 GiB"
 
@@ -342,7 +345,7 @@ def test_a_map_that_is_not_finite_is_redone_on_the_cpu_where_the_gpu_has_no_room
         close = _raising("a lost device cannot even be waited for")
         return SimpleNamespace(name="torch cuda fp32", depth=1, start=_raising(FULL), close=close)
 
-    monkeypatch.setattr(engine, "_make_exact_cuda", exact)
+    monkeypatch.setattr(engine.factory, "_reference_on_gpu", exact)
     for _ in range(MAX_REDONE + 1):
         assert np.array_equal(engine(image).values, on_cpu.values)
     assert engine.notices[0].endswith("not finite: redone in fp32")

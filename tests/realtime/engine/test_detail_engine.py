@@ -17,9 +17,10 @@ from br2focus.plugins.opencv import FocusStage
 from br2focus.realtime.engine.backends import onnxruntime
 from br2focus.realtime.engine.backends.area import AreaShrink, luma_of
 from br2focus.realtime.engine.backends.cuda import CudaNet
-from br2focus.realtime.engine.engine import Engine, EngineSettings
+from br2focus.realtime.engine.engine import Engine
+from br2focus.realtime.engine.settings import EngineSettings
 from br2focus.realtime.pipeline import Pipeline
-from br2focus.realtime.sources.source import Frames
+from br2focus.realtime.sources.arrays import Frames
 
 SIZES = [(90, 120), (101, 127), (40, 700)]  # each by a graph of its own, then one for any frame
 BACKENDS = ["openvino"] + ["onnxruntime"] * (find_spec("onnxruntime") is not None)
@@ -65,7 +66,7 @@ def test_the_gpu_s_steps_give_the_cpu_s_planes(detail_model: str) -> None:
     """What a GPU runs on the frame, run on a CPU: area average, luma, network."""
     engine = engine_for(detail_model, "torch")
     image = picture(272, 384)
-    net = CudaNet(engine.net((384, 272)), "cpu", dtype=torch.float32)
+    net = CudaNet(engine.factory.net((384, 272)), "cpu", dtype=torch.float32)
     shrink = AreaShrink((384, 272), (128, 96), net.device)
     frames = torch.from_numpy(image)[None]
     with torch.inference_mode():
@@ -102,7 +103,7 @@ def test_a_pipeline_has_one_reference_for_a_clip(detail_model: str) -> None:
 
 def test_a_stage_gives_radii_and_scores(detail_model: str) -> None:
     image = picture(213, 320)
-    with FocusStage(detail_model, backend="torch", refining="fast") as stage:
+    with FocusStage(detail_model, backend="torch", refine="fast") as stage:
         result = stage(image)
         assert result.radius is not None and result.radius.shape == (213, 320)
         assert result.radius.dtype == np.float32 and result.blur.shape == (213, 320)

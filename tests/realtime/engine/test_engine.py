@@ -10,10 +10,11 @@ import pytest
 from br2focus.models import checkpoint
 from br2focus.models.errors import CheckpointError
 from br2focus.models.sizes import network_size
-from br2focus.realtime.engine.engine import Engine, EngineSettings
-from br2focus.realtime.engine.selection import EXACT
+from br2focus.realtime.engine.engine import Engine
+from br2focus.realtime.engine.selection import REFERENCE
+from br2focus.realtime.engine.settings import EngineSettings
 from br2focus.realtime.errors import ComputeError
-from br2focus.realtime.sources.source import Frames
+from br2focus.realtime.sources.arrays import Frames
 
 SIZES = [(720, 1280), (427, 640), (1280, 720), (161, 121), (121, 161), (2, 2), (5, 3), (3, 1000)]
 
@@ -86,14 +87,17 @@ class Failing:
 
 
 def failing_unless_exact(make, **failing):
-    return lambda way, size, depth: make(way, size, depth=depth) if way == EXACT else Failing(size, **failing)
+    def instead(spec, size, *, depth, any_frame=False):
+        return make(spec, size, depth=depth) if spec == REFERENCE else Failing(size, **failing)
+
+    return instead
 
 
 @pytest.mark.parametrize("late", [False, True])
 def test_a_failing_backend_falls_back_without_losing_a_frame(model, monkeypatch, late):
     engine = Engine(EngineSettings(model, "cpu", backend="openvino", precision="fp32"))
-    make = engine.make_cpu
-    monkeypatch.setattr(engine, "make_cpu", failing_unless_exact(make, at=2, late=late))
+    make = engine.factory.on_cpu
+    monkeypatch.setattr(engine.factory, "on_cpu", failing_unless_exact(make, at=2, late=late))
     results = list(engine.stream(Frames([picture(seed=s) for s in range(6)]), depth=2))
     assert [frame.index for frame, _ in results] == list(range(6))
     reference = Engine(EngineSettings(model, "cpu", backend="torch"))
@@ -105,14 +109,14 @@ def test_a_failing_backend_falls_back_without_losing_a_frame(model, monkeypatch,
 
 def test_a_backend_that_cannot_start_falls_back(model, monkeypatch):
     engine = Engine(EngineSettings(model, "cpu", backend="openvino", precision="fp32"))
-    make = engine.make_cpu
+    make = engine.factory.on_cpu
 
-    def refuse(way, size, depth):
-        if way != EXACT:
+    def refuse(spec, size, *, depth, any_frame=False):
+        if spec != REFERENCE:
             raise RuntimeError("no kernel")
-        return make(way, size, depth=depth)
+        return make(spec, size, depth=depth)
 
-    monkeypatch.setattr(engine, "make_cpu", refuse)
+    monkeypatch.setattr(engine.factory, "on_cpu", refuse)
     assert engine(picture()).values.shape == (90, 120)
     assert engine.notices == ["openvino fp32 failed (no kernel): computing with PyTorch"]
 
@@ -121,7 +125,7 @@ def test_the_last_backend_failing_is_a_compute_error(model, monkeypatch):
     engine = Engine(EngineSettings(model, "cpu", backend="torch"))
     failing = Failing((128, 96))
     failing.name = "torch fp32"
-    monkeypatch.setattr(engine, "make_cpu", lambda way, size, depth: failing)
+    monkeypatch.setattr(engine.factory, "on_cpu", lambda spec, size, **how: failing)
     with pytest.raises(ComputeError, match="device lost"):
         engine(picture())
 
@@ -180,13 +184,13 @@ def test_thin_pictures_stay_small(model):
     engine = Engine(EngineSettings(model, "cpu", backend="torch"))
     thin = np.zeros((2, 20_000, 3), np.uint8)
     assert engine(thin).values.shape == (2, 20_000)
-    assert max(engine._backends) == (128, 32)
+    assert max(engine._backends._backends)[0] == (128, 32)
 
 
 def test_nan_is_redone_exactly_and_then_given_up_on(model, monkeypatch):
     engine = Engine(EngineSettings(model, "cpu", backend="openvino", precision="fp32"))
-    make = engine.make_cpu
-    monkeypatch.setattr(engine, "make_cpu", failing_unless_exact(make, at=1, nan=True))
+    make = engine.factory.on_cpu
+    monkeypatch.setattr(engine.factory, "on_cpu", failing_unless_exact(make, at=1, nan=True))
     reference = Engine(EngineSettings(model, "cpu", backend="torch"))
     maps = [engine(picture(seed=s)).values for s in range(6)]
     assert np.allclose(maps[0], 0.25)
@@ -228,7 +232,7 @@ def test_the_choice_is_measured_with_one_frame_at_a_time(model, monkeypatch, tmp
             depths.append(depth)
 
     engine = Engine(EngineSettings(model, "cpu"))
-    monkeypatch.setattr(engine, "make_cpu", lambda way, size, depth: Watched(size, depth))
+    monkeypatch.setattr(engine.factory, "on_cpu", lambda spec, size, depth, **how: Watched(size, depth))
     list(engine.stream(Frames([picture()]), depth=3))
     assert depths[-1] == 3 and set(depths[:-1]) == {1}, "other depths give other times"
 

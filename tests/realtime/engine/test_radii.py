@@ -13,7 +13,8 @@ from br2focus.models.detail import Blur
 from br2focus.realtime.drawing.refining import refine
 from br2focus.realtime.engine.radii import Reference, parse_coc
 from br2focus.realtime.errors import SettingsError
-from br2focus.realtime.frame import BlurMap, FocusResult, Frame, Radii, Roi
+from br2focus.realtime.frame import BlurMap, Frame, Radii, Roi
+from br2focus.realtime.result import FocusResult
 
 
 def planes(radius: float | np.ndarray, softness: float, gain: float = 4.0) -> np.ndarray:

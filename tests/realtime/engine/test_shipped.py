@@ -19,7 +19,8 @@ from br2focus.models.evaluation.metrics import measure, summarise
 from br2focus.models.evaluation.run import Report, evaluate
 from br2focus.models.rendering.optics import BLURRED, IGNORED
 from br2focus.models.rendering.test_set import rendered_set
-from br2focus.realtime.engine.engine import Engine, EngineSettings
+from br2focus.realtime.engine.engine import Engine
+from br2focus.realtime.engine.settings import EngineSettings
 
 REPORTED = Path(__file__).parents[3] / "benchmarks" / "accuracy.json"
 ROOM = {"mae": 0.003, "false_alarm": 0.01, "auc": -0.002, "max_f_focus": -0.005, "f50_blur": -0.003}

@@ -1,4 +1,4 @@
-"""Maps keep P to half a step of their format, and their frames' index and time."""
+"""MapWriter keep P to half a step of their format, and their frames' index and time."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from br2focus.realtime.errors import SettingsError, SinkError
-from br2focus.realtime.frame import BlurMap, FocusResult, Frame
-from br2focus.realtime.sinks.maps import Maps
+from br2focus.realtime.frame import BlurMap, Frame
+from br2focus.realtime.result import FocusResult
+from br2focus.realtime.sinks.maps import MapWriter
 from br2focus.realtime.video_info import SourceInfo, VideoInfo
 
 INFO = SourceInfo(name="test", rate=None)
@@ -35,7 +36,7 @@ def results(sizes: dict[int, tuple[int, int]] | None = None) -> Iterable[FocusRe
 
 
 def write(path: Path, sizes: dict[int, tuple[int, int]] | None = None) -> Path:
-    with Maps(path, INFO) as sink:
+    with MapWriter(path, INFO) as sink:
         for result in results(sizes):
             sink.write(result)
     return path
@@ -81,7 +82,7 @@ def test_video_keeps_its_first_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["maps.png", "maps.mp4", "maps.npy"])
 def test_unknown_suffix(name: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"\.npz"):
-        Maps(tmp_path / name, INFO)
+        MapWriter(tmp_path / name, INFO)
     assert not any(tmp_path.iterdir())
 
 
@@ -89,5 +90,5 @@ def test_the_input_is_never_replaced(tmp_path: Path) -> None:
     source = tmp_path / "in.mkv"
     source.write_bytes(b"input")
     with pytest.raises(SinkError, match="that is the input"):
-        Maps(source, VideoInfo(name="in", path=source), overwrite=True)
+        MapWriter(source, VideoInfo(name="in", path=source), overwrite=True)
     assert source.read_bytes() == b"input"

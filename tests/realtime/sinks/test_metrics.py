@@ -14,9 +14,10 @@ import pyarrow.parquet
 import pytest
 
 from br2focus.realtime.errors import SettingsError
-from br2focus.realtime.frame import BlurMap, FocusResult, Frame, Roi
+from br2focus.realtime.frame import BlurMap, Frame, Roi
+from br2focus.realtime.result import FocusResult
 from br2focus.realtime.sinks import metrics
-from br2focus.realtime.sinks.metrics import Metrics
+from br2focus.realtime.sinks.metrics import MetricsWriter
 
 EYES = Roi("eyes", 0, 0, 5, 10)
 ROWS = [
@@ -54,7 +55,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 def test_one_row_a_frame(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "BATCH", 2)
     path = tmp_path / f"m{suffix}"
-    with Metrics(path, [EYES]) as sink:
+    with MetricsWriter(path, [EYES]) as sink:
         for result in results():
             sink.write(result)
     found = read(path.rename(path.with_suffix(suffix.lower())))
@@ -63,7 +64,7 @@ def test_one_row_a_frame(suffix: str, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_whole_numbers_stay_whole(tmp_path: Path) -> None:
-    with Metrics(tmp_path / "m.csv") as sink:
+    with MetricsWriter(tmp_path / "m.csv") as sink:
         for result in results(2):
             sink.write(result)
     assert (tmp_path / "m.csv").read_bytes().splitlines()[2].startswith(b"1,3003,0.0333")
@@ -71,17 +72,17 @@ def test_whole_numbers_stay_whole(tmp_path: Path) -> None:
 
 def test_unknown_suffix_names_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"\.csv.*\.jsonl.*\.parquet"):
-        Metrics(tmp_path / "m.txt")
+        MetricsWriter(tmp_path / "m.txt")
     assert not any(tmp_path.iterdir())
 
 
 def test_roi_names_must_differ(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="differ"):
-        Metrics(tmp_path / "m.csv", [EYES, EYES])
+        MetricsWriter(tmp_path / "m.csv", [EYES, EYES])
 
 
 def test_a_roi_outside_the_frame_is_a_settings_error(tmp_path: Path) -> None:
-    sink = Metrics(tmp_path / "m.csv", [Roi("far", 50, 0, 5, 5)])
+    sink = MetricsWriter(tmp_path / "m.csv", [Roi("far", 50, 0, 5, 5)])
     (result,) = results(1)
     with pytest.raises(SettingsError, match="outside"):
         sink.write(result)

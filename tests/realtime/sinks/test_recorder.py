@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from br2focus.realtime.errors import SinkError
-from br2focus.realtime.frame import BlurMap, FocusResult, Frame
+from br2focus.realtime.frame import BlurMap, Frame
 from br2focus.realtime.output import Output
+from br2focus.realtime.result import FocusResult
 from br2focus.realtime.sinks.recorder import Recorder
 from br2focus.realtime.sinks.sink import FileSink
 

@@ -17,11 +17,12 @@ import pyarrow.parquet
 import pytest
 
 from br2focus.realtime.errors import SettingsError, SinkError
-from br2focus.realtime.frame import BlurMap, FocusResult, Frame
+from br2focus.realtime.frame import BlurMap, Frame
 from br2focus.realtime.output import Output
-from br2focus.realtime.sinks.images import ImageFile, Images
-from br2focus.realtime.sinks.maps import Maps
-from br2focus.realtime.sinks.metrics import Metrics
+from br2focus.realtime.result import FocusResult
+from br2focus.realtime.sinks.images import ImageFileWriter, ImageFolderWriter
+from br2focus.realtime.sinks.maps import MapWriter
+from br2focus.realtime.sinks.metrics import MetricsWriter
 from br2focus.realtime.sinks.sink import FileSink
 from br2focus.realtime.sinks.video_writer import VideoWriter
 from br2focus.realtime.video_info import SourceInfo
@@ -76,12 +77,12 @@ KINDS = [
         Kind(f"video{suffix}", lambda p, **o: VideoWriter(p, INFO, render=picture, **o), video_frames)
         for suffix in (".mp4", ".mov", ".mkv")
     ),
-    Kind("folder", lambda p, **o: Images(p, render=picture, **o), pictures),
-    Kind("picture.jpg", lambda p, **o: ImageFile(p, render=picture, **o), lambda p: 1, most=1),
-    Kind("maps", lambda p, **o: Maps(p, INFO, **o), pictures),
-    Kind("maps.npz", lambda p, **o: Maps(p, INFO, **o), arrays),
-    Kind("maps.mkv", lambda p, **o: Maps(p, INFO, **o), video_frames),
-    *(Kind(f"m{suffix}", Metrics, rows) for suffix in (".csv", ".jsonl", ".parquet")),
+    Kind("folder", lambda p, **o: ImageFolderWriter(p, render=picture, **o), pictures),
+    Kind("picture.jpg", lambda p, **o: ImageFileWriter(p, render=picture, **o), lambda p: 1, most=1),
+    Kind("maps", lambda p, **o: MapWriter(p, INFO, **o), pictures),
+    Kind("maps.npz", lambda p, **o: MapWriter(p, INFO, **o), arrays),
+    Kind("maps.mkv", lambda p, **o: MapWriter(p, INFO, **o), video_frames),
+    *(Kind(f"m{suffix}", MetricsWriter, rows) for suffix in (".csv", ".jsonl", ".parquet")),
 ]
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
@@ -227,7 +228,9 @@ def test_a_name_in_use_is_refused_and_a_stale_one_taken(kind: Kind, tmp_path: Pa
 
 
 def test_pictures_are_the_rendered_ones_under_the_given_names(tmp_path: Path) -> None:
-    with Images(tmp_path / "out", render=picture, name=lambda result: f"p{result.frame.index}") as sink:
+    with ImageFolderWriter(
+        tmp_path / "out", render=picture, name=lambda result: f"p{result.frame.index}"
+    ) as sink:
         for result in results(3):
             sink.write(result)
     found = cv2.imread(str(tmp_path / "out" / "p2.png"))
@@ -236,7 +239,7 @@ def test_pictures_are_the_rendered_ones_under_the_given_names(tmp_path: Path) ->
 
 def test_two_pictures_of_one_name_are_an_error(tmp_path: Path) -> None:
     first, second = results(2)
-    sink = Images(tmp_path / "out", render=picture, name=lambda result: "same")
+    sink = ImageFolderWriter(tmp_path / "out", render=picture, name=lambda result: "same")
     sink.write(first)
     with pytest.raises(SinkError, match="two pictures"):
         sink.write(second)
@@ -248,7 +251,7 @@ def test_a_folder_keeps_files_of_other_names(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
     (folder / "notes.txt").write_text("mine")
-    with Images(folder, render=picture, overwrite=True) as sink:
+    with ImageFolderWriter(folder, render=picture, overwrite=True) as sink:
         for result in results(2):
             sink.write(result)
     names = sorted(item.name for item in folder.iterdir())
@@ -257,7 +260,7 @@ def test_a_folder_keeps_files_of_other_names(tmp_path: Path) -> None:
 
 def test_a_picture_file_holds_one_result(tmp_path: Path) -> None:
     first, second = results(2)
-    sink = ImageFile(tmp_path / "a.png", render=picture)
+    sink = ImageFileWriter(tmp_path / "a.png", render=picture)
     sink.write(first)
     with pytest.raises(SinkError, match="holds one picture"):
         sink.write(second)
@@ -267,9 +270,9 @@ def test_a_picture_file_holds_one_result(tmp_path: Path) -> None:
 
 def test_an_unknown_picture_format_is_a_settings_error(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="picture format"):
-        Images(tmp_path / "out", render=picture, suffix=".xyz")
+        ImageFolderWriter(tmp_path / "out", render=picture, suffix=".xyz")
     with pytest.raises(SettingsError, match="picture format"):
-        ImageFile(tmp_path / "a.xyz", render=picture)
+        ImageFileWriter(tmp_path / "a.xyz", render=picture)
     assert not any(tmp_path.iterdir())
 
 
@@ -277,5 +280,5 @@ def test_the_input_picture_is_never_replaced(tmp_path: Path) -> None:
     source = tmp_path / "a.png"
     source.write_bytes(b"input")
     with pytest.raises(SinkError, match="that is the input"):
-        ImageFile(source, render=picture, overwrite=True, source=source)
+        ImageFileWriter(source, render=picture, overwrite=True, source=source)
     assert source.read_bytes() == b"input"

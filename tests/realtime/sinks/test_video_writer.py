@@ -21,9 +21,11 @@ from av.video.reformatter import VideoReformatter
 
 from br2focus.realtime.colour import to_bgr
 from br2focus.realtime.errors import SettingsError, SinkError
-from br2focus.realtime.frame import BlurMap, FocusResult, Frame, Image
+from br2focus.realtime.frame import BlurMap, Frame, Image
+from br2focus.realtime.result import FocusResult
 from br2focus.realtime.sinks.audio_copy import suggest_suffix
-from br2focus.realtime.sinks.video_writer import VideoSettings, VideoWriter
+from br2focus.realtime.sinks.codecs import VideoSettings
+from br2focus.realtime.sinks.video_writer import VideoWriter
 from br2focus.realtime.sources.video_file import VideoFile
 from br2focus.realtime.video_info import Colour, SourceInfo, VideoInfo
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from br2focus.realtime.frame import BlurMap, Frame
-from br2focus.realtime.smoothing.adaptive import Adaptive
+from br2focus.realtime.smoothing.adaptive import AdaptiveSmoother
 
 SIZE = (160, 96)
 
@@ -33,7 +33,7 @@ def full(value: float) -> BlurMap:
 
 @pytest.mark.parametrize("rate", [15, 30, 60])
 def test_flicker_decays(rate):
-    rng, smooth, image = np.random.default_rng(1), Adaptive(), texture()
+    rng, smooth, image = np.random.default_rng(1), AdaptiveSmoother(), texture()
     given, shown = [], []
     for index in range(2 * rate):
         value = float(np.clip(0.5 + rng.normal(0, 0.02), 0, 1))
@@ -44,7 +44,7 @@ def test_flicker_decays(rate):
 
 @pytest.mark.parametrize("step", [0.02, 0.05, 0.5])
 def test_a_change_of_focus_is_followed_within_two_frames(step):
-    smooth, image, value = Adaptive(), texture(), 0.1
+    smooth, image, value = AdaptiveSmoother(), texture(), 0.1
     for index in range(20):
         smooth(frame(image, index), full(value))
     late = []
@@ -58,7 +58,7 @@ def test_a_change_of_focus_is_followed_within_two_frames(step):
 
 @pytest.mark.parametrize("refocused", [True, False])
 def test_a_small_change_is_taken_at_once_where_the_picture_says_so(refocused):
-    smooth, image = Adaptive(), texture()
+    smooth, image = AdaptiveSmoother(), texture()
     for index in range(20):
         smooth(frame(image, index), full(0.2))
     softer = cv2.GaussianBlur(image, (0, 0), 1) if refocused else image
@@ -67,7 +67,7 @@ def test_a_small_change_is_taken_at_once_where_the_picture_says_so(refocused):
 
 
 def test_maps_settle_after_a_pull_before_they_are_averaged():
-    smooth, image = Adaptive(), texture()
+    smooth, image = AdaptiveSmoother(), texture()
     for index in range(20):
         smooth(frame(image, index), full(0.2))
     softer = cv2.GaussianBlur(image, (0, 0), 1)
@@ -79,7 +79,7 @@ def test_maps_settle_after_a_pull_before_they_are_averaged():
 
 def test_motion_is_no_pull():
     """A third of the picture loses its detail: a thing that moved, not the focus."""
-    smooth, image = Adaptive(), texture()
+    smooth, image = AdaptiveSmoother(), texture()
     for index in range(20):
         smooth(frame(image, index), full(0.2))
     partly = image.copy()
@@ -88,7 +88,7 @@ def test_motion_is_no_pull():
 
 
 def test_a_first_map_a_cut_a_gap_and_another_size_begin_anew():
-    smooth, image = Adaptive(), texture()
+    smooth, image = AdaptiveSmoother(), texture()
     assert smooth(frame(image, 0), full(0.9)).values.mean() == pytest.approx(0.9)
     dark = np.zeros_like(image)
     assert smooth(frame(dark, 1), full(0.5)).values.mean() == pytest.approx(0.5)
@@ -103,7 +103,7 @@ def test_a_first_map_a_cut_a_gap_and_another_size_begin_anew():
 
 def test_the_average_moves_with_the_picture():
     """A sharp thing that moves 3 pixels a frame; its map has noise of its own in every frame."""
-    rng, smooth = np.random.default_rng(2), Adaptive()
+    rng, smooth = np.random.default_rng(2), AdaptiveSmoother()
     errors, raw = [], []
     for index in range(25):
         blur = np.ones((SIZE[1], SIZE[0]), np.float32)
@@ -119,7 +119,7 @@ def test_the_average_moves_with_the_picture():
 
 
 def test_the_delay_is_told_where_something_changes():
-    smooth, image = Adaptive(), texture()
+    smooth, image = AdaptiveSmoother(), texture()
     for index in range(10):
         smooth(frame(image, index), full(0.2))
     assert smooth.delay == 0, "nothing changes"
@@ -135,7 +135,7 @@ def test_the_delay_is_told_where_something_changes():
 
 
 def test_what_is_undecided_counts_less():
-    smooth, image = Adaptive(), texture()
+    smooth, image = AdaptiveSmoother(), texture()
     for index in range(20):
         shown = smooth(frame(image, index), full(0.5 if index % 2 else 0.55)).values
     assert shown.mean() > 0.53
@@ -143,7 +143,7 @@ def test_what_is_undecided_counts_less():
 
 def test_maps_stay_maps_on_odd_sizes():
     for size in ((1, 1), (3, 2), (37, 1001)):
-        smooth = Adaptive()
+        smooth = AdaptiveSmoother()
         for index in range(4):
             image = np.full((size[1], size[0], 3), 10 * index, np.uint8)
             blur = np.random.default_rng(index).random((size[1], size[0])).astype(np.float32)

@@ -10,8 +10,8 @@ import pytest
 
 from br2focus.realtime.frame import BlurMap, Frame
 from br2focus.realtime.smoothing import look_ahead
-from br2focus.realtime.smoothing.adaptive import Adaptive
-from br2focus.realtime.smoothing.look_ahead import LookAhead
+from br2focus.realtime.smoothing.adaptive import AdaptiveSmoother
+from br2focus.realtime.smoothing.look_ahead import LookAheadSmoother
 from br2focus.realtime.smoothing.protocol import Smoother
 
 SIZE = (160, 96)
@@ -42,16 +42,16 @@ def run(smoother: Smoother, values: list[float]) -> list[float]:
 
 @pytest.mark.parametrize("count", [1, 2, AHEAD, AHEAD + 1, 12])
 def test_every_frame_comes_out_once_and_in_order(count):
-    assert len(run(LookAhead(AHEAD), [0.2] * count)) == count
+    assert len(run(LookAheadSmoother(AHEAD), [0.2] * count)) == count
 
 
 def test_another_thread_gives_the_same_maps():
     values = list(np.random.default_rng(0).uniform(0.1, 0.9, 20))
-    assert run(LookAhead(AHEAD), values) == run(LookAhead(AHEAD, beside=True), values)
+    assert run(LookAheadSmoother(AHEAD), values) == run(LookAheadSmoother(AHEAD, beside=True), values)
 
 
 def test_where_another_thread_looks_one_more_waits():
-    smoother = LookAhead(AHEAD, beside=True)
+    smoother = LookAheadSmoother(AHEAD, beside=True)
     for index in range(10):
         done = smoother.add(frame(index), full(0.2))
         assert [s.frame.index for s in done] == ([index - AHEAD - 1] if index > AHEAD else [])
@@ -60,14 +60,14 @@ def test_where_another_thread_looks_one_more_waits():
 @pytest.mark.parametrize("beside", [True, False])
 @pytest.mark.parametrize("at", [0, 2, 7])
 def test_frames_before_an_error_all_come_out(monkeypatch, at, beside):
-    smoother, real = LookAhead(2, beside=beside), Adaptive.step
+    smoother, real = LookAheadSmoother(2, beside=beside), AdaptiveSmoother.step
 
     def step(self, frame, blur):
         if frame.index == at:
             raise MemoryError
         return real(self, frame, blur)
 
-    monkeypatch.setattr(Adaptive, "step", step)
+    monkeypatch.setattr(AdaptiveSmoother, "step", step)
     done = [s for index in range(at) for s in smoother.add(frame(index), full(0.2))]
     with pytest.raises(MemoryError):
         smoother.add(frame(at), full(0.2))
@@ -75,7 +75,7 @@ def test_frames_before_an_error_all_come_out(monkeypatch, at, beside):
 
 
 def test_frames_wait_no_longer_than_told():
-    smoother = LookAhead(AHEAD)
+    smoother = LookAheadSmoother(AHEAD)
     for index in range(10):
         done = smoother.add(frame(index), full(0.2))
         assert [s.frame.index for s in done] == ([index - AHEAD] if index >= AHEAD else [])
@@ -83,7 +83,7 @@ def test_frames_wait_no_longer_than_told():
 
 def test_large_pictures_wait_less(monkeypatch):
     monkeypatch.setattr(look_ahead, "HELD_BYTES", 2.5 * SIZE[0] * SIZE[1] * 7)
-    smoother = LookAhead(AHEAD)
+    smoother = LookAheadSmoother(AHEAD)
     ready = [len(smoother.add(frame(index), full(0.2))) for index in range(6)]
     assert ready == [0, 0, 1, 1, 1, 1]
 
@@ -91,31 +91,33 @@ def test_large_pictures_wait_less(monkeypatch):
 @pytest.mark.parametrize("step", [0.001, 0.0025, 0.005])
 def test_a_slow_change_is_less_late_than_from_one_side(step):
     values = list(0.2 + step * np.arange(40))
-    late = np.abs(np.array(values) - run(LookAhead(AHEAD), values))[8:-8]
-    later = np.abs(np.array(values) - run(Adaptive(), values))[8:-8]
+    late = np.abs(np.array(values) - run(LookAheadSmoother(AHEAD), values))[8:-8]
+    later = np.abs(np.array(values) - run(AdaptiveSmoother(), values))[8:-8]
     assert late.max() < 0.02 and late.mean() < 0.7 * later.mean()
 
 
 def test_a_jump_stays_a_jump():
     values = [0.1] * 10 + [0.9] * 10
-    assert run(LookAhead(AHEAD), values) == pytest.approx(values, abs=0.02)
+    assert run(LookAheadSmoother(AHEAD), values) == pytest.approx(values, abs=0.02)
 
 
 def test_a_frame_alone_is_seen_as_flicker():
     values = [0.2] * 10 + [0.32] + [0.2] * 10
-    assert max(run(LookAhead(AHEAD), values)) < 0.24
+    assert max(run(LookAheadSmoother(AHEAD), values)) < 0.24
 
 
 def test_flicker_decays_more_than_from_one_side():
     rng = np.random.default_rng(1)
     values = list(np.clip(0.3 + rng.normal(0, 0.02, 60), 0, 1))
-    both, one = (np.std(run(smoother, values)[8:-8]) for smoother in (LookAhead(AHEAD), Adaptive()))
+    both, one = (
+        np.std(run(smoother, values)[8:-8]) for smoother in (LookAheadSmoother(AHEAD), AdaptiveSmoother())
+    )
     assert both < one < 0.5 * np.std(values)
 
 
 def test_the_average_moves_with_the_picture():
     """A sharp thing that moves 3 pixels a frame; its map has noise of its own in every frame."""
-    rng, smoother, wide = np.random.default_rng(2), LookAhead(AHEAD), texture(size=(400, SIZE[1]))
+    rng, smoother, wide = np.random.default_rng(2), LookAheadSmoother(AHEAD), texture(size=(400, SIZE[1]))
     true, noisy, shown = [], [], []
     for index in range(25):
         x = 20 + 3 * index
@@ -131,7 +133,7 @@ def test_the_average_moves_with_the_picture():
 
 
 def test_nothing_passes_a_cut():
-    smoother = LookAhead(AHEAD)
+    smoother = LookAheadSmoother(AHEAD)
     for index in range(3):
         assert not smoother.add(frame(index), full(0.1))
     done = smoother.add(frame(3, np.zeros((SIZE[1], SIZE[0], 3), np.uint8)), full(0.3))
@@ -142,7 +144,7 @@ def test_nothing_passes_a_cut():
 
 
 def test_reset_forgets_what_waits():
-    smoother = LookAhead(AHEAD)
+    smoother = LookAheadSmoother(AHEAD)
     smoother.add(frame(0), full(0.1))
     smoother.reset()
     assert smoother.flush() == [] and smoother.delay == 0
@@ -152,7 +154,7 @@ def test_reset_forgets_what_waits():
 
 def test_maps_stay_maps_on_odd_sizes():
     for width, height in ((1, 1), (3, 2), (37, 1001)):
-        smoother = LookAhead(2)
+        smoother = LookAheadSmoother(2)
         rng, done = np.random.default_rng(0), []
         for index in range(5):
             image = np.full((height, width, 3), 10 * index, np.uint8)
@@ -163,4 +165,4 @@ def test_maps_stay_maps_on_odd_sizes():
 
 def test_it_looks_ahead_by_a_frame_at_least():
     with pytest.raises(ValueError, match="1 frame or more"):
-        LookAhead(0)
+        LookAheadSmoother(0)

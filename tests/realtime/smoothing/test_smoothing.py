@@ -8,10 +8,10 @@ import pytest
 
 from br2focus.realtime.errors import SettingsError
 from br2focus.realtime.frame import BlurMap, Frame
-from br2focus.realtime.smoothing.adaptive import Adaptive
-from br2focus.realtime.smoothing.exponential import Smoothing
+from br2focus.realtime.smoothing.adaptive import AdaptiveSmoother
+from br2focus.realtime.smoothing.exponential import ExponentialSmoother
 from br2focus.realtime.smoothing.factory import frames_ahead, make_smoother
-from br2focus.realtime.smoothing.look_ahead import LookAhead
+from br2focus.realtime.smoothing.look_ahead import LookAheadSmoother
 
 SHAPE = (18, 32)
 TICK = Fraction(1, 1000)
@@ -31,12 +31,12 @@ def value(smoothed: BlurMap) -> float:
 
 
 def test_first_map_passes_unchanged():
-    assert value(Smoothing(0.1)(frame(0), blur(0.7))) == pytest.approx(0.7)
+    assert value(ExponentialSmoother(0.1)(frame(0), blur(0.7))) == pytest.approx(0.7)
 
 
 @pytest.mark.parametrize("step", [10, 20, 50, 100])
 def test_a_step_follows_the_time_constant_at_every_rate(step):
-    smoothing = Smoothing(0.1)
+    smoothing = ExponentialSmoother(0.1)
     smoothing(frame(0), blur(0))
     for milliseconds in range(step, 201, step):
         smoothed = smoothing(frame(milliseconds), blur(1))
@@ -49,13 +49,13 @@ def test_a_step_follows_the_time_constant_at_every_rate(step):
     ids=["gap", "back", "same time", "cut"],
 )
 def test_starts_anew(second, size):
-    smoothing = Smoothing(0.1)
+    smoothing = ExponentialSmoother(0.1)
     smoothing(frame(0), blur(0))
     assert value(smoothing(second, blur(1, size))) == 1
 
 
 def test_starts_anew_at_another_size_and_after_reset():
-    smoothing = Smoothing(0.1)
+    smoothing = ExponentialSmoother(0.1)
     smoothing(frame(0), blur(0))
     assert value(smoothing(frame(33, shape=(9, 16)), blur(1, (9, 16)))) == 1
     smoothing.reset()
@@ -63,13 +63,13 @@ def test_starts_anew_at_another_size_and_after_reset():
 
 
 def test_an_exposure_step_is_no_cut():
-    smoothing = Smoothing(0.1)
+    smoothing = ExponentialSmoother(0.1)
     smoothing(frame(0, level=100), blur(0))
     assert value(smoothing(frame(33, level=115), blur(1))) < 0.5
 
 
 def test_earlier_results_are_not_written_over():
-    smoothing = Smoothing(0.1)
+    smoothing = ExponentialSmoother(0.1)
     first = smoothing(frame(0), blur(0))
     smoothing(frame(33), blur(1))
     assert value(first) == 0
@@ -77,18 +77,18 @@ def test_earlier_results_are_not_written_over():
 
 def test_time_constant_is_positive():
     with pytest.raises(ValueError, match="positive"):
-        Smoothing(0)
+        ExponentialSmoother(0)
 
 
 @pytest.mark.parametrize(
     ("setting", "kind", "ahead"),
     [
-        ("adaptive", Adaptive, 0),
-        ("look-ahead", LookAhead, 5),
-        ("look-ahead:1", LookAhead, 1),
-        ("look-ahead:30", LookAhead, 30),
-        (0.1, Smoothing, 0),
-        (60, Smoothing, 0),
+        ("adaptive", AdaptiveSmoother, 0),
+        ("look-ahead", LookAheadSmoother, 5),
+        ("look-ahead:1", LookAheadSmoother, 1),
+        ("look-ahead:30", LookAheadSmoother, 30),
+        (0.1, ExponentialSmoother, 0),
+        (60, ExponentialSmoother, 0),
         (None, type(None), 0),
     ],
 )

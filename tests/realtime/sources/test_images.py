@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from br2focus.realtime.errors import SourceError
-from br2focus.realtime.sources.images import Images, expand, image_size, media_kind, read_image
+from br2focus.realtime.sources.images import ImageFiles, expand, image_size, media_kind, read_image
 
 SUFFIXES = [".png", ".bmp", ".tiff", ".webp", ".jpg"]
 
@@ -47,7 +47,7 @@ def test_each_format_under_any_name(tmp_path: Path, suffix: str) -> None:
 
 def test_images_give_one_frame_each_and_may_differ_in_size(tmp_path: Path) -> None:
     paths = [write(tmp_path / f"{size[0]}.png", picture(size)) for size in [(40, 30), (8, 60)]]
-    with Images(paths, rate=Fraction(5)) as source:
+    with ImageFiles(paths, rate=Fraction(5)) as source:
         frames = list(source)
         assert [frame.size for frame in frames] == [(40, 30), (8, 60)]
         assert [frame.seconds for frame in frames] == [0, Fraction(1, 5)]
@@ -90,7 +90,7 @@ def test_a_huge_image_is_refused_by_its_header(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"bomb\.png: 30000 x 30000 is over"):
         read_image(path)
     with pytest.raises(SourceError, match="over 100 pixels"):
-        list(Images([write(tmp_path / "small.png", picture())], max_pixels=100))
+        list(ImageFiles([write(tmp_path / "small.png", picture())], max_pixels=100))
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -112,11 +112,11 @@ def test_what_is_no_image_is_named(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     for name in ["text.png", "pipe.png", "missing.png", "."]:
         with pytest.raises(SourceError, match="not a readable image"):
-            list(Images([tmp_path / name]))
+            list(ImageFiles([tmp_path / name]))
     with pytest.raises(SourceError, match="no images"):
-        Images([])
+        ImageFiles([])
     with pytest.raises(SourceError, match="above 0"):
-        Images([tmp_path / "text.png"], rate=Fraction(0))
+        ImageFiles([tmp_path / "text.png"], rate=Fraction(0))
 
 
 def test_media_kind_goes_by_content(tmp_path: Path) -> None:
@@ -153,4 +153,4 @@ def test_expand_takes_names_that_are_not_utf8(tmp_path: Path) -> None:
     Path(name).write_bytes(cv2.imencode(".png", picture())[1].tobytes())
     found = expand([tmp_path])
     assert len(found) == 1
-    assert len(list(Images(found))) == 1
+    assert len(list(ImageFiles(found))) == 1

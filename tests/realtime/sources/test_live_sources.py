@@ -23,15 +23,16 @@ import pytest
 from br2focus.models.rendering.optics import BLURRED, IN_FOCUS
 from br2focus.realtime.errors import FocusError, LostError, RefusedError, SettingsError, SourceError
 from br2focus.realtime.frame import Frame
+from br2focus.realtime.sources.arrays import Frames
 from br2focus.realtime.sources.live import camera as camera_module
 from br2focus.realtime.sources.live.camera import Camera, CameraInfo, find_camera
 from br2focus.realtime.sources.live.camera_memory import remember
 from br2focus.realtime.sources.live.controls import CameraControls
-from br2focus.realtime.sources.live.paced import Paced
-from br2focus.realtime.sources.live.reconnecting import Patience, Supervised
-from br2focus.realtime.sources.live.stream import Stream, at_address, is_url, redacted
-from br2focus.realtime.sources.live.test_source import FocusPull
-from br2focus.realtime.sources.source import Frames, Source
+from br2focus.realtime.sources.live.paced import PacedSource
+from br2focus.realtime.sources.live.reconnecting import ReconnectingSource, ReconnectPolicy
+from br2focus.realtime.sources.live.stream import NetworkStream, at_address, is_url, redacted
+from br2focus.realtime.sources.live.test_source import FocusPullSource
+from br2focus.realtime.sources.source import Source
 from br2focus.realtime.sources.video_file import VideoFile
 
 SIZE = (64, 48)
@@ -129,19 +130,19 @@ def make(
     """Makes a fresh live source."""
     match request.param:
         case "pull":
-            yield lambda: FocusPull(96, 64)
+            yield lambda: FocusPullSource(96, 64)
         case "camera":
             yield lambda: Camera("4", open_capture=lambda place, backend: FakeCapture())
         case "paced":
             clip = make_clip(tmp_path / "clip.mp4", frames=40, size=SIZE)
-            yield lambda: Paced(VideoFile(clip))
+            yield lambda: PacedSource(VideoFile(clip))
         case "udp":
             url = f"udp://127.0.0.1:{free_port()}"
             with sending(url, clip_picture):
-                yield lambda: Stream(url)
+                yield lambda: NetworkStream(url)
         case _:
             pictures = [clip_picture(index, SIZE) for index in range(100)]
-            yield lambda: Supervised(lambda: Paced(Frames(pictures)), "frames")
+            yield lambda: ReconnectingSource(lambda: PacedSource(Frames(pictures)), "frames")
 
 
 # Every live source.
@@ -277,8 +278,8 @@ def test_a_camera_in_use_is_let_go(cameras: list[CameraInfo]) -> None:
 def test_an_unplugged_camera_comes_back(cameras: list[CameraInfo]) -> None:
     captures = [FakeCapture(5), FakeCapture(0), FakeCapture(10**6)]
     made = iter(captures)
-    patience = Patience(first=0.02, longest=0.05)
-    source = Supervised(lambda: Camera("4", open_capture=lambda *_: next(made)), "camera 4", patience)
+    patience = ReconnectPolicy(first=0.02, longest=0.05)
+    source = ReconnectingSource(lambda: Camera("4", open_capture=lambda *_: next(made)), "camera 4", patience)
     frames = list(islice(source, 12))
     source.close()
     assert [frame.index for frame in frames] == list(range(12))
@@ -291,13 +292,13 @@ def test_an_unplugged_camera_comes_back(cameras: list[CameraInfo]) -> None:
 
 def test_a_paced_file_keeps_its_time(make_clip: Callable[..., Path], tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "clip.mp4", frames=11, size=SIZE)
-    with Paced(VideoFile(clip)) as source:
+    with PacedSource(VideoFile(clip)) as source:
         arrived = [frame.arrived for frame in source]
     assert len(arrived) == 11 and 0.4 <= arrived[-1] - arrived[0] < 3
 
 
 def test_the_built_in_pull_goes_to_and_fro() -> None:
-    source = FocusPull(320, 240)
+    source = FocusPullSource(320, 240)
     last = len(source.clip) - 1
     ends = [source.truth(index) for index in (0, last, 2 * last)]
     assert ends[0].focus_metres == ends[2].focus_metres < ends[1].focus_metres
@@ -332,7 +333,7 @@ def test_addresses_are_known_and_hidden() -> None:
 def test_no_message_holds_a_password(url: str) -> None:
     assert "secret" not in redacted(url)
     with pytest.raises(FocusError) as raised:
-        Stream(url.replace("cam", "127.0.0.1:9"), opening=1.0)
+        NetworkStream(url.replace("cam", "127.0.0.1:9"), opening=1.0)
     shown = f"{raised.value!r} {raised.value} {raised.value.__cause__}"
     assert "secret" not in shown and "\n" not in str(raised.value)
 
@@ -351,12 +352,12 @@ def test_no_message_holds_a_password(url: str) -> None:
 )
 def test_an_address_that_does_not_do(url: str, text: str) -> None:
     with pytest.raises(SettingsError, match=text):
-        Stream(url)
+        NetworkStream(url)
 
 
 def test_nobody_is_there() -> None:
     with pytest.raises(SourceError, match="nobody answers there"):
-        Stream("rtsp://127.0.0.1:9/x", opening=1.0)
+        NetworkStream("rtsp://127.0.0.1:9/x", opening=1.0)
 
 
 def test_a_web_server_cannot_send_us_elsewhere() -> None:
@@ -368,7 +369,7 @@ def test_a_web_server_cannot_send_us_elsewhere() -> None:
         connection.sendall(f"HTTP/1.1 302 Found\r\nLocation: {place}\r\n\r\n".encode())
 
     with answering(redirect) as port, pytest.raises(SourceError):
-        Stream(f"http://127.0.0.1:{port}/x", allow_web=True)
+        NetworkStream(f"http://127.0.0.1:{port}/x", allow_web=True)
     assert asked and not any(b"/other" in request for request in asked)
 
 
@@ -390,11 +391,11 @@ def test_a_name_is_looked_up_once_and_the_checked_address_asked(
 
     monkeypatch.setattr(socket, "getaddrinfo", lookup)
     with answering(refuse) as port, pytest.raises(SourceError):
-        Stream(f"http://me:secret@cam.test:{port}/x", allow_web=True, opening=2.0)
+        NetworkStream(f"http://me:secret@cam.test:{port}/x", allow_web=True, opening=2.0)
     assert looked_up == ["cam.test"]
     assert asked and b"GET /x " in asked[0] and f"Host: cam.test:{port}".encode() in asked[0]
     with pytest.raises(SettingsError, match="local link"):
-        Stream(f"http://cam.test:{port}/x", allow_web=True)
+        NetworkStream(f"http://cam.test:{port}/x", allow_web=True)
 
 
 @pytest.mark.parametrize(
@@ -421,15 +422,15 @@ def test_addresses_that_do_not_answer_share_the_time(monkeypatch: pytest.MonkeyP
     lookup = [(0, 0, 0, "", (f"127.0.0.{n}", 0)) for n in (2, 3, 4, 1)]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: lookup)
     limits: list[float] = []
-    connect = Stream._connected
+    connect = NetworkStream._connected
 
-    def connected(self: Stream, url: str, options: dict[str, str], timeout: Any) -> Any:
+    def connected(self: NetworkStream, url: str, options: dict[str, str], timeout: Any) -> Any:
         limits.append(timeout[0])
         return connect(self, url, options, timeout)
 
-    monkeypatch.setattr(Stream, "_connected", connected)
+    monkeypatch.setattr(NetworkStream, "_connected", connected)
     with answering(be_silent) as port, pytest.raises(SourceError):
-        Stream(f"rtsp://cam.test:{port}/x", opening=2.0, reading=0.5)
+        NetworkStream(f"rtsp://cam.test:{port}/x", opening=2.0, reading=0.5)
     assert len(limits) == 4 and limits[0] == pytest.approx(0.5, abs=0.1) and max(limits) <= 2.0
 
 
@@ -439,13 +440,13 @@ def test_a_host_without_an_address_is_said(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     with pytest.raises(SourceError, match=r"cam.test/x: the host name does not resolve"):
-        Stream("rtsp://cam.test/x")
+        NetworkStream("rtsp://cam.test/x")
 
 
 def test_nobody_sends(tmp_path: Path) -> None:
     begun = time.monotonic()
     with pytest.raises(SourceError, match="no answer in time"):
-        Stream(f"udp://127.0.0.1:{free_port()}", opening=0.5, reading=0.5)
+        NetworkStream(f"udp://127.0.0.1:{free_port()}", opening=0.5, reading=0.5)
     assert time.monotonic() - begun < 10
 
 
@@ -482,7 +483,7 @@ def test_a_refused_login_says_so_and_hides_it() -> None:
             connection.sendall((head + 'WWW-Authenticate: Basic realm="x"\r\n\r\n').encode())
 
     with answering(refuse) as port, pytest.raises(RefusedError, match="login refused") as raised:
-        Stream(f"rtsp://me:secret@127.0.0.1:{port}/x")
+        NetworkStream(f"rtsp://me:secret@127.0.0.1:{port}/x")
     assert "secret" not in str(raised.value)
 
 
@@ -496,7 +497,7 @@ def test_a_server_that_is_none(what: str) -> None:
 
     begun = time.monotonic()
     with answering(answer) as port, pytest.raises(SourceError):
-        Stream(f"rtsp://127.0.0.1:{port}/x", opening=1.0, reading=1.0)
+        NetworkStream(f"rtsp://127.0.0.1:{port}/x", opening=1.0, reading=1.0)
     assert time.monotonic() - begun < 10
 
 
@@ -530,7 +531,7 @@ def rtsp(shared: Path, tmp_path: Path, make_clip: Callable[..., Path]) -> Callab
 def test_a_killed_server_that_is_started_again(rtsp: Callable[[int, str], Any]) -> None:
     port = free_port()
     url = f"rtsp://127.0.0.1:{port}/x"
-    source = Supervised(lambda: Stream(url), "cam")
+    source = ReconnectingSource(lambda: NetworkStream(url), "cam")
     stream = iter(source)
     with rtsp(port, "ok"):
         frames = list(islice(stream, 20))
@@ -550,7 +551,7 @@ def test_a_killed_server_that_is_started_again(rtsp: Callable[[int, str], Any]) 
 @pytest.mark.parametrize("mode", ["stall", "drop"])
 def test_a_stream_that_stalls_or_drops_is_opened_again(rtsp: Callable[[int, str], Any], mode: str) -> None:
     port = free_port()
-    source = Supervised(lambda: Stream(f"rtsp://127.0.0.1:{port}/x"), "cam")
+    source = ReconnectingSource(lambda: NetworkStream(f"rtsp://127.0.0.1:{port}/x"), "cam")
     gaps, before = [], None
     with rtsp(port, mode):
         for frame in source:
@@ -564,15 +565,15 @@ def test_a_stream_that_stalls_or_drops_is_opened_again(rtsp: Callable[[int, str]
 
 def test_lost_packets_are_counted_and_survived(rtsp: Callable[[int, str], Any]) -> None:
     port = free_port()
-    with rtsp(port, "loss"), Stream(f"rtsp://127.0.0.1:{port}/x") as source:
+    with rtsp(port, "loss"), NetworkStream(f"rtsp://127.0.0.1:{port}/x") as source:
         assert len(list(islice(source, 60))) == 60
         assert source.damaged > 0
 
 
 def test_a_server_that_is_gone_for_good(rtsp: Callable[[int, str], Any]) -> None:
     port = free_port()
-    patience = Patience(first=0.1, longest=0.2, retry_for=1.0)
-    source = Supervised(lambda: Stream(f"rtsp://127.0.0.1:{port}/x"), "cam", patience)
+    patience = ReconnectPolicy(first=0.1, longest=0.2, retry_for=1.0)
+    source = ReconnectingSource(lambda: NetworkStream(f"rtsp://127.0.0.1:{port}/x"), "cam", patience)
     server = rtsp(port, "ok")
     server.__enter__()
     threading.Timer(4.0, lambda: server.__exit__(None, None, None)).start()

@@ -13,12 +13,18 @@ import pytest
 
 from br2focus.realtime.errors import LostError, RefusedError, SourceError
 from br2focus.realtime.frame import Frame
-from br2focus.realtime.sources.live.reconnecting import HANGING, Patience, State, Status, Supervised
+from br2focus.realtime.sources.live.reconnecting import (
+    HANGING,
+    ReconnectingSource,
+    ReconnectPolicy,
+    State,
+    Status,
+)
 from br2focus.realtime.sources.source import ClosingSource
-from br2focus.realtime.timeline import Clock
+from br2focus.realtime.timeline import Timeline
 from br2focus.realtime.video_info import SourceInfo
 
-QUICK = Patience(opening=2.0, stall=2.0, frozen=2.0, first=0.02, longest=0.05, good=10.0)
+QUICK = ReconnectPolicy(opening=2.0, stall=2.0, frozen=2.0, first=0.02, longest=0.05, good=10.0)
 Step = Callable[[], None]
 
 
@@ -48,7 +54,7 @@ def fail() -> None:
     raise SourceError("cable pulled")
 
 
-def supervised(*parts: object, patience: Patience = QUICK) -> Supervised:
+def supervised(*parts: object, patience: ReconnectPolicy = QUICK) -> ReconnectingSource:
     """The source opens each of ``parts`` in turn, then the last one again; an exception is raised."""
     coming = list(parts)
 
@@ -59,10 +65,10 @@ def supervised(*parts: object, patience: Patience = QUICK) -> Supervised:
         assert isinstance(part, Fake)
         return Fake(part.count, part.last, start=part.start, still=part.still)
 
-    return Supervised(opened, "camera", patience)
+    return ReconnectingSource(opened, "camera", patience)
 
 
-def first(source: Supervised, count: int) -> list[tuple[Frame, Status]]:
+def first(source: ReconnectingSource, count: int) -> list[tuple[Frame, Status]]:
     found = []
     for frame in source:
         found.append((frame, source.status))
@@ -143,7 +149,7 @@ def test_a_clock_that_jumps_is_set_to_when_the_frame_arrived(jump: int) -> None:
     times = ((0, 5.0), (1, 5.01), (2 + jump, 5.5), (3 + jump, 5.51))
     image, unit = np.zeros((4, 4, 3), np.uint8), Fraction(1, 100)
     frames = [Frame(image, 0, 80_000 + pts, unit, arrived) for pts, arrived in times]
-    clock = Clock()
+    clock = Timeline()
     stamped = [clock.stamped(frame) for frame in frames]
     assert [round(float(f.seconds), 3) for f in stamped] == [0.0, 0.01, 0.5, 0.51]
     assert [f.index for f in stamped] == [0, 1, 2, 3]
@@ -175,7 +181,7 @@ def test_what_opens_too_slowly_is_given_up() -> None:
         return Fake(1)
 
     with pytest.raises(LostError, match=r"does not open for 0\.3 s"):
-        list(Supervised(slow, "camera", replace(QUICK, opening=0.3)))
+        list(ReconnectingSource(slow, "camera", replace(QUICK, opening=0.3)))
 
 
 def test_it_is_given_up_after_its_time() -> None:
@@ -199,7 +205,7 @@ def test_a_refused_login_is_not_tried_again() -> None:
         raise RefusedError("login refused")
 
     with pytest.raises(RefusedError, match="login refused"):
-        list(Supervised(refuse, "camera", replace(QUICK, retry_for=5)))
+        list(ReconnectingSource(refuse, "camera", replace(QUICK, retry_for=5)))
     assert len(opened) == 1
 
 

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from br2focus.realtime.errors import SourceError
-from br2focus.realtime.sources.images import Images
-from br2focus.realtime.sources.sampled import Sampled
-from br2focus.realtime.sources.source import Frames, Source
+from br2focus.realtime.sources.arrays import Frames
+from br2focus.realtime.sources.images import ImageFiles
+from br2focus.realtime.sources.sampled import SampledSource
+from br2focus.realtime.sources.source import Source
 from br2focus.realtime.sources.video_file import VideoFile
 
 COUNT, SIZE = 12, (64, 48)
@@ -37,12 +38,12 @@ def open_source(
         paths = [tmp_path / f"{index:02}.png" for index in range(COUNT)]
         for path, picture in zip(paths, pictures, strict=True):
             cv2.imwrite(str(path), picture)
-        return lambda: Images(paths)
+        return lambda: ImageFiles(paths)
     if request.param in ("video", "sampled"):
         clip = make_clip(tmp_path / "clip.mp4", frames=COUNT, size=SIZE)
         if request.param == "video":
             return lambda: VideoFile(clip)
-        return lambda: Sampled(VideoFile(clip), 0.01)  # more often than there are frames
+        return lambda: SampledSource(VideoFile(clip), 0.01)  # more often than there are frames
     clip = make_clip(tmp_path / "clip.mp4", frames=3 * COUNT, size=SIZE)
     return lambda: VideoFile(clip, start=COUNT / 25, duration=COUNT / 25)
 

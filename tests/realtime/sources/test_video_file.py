@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from br2focus.realtime import container
-from br2focus.realtime.container import FORMATS
+from br2focus.realtime.container import FILE_FORMATS
 from br2focus.realtime.errors import SourceError
 from br2focus.realtime.frame import Frame
 from br2focus.realtime.sources.video_file import VideoFile
@@ -377,7 +377,7 @@ def test_the_allowed_formats_hold_their_own_pictures() -> None:
         "tty",
         "webm_dash_manifest",
     }
-    assert not banned & set(FORMATS)
+    assert not banned & set(FILE_FORMATS)
 
 
 def test_a_picture_that_is_too_large_is_refused(tmp_path: Path, make_clip: MakeClip) -> None:

@@ -6,11 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from br2focus.realtime.annotate import annotate, few_threads
-from br2focus.realtime.engine.engine import Engine, EngineSettings
+from br2focus.realtime.annotation import annotate, few_threads
+from br2focus.realtime.engine.engine import Engine
+from br2focus.realtime.engine.settings import EngineSettings
 from br2focus.realtime.errors import SinkError, SourceError
 from br2focus.realtime.sinks.sink import ClosingSink
-from br2focus.realtime.sources.source import Frames
+from br2focus.realtime.sources.arrays import Frames
 
 
 class Collecting(ClosingSink):

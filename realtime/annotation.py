@@ -12,11 +12,13 @@ from typing import Protocol
 import cv2
 
 from .drawing.refining import RefineMode
-from .engine.engine import Engine
 from .errors import SourceError
-from .frame import FocusResult, Image
+from .frame import Image
+from .network import Network
 from .pipeline import Pipeline
+from .result import FocusResult
 from .sinks.sink import Sink
+from .smoothing.factory import SmoothingSetting
 from .smoothing.protocol import Smoother
 from .sources.source import Source
 
@@ -49,11 +51,11 @@ class Summary:
 
 def annotate(
     source: Source,
-    engine: Engine,
+    network: Network,
     sinks: Sequence[Sink],
     *,
-    smoothing: Smoother | None = None,
-    refining: RefineMode = "off",
+    smoothing: Smoother | SmoothingSetting = None,
+    refine: RefineMode = "off",
     draw: Callable[[FocusResult], Image] | None = None,
     progress: Progress = lambda done, expected: False,
 ) -> Summary:
@@ -64,13 +66,13 @@ def annotate(
     On an error every sink is aborted: nothing appears under a final name. OpenCV has fewer threads meanwhile.
 
     Raises:
-        FocusError: of the source, the engine or a sink, whichever failed first.
+        FocusError: of the source, the network or a sink, whichever failed first.
     """
     begun, done, stopped = time.monotonic(), 0, False
     with few_threads, ExitStack() as stack:
         for sink in sinks:
             stack.push(sink.__exit__)
-        with Pipeline(source, engine, smoothing, refining=refining, draw=draw) as pipeline:
+        with Pipeline(source, network, smoothing, refine=refine, draw=draw) as pipeline:
             for result in pipeline:
                 for sink in sinks:
                     sink.write(result)

@@ -1,21 +1,63 @@
-"""Pictures of every kind that Python programs hand round -> uint8 BGR arrays."""
+"""Pictures that Python programs hand round: arrays, tensors and PIL images as frames."""
 
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from br2focus.realtime.frame import Image
+from br2focus.realtime.errors import SourceError
+from br2focus.realtime.frame import Frame, Image
+from br2focus.realtime.video_info import SourceInfo
+
+from .source import ClosingSource
 
 Array = NDArray[Any]
 # Modes of PIL whose pixels are gray; the others become RGB, by PIL, except those without a fixed white.
 PIL_GRAY = ("1", "L", "LA")
 PIL_GRAY_16 = ("I;16", "I;16L", "I;16B", "I;16N")
 PIL_WITHOUT_WHITE = ("I", "F")
+
+
+class Frames(ClosingSource):
+    """A source over pictures in memory, of any kind that `as_bgr` takes.
+
+    Args:
+        images: any iterable; each picture is copied, so the caller may reuse its buffer.
+        rate: frames a second, for the times given to the frames.
+        live: behave as a camera does (old frames are replaced, not queued).
+        rgb: arrays and tensors have red first.
+
+    Raises:
+        SourceError: while iterating, an item is not such a picture.
+    """
+
+    def __init__(
+        self,
+        images: Iterable[Any],
+        rate: Fraction | float = 30,
+        *,
+        live: bool = False,
+        rgb: bool = False,
+    ) -> None:
+        self._images, self._rgb = images, rgb
+        rate = Fraction(rate).limit_denominator(100_000)
+        self.info = SourceInfo(name="frames", rate=rate, live=live)
+
+    def __iter__(self) -> Iterator[Frame]:
+        time_base = 1 / Fraction(self.info.rate or 30)
+        for index, image in enumerate(self._images):
+            try:
+                frame = Frame(as_bgr(image, rgb=self._rgb), index, index, time_base, time.monotonic())
+            except ValueError as error:
+                raise SourceError(f"frame {index}: {error}") from error
+            yield frame
 
 
 def as_bgr(picture: Any, *, rgb: bool = False) -> Image:

@@ -1,0 +1,210 @@
+"""What comes out: a frame with its blur map, and everything that can be asked of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .frame import BlurMap, Frame, Image, Radii, Roi, Values
+from .overlay_style import OverlayKind, OverlayStyle
+from .picture import Picture
+
+BoxFormat = Literal["xyxy", "xywh"]
+Painter = Callable[["FocusResult", OverlayKind, OverlayStyle | None], Image]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Where the time of one result went, in seconds.
+
+    Attributes:
+        arrived: `time.monotonic` when the frame reached this program.
+        ready: `time.monotonic` when its map was ready.
+        network: seconds in the network with its resizes.
+        smoothing: seconds spent on smoothing.
+        refining: seconds spent on moving the map's edges to those of the picture.
+        smoothing_delay: by how much smoothing lets the map lag behind the picture.
+    """
+
+    arrived: float
+    ready: float
+    network: float = 0.0
+    smoothing: float = 0.0
+    refining: float = 0.0
+    smoothing_delay: float = 0.0
+
+    @property
+    def waiting(self) -> float:
+        """Seconds before the network and between the stages."""
+        spent = self.network + self.smoothing + self.refining
+        return max(0.0, self.ready - self.arrived - spent)
+
+
+class Figures(NamedTuple):
+    """What a map comes to: the share of pixels in focus, and the mean of 1 - P; both 0 to 1."""
+
+    in_focus_share: float
+    sharpness: float
+
+
+@dataclass(frozen=True, eq=False)
+class FocusResult:
+    """A frame with its own blur map: an overlay can never be drawn on another frame.
+
+    Attributes:
+        frame: the picture and its time.
+        shown: the map, smoothed in time and refined in space where that is asked for.
+        timing: where the time went.
+        raw: the map of this frame alone where ``shown`` is another one, else None; of any size.
+        drawn: the picture to write, uint8 BGR, where the pipeline was asked to draw it, else None.
+        model: name of the model, for legends.
+        painter: draws overlays; where it is None, `overlay` cannot be asked for.
+
+    Raises:
+        ValueError: frame and map differ in size.
+    """
+
+    frame: Frame
+    shown: BlurMap
+    timing: Timing = field(default_factory=lambda: Timing(0.0, 0.0))
+    raw: BlurMap | None = None
+    drawn: Image | None = None
+    model: str = ""
+    painter: Painter | None = None
+
+    def __post_init__(self) -> None:
+        picture, shown = self.frame.image.shape[:2], self.shown.values.shape
+        if picture != shown:
+            raise ValueError(f"frame {picture} and map {shown} differ in size")
+
+    def __repr__(self) -> str:
+        (width, height), seconds = self.frame.size, float(self.frame.seconds)
+        share = self.shown.in_focus_share()
+        when = f"frame {self.frame.index} at {seconds:.3f} s"
+        return f"<FocusResult {when}, {width}x{height}, {share:.0%} in focus>"
+
+    @property
+    def blur(self) -> Values:
+        """P(blurred): float32 H x W in [0, 1], 0 = in focus, 1 = blurred; read-only."""
+        return self.shown.values
+
+    @property
+    def in_focus(self) -> NDArray[np.bool_]:
+        """Where P(blurred) < .5: bool H x W."""
+        return self.blur < 0.5
+
+    @cached_property
+    def radius(self) -> Values | None:
+        """Blur radius of every pixel in pixels of the frame, softness included: float32 H x W, read-only.
+
+        Of this frame alone, neither smoothed nor refined. None where the network gives no radii.
+        """
+        if self._radii is None:
+            return None
+        values = self._radii.at(self.frame.size)
+        values.flags.writeable = False
+        return values
+
+    @property
+    def reference(self) -> float | None:
+        """How sharp the footage can be, as a blur radius in pixels; None where no radii are known."""
+        return None if self._radii is None else self._radii.reference
+
+    def score(self, roi: Roi | tuple[int, int, int, int] | None = None) -> float:
+        """How sharp a region is, 0 to 1: it peaks at the best focus (see `BlurMap.score`).
+
+        Args:
+            roi: x, y, width, height in pixels, clipped to the frame; None for the whole frame. For the
+                corners that detectors give see `scores`.
+
+        Raises:
+            ValueError: the ROI lies outside the frame.
+        """
+        if roi is not None and not isinstance(roi, Roi):
+            roi = Roi("roi", *map(int, roi))
+        return self.measured.score(roi)
+
+    def scores(self, boxes: Any, format: BoxFormat = "xyxy") -> NDArray[np.float64]:
+        """The `score` of many boxes.
+
+        Args:
+            boxes: N x 4 numbers in pixels: an array, a tensor on any device, or a list, such as
+                `supervision.Detections.xyxy`; clipped to the frame.
+            format: "xyxy" for two corners (left, top, right, bottom), "xywh" for the top-left corner, width
+                and height.
+
+        Returns:
+            float64 N; nan for a box that is outside the frame, empty or not finite.
+
+        Raises:
+            ValueError: ``boxes`` is not N x 4, or ``format`` is another.
+        """
+        found = [
+            self.measured.score(Roi("box", x, y, right - x, bottom - y))
+            if x < right and y < bottom
+            else math.nan
+            for x, y, right, bottom in _corners(boxes, format, self.frame.size)
+        ]
+        return np.array(found, np.float64)
+
+    def overlay(self, kind: OverlayKind = "peaking", style: OverlayStyle | None = None) -> Picture:
+        """The frame with an overlay drawn on it: a new uint8 BGR array, which knows the frame's time.
+
+        Args:
+            kind: what is drawn.
+            style: how; None for the defaults of `OverlayStyle`.
+
+        Raises:
+            ValueError: ``kind`` is unknown, or the result was made without a ``painter``.
+        """
+        if self.painter is None:
+            raise ValueError("this result has no painter: take it from a Pipeline or a FocusStage")
+        image = self.painter(self, kind, style)
+        if np.may_share_memory(image, self.frame.image):
+            image = image.copy()
+        return Picture.of(image, self.frame)
+
+    @cached_property
+    def measured(self) -> BlurMap:
+        """The map that figures are taken from: of this frame alone, so that no figure is late."""
+        return self.shown if self.raw is None else self.raw.at(self.frame.size)
+
+    @cached_property
+    def figures(self) -> Figures:
+        """Figures of all of `measured`."""
+        return Figures(self.measured.in_focus_share(), self.measured.sharpness())
+
+    @property
+    def _radii(self) -> Radii | None:
+        return (self.raw or self.shown).radii
+
+
+def _corners(boxes: Any, format: str, size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
+    """Left, top, right and bottom of every box, whole pixels inside ``size`` (width, height).
+
+    A box outside, without area or not finite comes back with right <= left or bottom <= top.
+
+    Raises:
+        ValueError: see `FocusResult.scores`.
+    """
+    if format not in ("xyxy", "xywh"):
+        raise ValueError(f"boxes are 'xyxy' or 'xywh', got {format!r}")
+    if hasattr(boxes, "detach"):  # a tensor
+        boxes = boxes.detach().cpu().numpy()
+    array = np.array(boxes, np.float64)
+    if not array.size:
+        return []
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise ValueError(f"boxes are N x 4 numbers, got {array.shape}")
+    array[~np.isfinite(array).all(1)] = 0
+    if format == "xywh":
+        array[:, 2:] += array[:, :2]
+    array[:, :2], array[:, 2:] = np.floor(array[:, :2]), np.ceil(array[:, 2:])
+    inside = np.clip(array, 0, [*size, *size]).astype(int)
+    return [(x, y, right, bottom) for x, y, right, bottom in inside.tolist()]
