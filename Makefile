@@ -55,33 +55,33 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.installed-bench
-	$(BIN)/python benchmarks/accuracy.py
-	$(BIN)/python benchmarks/annotate.py
-	$(BIN)/python benchmarks/archive.py
-	$(BIN)/python benchmarks/speed.py
-	$(BIN)/python benchmarks/growth.py
-	$(BIN)/python benchmarks/training.py
-	$(BIN)/python benchmarks/live.py
-	$(BIN)/python benchmarks/live_faults.py
-	$(BIN)/python benchmarks/smoothing.py
-	$(BIN)/python benchmarks/refining.py
-	$(BIN)/python benchmarks/noise.py
-	$(BIN)/python benchmarks/tables.py
+	$(BIN)/python -m benchmarks.measure.accuracy
+	$(BIN)/python -m benchmarks.measure.annotate
+	$(BIN)/python -m benchmarks.measure.archive
+	$(BIN)/python -m benchmarks.measure.speed
+	$(BIN)/python -m benchmarks.measure.growth
+	$(BIN)/python -m benchmarks.measure.training
+	$(BIN)/python -m benchmarks.measure.live
+	$(BIN)/python -m benchmarks.measure.live_faults
+	$(BIN)/python -m benchmarks.measure.smoothing
+	$(BIN)/python -m benchmarks.measure.refining
+	$(BIN)/python -m benchmarks.measure.noise
+	$(BIN)/python -m benchmarks.report.tables
 
 ablation: $(VENV)/.installed
-	$(BIN)/python benchmarks/ablation.py
-	$(BIN)/python benchmarks/ablation_tables.py
+	$(BIN)/python -m benchmarks.measure.ablation
+	$(BIN)/python -m benchmarks.report.ablation
 
 pictures: out/demo.mp4
-	$(BIN)/python benchmarks/picture.py out/demo.mp4
-	$(BIN)/python benchmarks/rendered.py
-	$(BIN)/python benchmarks/maps.py --model lite
-	$(BIN)/python benchmarks/maps.py --model standard
-	$(BIN)/python benchmarks/smoothing_pictures.py
-	$(BIN)/python benchmarks/viewer_pictures.py
+	$(BIN)/python -m benchmarks.pictures.photos out/demo.mp4
+	$(BIN)/python -m benchmarks.pictures.rendered
+	$(BIN)/python -m benchmarks.pictures.maps --model lite
+	$(BIN)/python -m benchmarks.pictures.maps --model standard
+	$(BIN)/python -m benchmarks.pictures.smoothing
+	$(BIN)/python -m benchmarks.pictures.viewer
 
 tables: $(VENV)/.installed
-	$(BIN)/python benchmarks/tables.py
+	$(BIN)/python -m benchmarks.report.tables
 
 clean:
 	rm -rf out build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

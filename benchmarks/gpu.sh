@@ -13,8 +13,8 @@
 #       --platform manylinux2014_x86_64 av kornia kornia_rs platformdirs pydantic pydantic_core annotated-types \
 #       typing-inspection tomli-w cv2-enumerate-cameras
 #
-# Where the threads of a file are: python3 benchmarks/timeline.py CLIP --model standard --device cuda.
-# Copy OUT/gpu.json and OUT/video.json to benchmarks/gpu.json and benchmarks/gpu_video.json, and run `make tables`.
+# Where the threads of a file are: python3 -m benchmarks.measure.timeline CLIP --model standard --device cuda.
+# Copy OUT/gpu.json and OUT/video.json to benchmarks/results/gpu.json and benchmarks/results/gpu_video.json, and run `make tables`.
 set -eu
 cd "$(dirname "$0")/.."
 out=${1:?where to write: benchmarks/gpu.sh OUT}
@@ -29,7 +29,7 @@ fi
 export PYTHONPATH="$PWD/.ns${site:+:$site}${PYTHONPATH:+:$PYTHONPATH}"
 if [ "$device" != cpu ]; then # nothing is timed here
     for name in paper standard lite; do
-        "$python" benchmarks/gpu.py --device "$device" --compile "$name" > "$out/compile-$name.txt" 2>&1 &
+        "$python" -m benchmarks.measure.gpu --device "$device" --compile "$name" > "$out/compile-$name.txt" 2>&1 &
     done
     "$python" -m pytest -q --tb=short --show-capture=no -m needs_cuda -p no:cacheprovider \
         $(grep -rl needs_cuda tests --include='test_*.py') > "$out/tests.txt" 2>&1 || true
@@ -40,4 +40,4 @@ if [ "$device" != cpu ]; then
     "$python" -m br2focus.plugins.cli bench video ${CLIP:---picture 1920x1080} --model standard --device "$device" \
         --rounds 2 --json > "$out/video.json" || echo "end to end failed"
 fi
-"$python" benchmarks/gpu.py --device "$device" --out "$out"
+"$python" -m benchmarks.measure.gpu --device "$device" --out "$out"

@@ -11,7 +11,7 @@ import sys
 import cv2
 import numpy as np
 
-from br2focus.plugins.opencv import FocusStage, StageResult
+from br2focus.plugins.opencv import FocusResult, FocusStage
 
 Box = tuple[int, int, int, int]  # x, y, width, height
 
@@ -25,7 +25,7 @@ def detect(frame: np.ndarray) -> list[Box]:
     return [(int(x) - side // 2, int(y) - side // 2, side, side) for x, y in corners.reshape(-1, 2)]
 
 
-def in_focus(result: StageResult, box: Box) -> bool:
+def in_focus(result: FocusResult, box: Box) -> bool:
     """Whether half of the box is."""
     x, y, width, height = box
     part = result.in_focus[max(y, 0) : y + height, max(x, 0) : x + width]

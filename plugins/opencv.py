@@ -22,19 +22,17 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from br2focus.models.paths import AnyPath
 from br2focus.realtime.closing import Closing
 from br2focus.realtime.drawing.dispatch import drawer, refiner
-from br2focus.realtime.drawing.refining import RefineMode
 from br2focus.realtime.engine.engine import Engine
-from br2focus.realtime.engine.settings import BackendName, PrecisionName
 from br2focus.realtime.frame import Frame, Image
 from br2focus.realtime.pipeline import Pipeline
 from br2focus.realtime.result import FocusResult
-from br2focus.realtime.settings import FocusSettings
-from br2focus.realtime.smoothing.factory import SmoothingSetting, frames_ahead, make_smoother
+from br2focus.realtime.settings import FocusOptions, FocusSettings
+from br2focus.realtime.smoothing.factory import frames_ahead, make_smoother
 from br2focus.realtime.sources.arrays import Frames, as_bgr
 
 __all__ = ["FocusResult", "FocusSettings", "FocusStage"]
@@ -61,15 +59,8 @@ class FocusStage(Closing):
 
     Args:
         model: name of a shipped model, a .safetensors file, or all settings in one.
-        device: "auto", "cpu", "cuda" or "cuda:N".
-        size: long side of the map in pixels, None for the model's own.
-        backend, precision: library and arithmetic on a CPU; "auto" is the fastest, measured once.
-        compiled: on a GPU, let `torch.compile` make it faster, after up to a minute at the first frame.
-        smoothing: "adaptive", a time constant in seconds, or None for raw maps.
-        refine: move the map's edges to those of the picture: "off", "fast", "best".
         rate: frames a second that smoothing assumes of calls without ``seconds``.
-        coc: circle of confusion, the largest blur radius that counts as in focus: pixels of the frame, or
-            text as ``--coc`` takes it; None for what the footage and its width allow.
+        settings: fields of `FocusSettings` by name, such as ``device="cpu"`` or ``smoothing="adaptive"``.
 
     Raises:
         FocusError: the model or the device cannot be used.
@@ -81,21 +72,14 @@ class FocusStage(Closing):
         self,
         model: AnyPath | FocusSettings = "lite",
         *,
-        device: str = "auto",
-        size: int | None = None,
-        backend: BackendName = "auto",
-        precision: PrecisionName = "auto",
-        compiled: bool = False,
-        smoothing: SmoothingSetting = None,
-        refine: RefineMode = "off",
         rate: float = 30.0,
-        coc: float | str | None = None,
+        **settings: Unpack[FocusOptions],
     ) -> None:
-        if not isinstance(model, FocusSettings):
-            allowed = None if coc is None else str(coc)
-            model = FocusSettings(
-                model, device, size, backend, precision, compiled, allowed, smoothing, refine
-            )
+        if isinstance(model, FocusSettings):
+            if settings:
+                raise TypeError(f"{', '.join(settings)}: give all settings in one object, or all by name")
+        else:
+            model = FocusSettings(model, **settings)
         if frames_ahead(model.smoothing):
             raise ValueError(
                 f"smoothing {model.smoothing!r} needs later frames, which a stage does not have: "

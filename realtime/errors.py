@@ -3,12 +3,9 @@
 The command line turns them into exit codes: settings 2, source 3, lost 4, sink 5, compute 6.
 """
 
-import cv2
-
 from br2focus.models.errors import FocusError
 
 __all__ = [
-    "FAULTS",
     "AbsentError",
     "ComputeError",
     "FocusError",
@@ -19,9 +16,6 @@ __all__ = [
     "SourceError",
     "first_line",
 ]
-
-# What a library raises when its device or its memory fails; anything else is a bug.
-FAULTS = (RuntimeError, MemoryError, cv2.error)
 
 
 class SettingsError(FocusError, ValueError):

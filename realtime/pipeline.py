@@ -11,48 +11,29 @@ state.
 from __future__ import annotations
 
 import threading
-import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
-from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from .channel import Channel
-from .drawing.dispatch import drawer, refiner
 from .drawing.refining import RefineMode, check_mode
 from .errors import SourceError
-from .frame import BlurMap, Frame, Image
-from .network import Network, name_of
-from .result import FocusResult, Timing
+from .frame import Frame, Image
+from .network import Network
+from .result import FocusResult
 from .smoothing.factory import SmoothingSetting, as_smoother
-from .smoothing.protocol import Smoothed, Smoother
+from .smoothing.protocol import Smoother
 from .sources.source import Source
+from .stages import mapped, refined, smoothed, with_picture
 from .stats import Statistics, StatsCollector
 
 FILE_CAPACITY = 2
 BETWEEN = 1  # frames that wait between the stages of a file
 FILE_DEPTH = 3  # on a CPU two computed at once and one waiting
 JOIN_SECONDS, LIVE_JOIN_SECONDS = 2.0, 0.2
-
-
-class _Mapped(NamedTuple):
-    """A frame with its map, and the seconds that the map took."""
-
-    frame: Frame
-    blur: BlurMap
-    network: float
-
-
-class _Ready(NamedTuple):
-    """A frame that the smoothing gave back, and what it took until here."""
-
-    smoothed: Smoothed
-    network: float
-    smoothing: float
-    delay: float
 
 
 _Work = Callable[[Any], Generator[Any]]
@@ -102,8 +83,11 @@ class Pipeline:
 
     def _stages(self, *, live: bool) -> list[threading.Thread]:
         """The threads between capture and reader, with channels from `_frames` to `_results`."""
-        maps, smooth, fine = self._mapped, self._smoothed, self._refined
-        drawn: list[_Work] = [] if self._draw is None else [self._drawn]
+        network, size = self._network, self._source.info.size
+        maps: _Work = partial(mapped, network=network, depth=self._depth, size=size)
+        smooth: _Work = partial(smoothed, wanted=lambda: self.smoothing)
+        fine: _Work = partial(refined, network=network, wanted=lambda: self.refine)
+        drawn: list[_Work] = [] if self._draw is None else [partial(with_picture, draw=self._draw)]
         stages: list[tuple[str, list[_Work]]]
         if live:
             stages = [("infer", [maps, smooth, fine, *drawn])]
@@ -195,57 +179,6 @@ class Pipeline:
         except BaseException as caught:
             error = error or caught
         target.close(error)
-
-    def _mapped(self, frames: Iterable[Frame]) -> Generator[_Mapped]:
-        for frame, blur in self._network.stream(frames, self._depth, self._source.info.size):
-            yield _Mapped(frame, blur, self._network.seconds)
-
-    def _smoothed(self, maps: Iterable[_Mapped]) -> Generator[_Ready]:
-        """What is ready after each map; another smoother begins, reset, when the one before has given all."""
-        active: Smoother | None = None
-        waiting: deque[tuple[float, float]] = deque()  # seconds of what the smoother has
-
-        def ready(smoothed: list[Smoothed]) -> Iterator[_Ready]:
-            delay = 0.0 if active is None else active.delay
-            for each in smoothed:
-                yield _Ready(each, *waiting.popleft(), delay)
-
-        try:
-            for frame, blur, network in maps:
-                wanted = self.smoothing
-                if active is not wanted:
-                    yield from ready([] if active is None else active.flush())
-                    if wanted is not None:
-                        wanted.reset()  # it may hold frames of a pipeline that was left early
-                active = wanted
-                begun = time.monotonic()
-                given = [Smoothed(frame, blur, blur)] if active is None else active.add(frame, blur)
-                waiting.append((network, time.monotonic() - begun))
-                yield from ready(given)
-        except Exception as error:
-            try:  # the frames before it are complete
-                yield from ready([] if active is None else active.flush())
-            except Exception:
-                raise error from None
-            raise
-        yield from ready([] if active is None else active.flush())
-
-    def _refined(self, smoothed: Iterable[_Ready]) -> Generator[FocusResult]:
-        refined, painter = refiner(self._network), drawer(self._network)
-        model = name_of(self._network)
-        for (frame, raw, shown), network, smoothing, delay in smoothed:
-            begun = time.monotonic()
-            mode = self.refine
-            fine = refined(frame.image, shown, mode)
-            now = time.monotonic()
-            timing = Timing(frame.arrived, now, network, smoothing, now - begun, delay)
-            alone = None if shown is raw and mode == "off" else raw
-            yield FocusResult(frame, fine, timing, raw=alone, model=model, painter=painter)
-
-    def _drawn(self, results: Iterable[FocusResult]) -> Generator[FocusResult]:
-        assert self._draw is not None
-        for result in results:
-            yield replace(result, drawn=self._draw(result))
 
     def _stop(self, *, patient: bool) -> bool:
         """Cancel the channels and join; False if the source stays in a driver's call.

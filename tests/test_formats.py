@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from br2focus.plugins.cli import run
-from br2focus.plugins.cli.archive_run import COLUMNS as ARCHIVE_COLUMNS
-from br2focus.realtime.settings import load_preset
+from br2focus.plugins.cli.archive.run import COLUMNS as ARCHIVE_COLUMNS
+from br2focus.realtime.presets import load_preset
 from br2focus.realtime.sinks.metrics import COLUMNS
 
 PAGE = (Path(__file__).parents[1] / "docs" / "formats.md").read_text()

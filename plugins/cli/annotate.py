@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from br2focus.realtime.drawing.overlay import load_font
+from br2focus.realtime.drawing.legend import load_font
 from br2focus.realtime.engine.engine import Engine
 from br2focus.realtime.errors import SettingsError
 from br2focus.realtime.output import make_folder

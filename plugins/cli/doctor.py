@@ -105,7 +105,7 @@ def libraries() -> Iterator[Finding]:
 
 def processor() -> Iterator[Finding]:
     """The CPU, and the GPU if there is one that can be used."""
-    from .bench_machine import machine
+    from .bench.machine import machine
 
     here = machine("cpu")
     cores, can = here["cores"], ", ".join(here["cpu_features"]) or "no AVX2: slow"

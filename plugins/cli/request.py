@@ -145,7 +145,7 @@ def check_every(request: Request, *, draw: bool) -> None:
 
 def _saved(preset: str) -> tuple[dict[str, Any], OverlayStyle]:
     """Options that a preset stands for, and its style; how maps are smoothed is another matter in a file."""
-    from br2focus.realtime.settings import load_preset, preset_path  # slow to import, seldom used
+    from br2focus.realtime.presets import load_preset, preset_path  # slow to import, seldom used
 
     saved = load_preset(preset_path(preset))
     return {name: getattr(saved, name) for name in ("overlay", "rois", "model", "size", "coc")}, saved.style

@@ -23,7 +23,8 @@ from br2focus.realtime.scores import Scores
 from br2focus.realtime.settings import ViewSettings
 from br2focus.realtime.sinks.recorder import Recorder
 from br2focus.realtime.smoothing.factory import make_smoother
-from br2focus.realtime.sources.live.reconnecting import ReconnectingSource, State, Status
+from br2focus.realtime.sources.live.connection import State, Status
+from br2focus.realtime.sources.live.reconnecting import ReconnectingSource
 from br2focus.realtime.sources.source import Source
 
 

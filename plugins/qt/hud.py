@@ -10,7 +10,7 @@ from PyQt6.QtCore import QPointF, QRectF, Qt
 from PyQt6.QtGui import QColor, QFont, QFontMetricsF, QPainter
 
 from br2focus.realtime.settings import ViewSettings
-from br2focus.realtime.sources.live.reconnecting import State, Status
+from br2focus.realtime.sources.live.connection import State, Status
 from br2focus.realtime.stats import Statistics
 
 from .palette import ALARM, INK, NOTE, PLATE, RECORDING

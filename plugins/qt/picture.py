@@ -21,7 +21,7 @@ from PyQt6.QtGui import (
 from PyQt6.QtWidgets import QWidget
 
 from br2focus.realtime.frame import Image, Roi
-from br2focus.realtime.sources.live.reconnecting import State, Status
+from br2focus.realtime.sources.live.connection import State, Status
 
 from .bridge import Shown
 from .hud import LATE_STATES, Badge, paint_badges, paint_lines, paint_state

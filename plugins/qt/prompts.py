@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PyQt6.QtWidgets import QInputDialog, QMessageBox, QWidget
 
-from br2focus.realtime.settings import list_presets
+from br2focus.realtime.presets import list_presets
 
 
 def ask_preset_name(parent: QWidget) -> str:

@@ -14,10 +14,11 @@ from PyQt6.QtWidgets import QHBoxLayout, QMainWindow, QVBoxLayout, QWidget
 from br2focus.models import checkpoint
 from br2focus.models.errors import CheckpointError, FocusError
 from br2focus.realtime.errors import ComputeError, SettingsError
-from br2focus.realtime.settings import ViewSettings, load_preset, preset_path, save_preset
+from br2focus.realtime.presets import load_preset, preset_path, save_preset
+from br2focus.realtime.settings import ViewSettings
 from br2focus.realtime.sinks.sink import FileSink
+from br2focus.realtime.sources.live.connection import State, Status
 from br2focus.realtime.sources.live.open import CameraMode
-from br2focus.realtime.sources.live.reconnecting import State, Status
 from br2focus.realtime.stats import Statistics, StatsCollector
 from br2focus.realtime.video_info import SourceInfo
 

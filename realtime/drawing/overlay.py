@@ -19,11 +19,11 @@ from br2focus.realtime.frame import Image, Values
 from br2focus.realtime.overlay_style import KINDS, Ground, OverlayKind, OverlayStyle
 from br2focus.realtime.result import FocusResult
 
+from .legend import colour_table, put_legend, u8
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-COLOUR_MAP = cv2.COLORMAP_VIRIDIS  # readable with every colour vision, and in gray
-FONT = cv2.FONT_HERSHEY_SIMPLEX
 STRIPE_PERIOD = 12
 NOISE_ANSWER = 6  # of `second_differences`, per standard deviation of the noise
 # Standard deviation of either component of the gradient (Sobel over 8) per standard deviation of the noise.
@@ -42,7 +42,7 @@ def heat(image: Image, blur: Values, style: OverlayStyle) -> Image:
         sharp = cv2.convertScaleAbs(blur[rows], alpha=-255, beta=255)
         colours = cv2.applyColorMap(sharp, table)
         ground = grounded(image[rows], style.ground)
-        return _u8(cv2.addWeighted(colours, style.opacity, ground, 1 - style.opacity, 0))
+        return u8(cv2.addWeighted(colours, style.opacity, ground, 1 - style.opacity, 0))
 
     return _in_bands(image, drawn)
 
@@ -52,7 +52,7 @@ def mask(image: Image, blur: Values, style: OverlayStyle) -> Image:
 
     def drawn(rows: slice) -> Image:
         part, gray = image[rows], grounded(image[rows], "gray")
-        dark = _u8(cv2.addWeighted(part, 1 - style.opacity, gray, style.opacity * 0.45, 0))
+        dark = u8(cv2.addWeighted(part, 1 - style.opacity, gray, style.opacity * 0.45, 0))
         if style.ground == "alone":
             dark = np.zeros_like(part)
         return _where(blur[rows] >= 0.5, dark, gray if style.ground == "gray" else part)
@@ -91,7 +91,7 @@ def edges(image: Image) -> Values:
 
 
 def _luma(image: Image) -> Image:
-    return _u8(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
+    return u8(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
 
 
 def peaking(image: Image, blur: Values, style: OverlayStyle) -> Image:
@@ -158,7 +158,7 @@ def grounded(image: Image, ground: Ground) -> Image:
         return image
     if ground == "alone":
         return np.zeros_like(image)
-    return _u8(cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR))
+    return u8(cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR))
 
 
 def side_by_side(image: Image, blur: Values, style: OverlayStyle) -> Image:
@@ -205,55 +205,8 @@ def draw(
     style = style or OverlayStyle()
     drawn = paint(kind, result.frame.image, result.blur, style)
     if style.legend:
-        _put_legend(drawn, kind, result.model, style.colour)
+        put_legend(drawn, kind, result.model, style.colour)
     return drawn
-
-
-def _put_legend(image: Image, kind: OverlayKind, model: str, colour: tuple[int, int, int]) -> None:
-    patch = legend(kind, model, max(image.shape[0] / 720, 0.5), colour)
-    height, width = patch.shape[:2]
-    margin = height // 3
-    if image.shape[0] >= 3 * height and image.shape[1] >= width + 2 * margin:
-        image[-height - margin : -margin, margin : margin + width] = patch
-
-
-@lru_cache(maxsize=1)
-def colour_table() -> Image:
-    """The colour of each of 256 levels of focus: BGR 256 x 1 x 3; OpenCV makes one in every call."""
-    return _u8(cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], COLOUR_MAP))
-
-
-def load_font() -> None:
-    """What the first text waits for, some 20 ms; from any thread."""
-    cv2.getTextSize("", FONT, 0.5, 1)
-
-
-@lru_cache(maxsize=16)
-def legend(kind: OverlayKind, model: str, scale: float, colour: tuple[int, int, int]) -> Image:
-    """The small plate that says what the colours mean, and which model says so."""
-    size, pad = 0.5 * scale, round(8 * scale)
-    named = f"br2focus {model}".strip()
-    words = ["blurred", "in focus", named] if kind in ("heat", "side-by-side") else [kind, named]
-    boxes = [cv2.getTextSize(word, FONT, size, 1)[0] for word in words]
-    bar = round(90 * scale) if len(words) == 3 else round(18 * scale)
-    height = boxes[0][1] + 2 * pad
-    plate = np.full((height, sum(b[0] for b in boxes) + bar + (len(words) + 2) * pad, 3), 24, np.uint8)
-    x = pad
-    for number, (word, box) in enumerate(zip(words, boxes, strict=True)):
-        cv2.putText(plate, word, (x, height - pad), FONT, size, (235, 235, 235), 1, cv2.LINE_AA)
-        x += box[0] + pad
-        if number == 0:
-            plate[pad:-pad, x : x + bar] = _swatch(kind, bar, colour)
-            x += bar + pad
-    return plate
-
-
-def _swatch(kind: OverlayKind, width: int, colour: tuple[int, int, int]) -> Image:
-    if kind in ("heat", "side-by-side"):
-        ramp = np.linspace(0, 255, width).astype(np.uint8)[None]
-        return _u8(cv2.applyColorMap(ramp, colour_table()))
-    shown = (96, 96, 96) if kind == "mask" else colour
-    return np.full((1, width, 3), shown, np.uint8)
 
 
 @lru_cache(maxsize=4)
@@ -302,7 +255,3 @@ def _where(chosen: NDArray[np.bool_], yes: Image, no: Image) -> Image:
     result = no.copy()
     cv2.copyTo(yes, chosen.view(np.uint8), result)
     return result
-
-
-def _u8(image: object) -> Image:
-    return np.asarray(image, np.uint8)

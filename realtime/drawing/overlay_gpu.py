@@ -20,13 +20,13 @@ from torch import Tensor
 
 from br2focus.realtime.overlay_style import Ground, OverlayStyle
 
+from .legend import colour_table
 from .overlay import (
     GRADIENT_NOISE,
     MIN_BLURRED,
     NOISE_ANSWER,
     PARTS,
     SAMPLED,
-    colour_table,
     outline_widths,
     second_differences,
     striped,

@@ -12,34 +12,29 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
-
-import numpy as np
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from br2focus.models.paths import AnyPath
 from br2focus.models.sizes import GRID, network_size
 from br2focus.realtime.closing import Closing
 from br2focus.realtime.device import resolved
-from br2focus.realtime.errors import FAULTS
 from br2focus.realtime.frame import BlurMap, Frame, Image, Values
 
 from .backend_cache import BackendCache
 from .backends import Backend
 from .factory import BackendFactory
 from .fallback import Fallback
-from .load import BATCH, Load
+from .load import BATCH, FAULTS, Load
 from .padding import Fitted, fit, without_padding
 from .placement import GpuTenant, Placement
-from .radii import Reference, coc_of
+from .radii import Reference, coc_of, enlarged
 from .selection import Selection
-from .settings import EngineSettings
+from .settings import EngineOptions, EngineSettings
 
 if TYPE_CHECKING:
     from br2focus.models.checkpoint import ModelInfo
 
 Tenant = TypeVar("Tenant", bound=GpuTenant)
-# Which planes of a network with ``detail`` are logarithms of pixels: radius and softness.
-IN_PIXELS = np.array([1, 0, 1], np.float32)[:, None, None]
 
 
 class Engine(Closing):
@@ -49,7 +44,7 @@ class Engine(Closing):
 
     Args:
         model: name of a shipped model, a .safetensors file, or all settings.
-        settings: of `EngineSettings`, by name, instead of all settings.
+        settings: fields of `EngineSettings` by name, such as ``device="cpu"``.
 
     Attributes:
         settings: what was asked for.
@@ -63,11 +58,16 @@ class Engine(Closing):
         CheckpointError: the model is missing or damaged.
         ComputeError: the device does not exist.
         SettingsError: a setting is out of range, or the CPU cannot run what was asked for.
-        TypeError: an unknown setting.
+        TypeError: an unknown setting, or settings given both ways.
     """
 
-    def __init__(self, model: AnyPath | EngineSettings = "lite", **settings: object) -> None:
-        self.settings = settings_from(model, settings)
+    def __init__(self, model: AnyPath | EngineSettings = "lite", **settings: Unpack[EngineOptions]) -> None:
+        if isinstance(model, EngineSettings):
+            if settings:
+                raise TypeError(f"{', '.join(settings)}: give all settings in one object, or all by name")
+        else:
+            model = EngineSettings(model, **settings)
+        self.settings = model
         self.notices: list[str] = []
         self.seconds = 0.0
         self._placement = Placement(resolved(self.settings.device))
@@ -185,29 +185,7 @@ class Engine(Closing):
         self.reference.reset()
         if size is not None and min(network_size(size, self.size)) > GRID:  # others are padded first
             self.warm(size)
-        waiting: deque[tuple[Frame, Callable[[], BlurMap]]] = deque()
-        coming, error = iter(frames), None
-        try:
-            while True:
-                try:
-                    frame = next(coming, None)
-                except Exception as caught:
-                    frame, error = None, caught
-                if frame is None:
-                    break
-                while waiting and waiting[0][0].size != frame.size:
-                    yield _finished(waiting)
-                waiting.append((frame, self.start(frame.image, float(frame.seconds))))
-                while len(waiting) >= (self._backends.depth if depth > 1 else 1):
-                    yield _finished(waiting)
-            while waiting:
-                yield _finished(waiting)
-            if error is not None:
-                raise error
-        finally:
-            for _, finish in waiting:  # left early: a backend gets its slots back
-                with suppress(Exception):
-                    finish()
+        return self._in_order(frames, depth)
 
     def close(self) -> None:
         """Release the backends, and what is on a GPU; the engine may be used again."""
@@ -232,29 +210,41 @@ class Engine(Closing):
             self._placement.frames_in_flight = depth
             self._placement.load = Load(BATCH if depth > 1 else 1)
 
+    def _in_order(self, frames: Iterable[Frame], depth: int) -> Iterator[tuple[Frame, BlurMap]]:
+        """Start frames until as many as may wait do, then give the oldest, again and again."""
+        waiting: deque[tuple[Frame, Callable[[], BlurMap]]] = deque()
+        coming, error = iter(frames), None
+        try:
+            while True:
+                try:
+                    frame = next(coming, None)
+                except Exception as caught:
+                    frame, error = None, caught
+                if frame is None:
+                    break
+                while waiting and waiting[0][0].size != frame.size:
+                    yield _finished(waiting)
+                waiting.append((frame, self.start(frame.image, float(frame.seconds))))
+                while len(waiting) >= (self._backends.depth if depth > 1 else 1):
+                    yield _finished(waiting)
+            while waiting:
+                yield _finished(waiting)
+            if error is not None:
+                raise error
+        finally:
+            for _, finish in waiting:  # left early: a backend gets its slots back
+                with suppress(Exception):
+                    finish()
+
     def _judged(self, values: Values, fitted: Fitted, image: Image, seconds: float | None) -> BlurMap:
         """The blur map of what the network gives; with radii it depends on the footage."""
         if values.ndim == 2:
             return BlurMap(values)
         height, width = image.shape[:2]
-        if fitted.used[0] != width:  # the frame was shrunk before, and its radii are in pixels of that
-            values = values + np.float32(np.log(width / fitted.used[0])) * IN_PIXELS
+        if fitted.used[0] != width:  # the frame was shrunk before
+            values = enlarged(values, width / fitted.used[0])
         size = network_size((width, height), self.size)
         return self.reference.judged(values, max(width, height), size, seconds)
-
-
-def settings_from(model: AnyPath | EngineSettings, settings: dict[str, object]) -> EngineSettings:
-    """Settings from those given in one or by name.
-
-    Raises:
-        TypeError: both, or an unknown name.
-        SettingsError: a value is out of range.
-    """
-    if not isinstance(model, EngineSettings):
-        return EngineSettings(model, **settings)  # type: ignore[arg-type]  # checked by name
-    if settings:
-        raise TypeError(f"settings are given in one: {', '.join(settings)} cannot be given as well")
-    return model
 
 
 def _finished(waiting: deque[tuple[Frame, Callable[[], BlurMap]]]) -> tuple[Frame, BlurMap]:

@@ -10,11 +10,10 @@ from br2focus.models import checkpoint
 from br2focus.models.errors import CheckpointError
 from br2focus.models.limits import frame_ratio, spacing_of
 from br2focus.models.sizes import network_size
-from br2focus.realtime.errors import FAULTS
 from br2focus.realtime.folders import cache_folder
 
 from .backends import Backend
-from .load import full_batch
+from .load import FAULTS, full_batch
 from .placement import Placement
 from .selection import REFERENCE, BackendSpec, Selection, available_backends, select
 from .settings import EngineSettings
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from br2focus.models.checkpoint import ModelInfo
     from br2focus.models.fast import InferenceNet
 
-    from .backends.cuda import CudaNet
+    from .backends.cuda_net import CudaNet
 
 COMMON_FRAME = (1280, 720)  # backends are compared on it: most videos have its shape
 
@@ -111,7 +110,8 @@ class BackendFactory:
 
     def on_gpu(self, frame_size: tuple[int, int]) -> Backend:
         """A backend on the GPU for frames of ``frame_size``, in batches as large as memory allows."""
-        from .backends.cuda import CudaBackend, CudaNet
+        from .backends.cuda import CudaBackend
+        from .backends.cuda_net import CudaNet
 
         placement = self.placement
         size, batch = network_size(frame_size, self.size), full_batch(frame_size)
@@ -157,7 +157,8 @@ class BackendFactory:
     def _reference_on_gpu(self, frame_size: tuple[int, int]) -> Backend:
         import torch
 
-        from .backends.cuda import CudaBackend, CudaNet
+        from .backends.cuda import CudaBackend
+        from .backends.cuda_net import CudaNet
 
         net = CudaNet(self.net(frame_size), self.placement.device, dtype=torch.float32)
         return CudaBackend(net, frame_size, network_size(frame_size, self.size), graph=False)

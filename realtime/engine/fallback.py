@@ -10,13 +10,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from br2focus.realtime.errors import FAULTS, ComputeError, first_line
+from br2focus.realtime.errors import ComputeError, first_line
 from br2focus.realtime.frame import Image, Values
 
 from .backend_cache import BackendCache
 from .backends import Backend, Pending
 from .factory import BackendFactory
-from .load import Load, full_batch, is_short_of_memory
+from .load import FAULTS, Load, full_batch, is_short_of_memory
 from .selection import REFERENCE, BackendSpec
 
 MAX_REDONE = 3  # results that are not finite, until the backend is given up

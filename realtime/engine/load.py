@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import cv2
+
+# What a library raises when its device or its memory fails; anything else is a bug.
+FAULTS = (RuntimeError, MemoryError, cv2.error)
 BATCH = 8  # pictures that a GPU computes at once where nobody waits for a single one
 SLOTS = 3  # batches in flight: one is uploaded, one computed, one downloaded
 PINNED_BYTES = 1 << 29  # of pictures in all slots: memory that the system cannot swap

@@ -22,6 +22,8 @@ CALM = 60.0  # seconds in which most of a reference is forgotten
 QUICK = 0.5  # seconds in which a sharper picture moves the reference most of the way
 # Cells that a thin thing in focus takes up.
 GROWN = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+# Which planes of a network with ``detail`` are logarithms of pixels: radius and softness.
+IN_PIXELS = np.array([1, 0, 1], np.float32)[:, None, None]
 
 
 class Coc(NamedTuple):
@@ -55,9 +57,14 @@ def parse_coc(text: str) -> Coc:
     return coc
 
 
-def coc_of(text: str | None) -> Coc | None:
-    """`parse_coc`, None for None."""
-    return None if text is None else parse_coc(text)
+def coc_of(value: str | float | None) -> Coc | None:
+    """What `parse_coc` makes of ``value``; None for None."""
+    return None if value is None else parse_coc(str(value))
+
+
+def enlarged(planes: Values, scale: float) -> Values:
+    """``planes`` of a network with ``detail`` in pixels of a frame that is ``scale`` times as large."""
+    return planes + np.float32(math.log(scale)) * IN_PIXELS
 
 
 @dataclass

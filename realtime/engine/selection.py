@@ -18,12 +18,12 @@ import cv2
 import numpy as np
 
 from br2focus.realtime.device import cores
-from br2focus.realtime.errors import FAULTS, SettingsError, first_line
+from br2focus.realtime.errors import SettingsError, first_line
 from br2focus.realtime.frame import Image
 
 from .backends import Backend, Precision
 from .backends.model_cache import graph_key, keep
-from .load import is_short_of_memory
+from .load import FAULTS, is_short_of_memory
 
 Library = Literal["openvino", "onnxruntime", "torch"]
 LIBRARIES: tuple[Library, ...] = ("openvino", "onnxruntime", "torch")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict
 
 from br2focus.models.paths import AnyPath
 from br2focus.realtime.errors import SettingsError
@@ -14,6 +14,17 @@ from .radii import coc_of
 BackendName = Literal["auto", "openvino", "onnxruntime", "torch"]
 PrecisionName = Literal["auto", "fp32", "bf16", "int8"]
 MIN_SIZE, MAX_SIZE = 64, 2048
+
+
+class EngineOptions(TypedDict, total=False):
+    """The fields of `EngineSettings` besides the model, for calls that take them by name."""
+
+    device: str
+    size: int | None
+    backend: BackendName
+    precision: PrecisionName
+    compiled: bool
+    coc: str | float | None
 
 
 @dataclass(frozen=True)
@@ -28,7 +39,8 @@ class EngineSettings:
         precision: arithmetic on the CPU; "auto" in the same way. "int8" needs a calibrated checkpoint.
         compiled: on a GPU, let `torch.compile` fuse the operations between convolutions. A map takes two
             fifths less time, the first frame of each size up to a minute. Needs a C compiler.
-        coc: circle of confusion, see `radii.parse_coc`; None for what the footage and its width allow.
+        coc: circle of confusion, the largest blur radius that counts as in focus: pixels of the frame, or
+            text as ``--coc`` takes it ("1/1500" of the longer side); None for what the footage allows.
 
     Raises:
         SettingsError: ``size`` or ``coc`` is out of range.
@@ -40,10 +52,12 @@ class EngineSettings:
     backend: BackendName = "auto"
     precision: PrecisionName = "auto"
     compiled: bool = False
-    coc: str | None = None
+    coc: str | float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", os.fspath(self.model))
+        if self.coc is not None:
+            object.__setattr__(self, "coc", str(self.coc))
         coc_of(self.coc)
         if self.size is not None and not MIN_SIZE <= self.size <= MAX_SIZE:
             raise SettingsError(f"size is {MIN_SIZE} to {MAX_SIZE} pixels, got {self.size}")

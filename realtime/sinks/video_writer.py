@@ -110,9 +110,9 @@ class VideoWriter(FileSink):
             ValueError: the writer is closed.
         """
         with self._writing():
-            self._write_at_its_time(result)
+            self._write(result)
 
-    def _write_at_its_time(self, result: FocusResult | Image) -> None:
+    def _write(self, result: FocusResult | Image) -> None:
         if isinstance(result, np.ndarray):
             image, frame = result, getattr(result, "frame", None)
         else:

@@ -85,6 +85,8 @@ def as_bgr(picture: Any, *, rgb: bool = False) -> Image:
             array = np.asarray(picture.get() if isinstance(picture, cv2.UMat) else picture)
         except (TypeError, ValueError) as error:
             raise ValueError(f"not a picture: {error}") from error
+        if array.dtype.kind not in "uifb":
+            raise ValueError(f"not a picture: {type(picture).__name__}")
     return _bgr(_uint8(array), rgb=rgb)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import fields
@@ -15,13 +14,15 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.measure import ablation as ablation_module
+from benchmarks.paths import DOCS, RESULTS
+from benchmarks.report import ablation as report_module
 from br2focus.models.br2net import BR2Net
 from br2focus.models.config import BR2NetConfig
 from br2focus.models.training.config import read_config
 from br2focus.models.training.data import stacked
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-DOCUMENT = BENCHMARKS.parent / "docs" / "ablation.md"
+DOCUMENT = DOCS / "ablation.md"
 ALL = ("mae", "auc", "max_f_focus", "f50_blur", "boundary_f")
 TINY = """
 name = "tiny"
@@ -48,23 +49,14 @@ crop = 64
 """
 
 
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def ablation() -> ModuleType:
-    return load("ablation")
+    return ablation_module
 
 
 @pytest.fixture(scope="module")
 def report() -> ModuleType:
-    return load("ablation_tables")
+    return report_module
 
 
 @pytest.fixture(autouse=True)
@@ -357,7 +349,7 @@ def test_writes_checks_and_draws(
 ) -> None:
     places = {"folder": tmp_path, "docs": tmp_path}
     assert report.main([], **places) == 1
-    assert "run benchmarks/ablation.py" in capsys.readouterr().err
+    assert "run python -m benchmarks.measure.ablation" in capsys.readouterr().err
     file = tmp_path / "ablation.json"
     file.write_text(json.dumps(content(entry("base", 0, 0.2), entry("no_rlrm", 0, 0.3, 0.6))))
     assert report.main(["--check"], **places) == 1
@@ -371,6 +363,6 @@ def test_writes_checks_and_draws(
 
 
 def test_the_document_is_up_to_date(report: ModuleType) -> None:
-    if not (BENCHMARKS / "ablation.json").exists() and not DOCUMENT.exists():
-        pytest.skip("the ablation has not been run: benchmarks/ablation.json is not there")
+    if not (RESULTS / "ablation.json").exists() and not DOCUMENT.exists():
+        pytest.skip("the ablation has not been run: benchmarks/results/ablation.json is not there")
     assert report.main(["--check"]) == 0

@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType
-
 import numpy as np
-import pytest
 
+from benchmarks.pictures import maps
 from br2focus.models.rendering.optics import BLURRED, IGNORED, IN_FOCUS
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
-
-@pytest.fixture(scope="module")
-def maps() -> Iterator[ModuleType]:
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import maps  # type: ignore[import-not-found]
-
-        yield maps
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-
-
-def test_truth_is_black_white_and_grey(maps: ModuleType) -> None:
+def test_truth_is_black_white_and_grey() -> None:
     picture = maps.truth(np.array([[IN_FOCUS, BLURRED, IGNORED]], np.uint8))
     assert picture.shape == (1, 3, 3)
     assert picture[0].tolist() == [[0, 0, 0], [255, 255, 255], [128, 128, 128]]
 
 
-def test_pictures_keep_their_place_and_shape(maps: ModuleType) -> None:
+def test_pictures_keep_their_place_and_shape() -> None:
     shades = [[0, 50, 100], [150, 200, 250]]
     rows = [[np.full((20, 40, 3), shade, np.uint8) for shade in row] for row in shades]
     sheet = maps.sheet(["a", "b", "c"], rows, width=80)

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "tables.py"
+from benchmarks.report import tables as tables_module
+
 TEXT = "# T\n\n<!-- table:accuracy -->\nold\n<!-- /table -->\n\nrest\n"
 METRICS = ("mae", "auc", "max_f_focus", "f50_blur", "iou_blur", "boundary_f")
 
 
 @pytest.fixture(scope="module")
 def tables() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("tables", SCRIPT)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return tables_module
 
 
 @pytest.fixture

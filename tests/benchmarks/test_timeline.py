@@ -7,19 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.measure import timeline
 from br2focus.realtime.channel import Channel
 from br2focus.realtime.engine.engine import Engine
 from br2focus.realtime.engine.settings import EngineSettings
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 def test_every_stage_of_a_file_has_a_row(
     make_clip: Callable[..., Path], tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    import timeline  # type: ignore[import-not-found]
-
     plain = Channel.put
     engine = Engine(EngineSettings(model, "cpu", backend="torch"))
     text = timeline.report(make_clip(tmp_path / "clip.mp4", frames=12), engine)

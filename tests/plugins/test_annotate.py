@@ -17,7 +17,8 @@ from br2focus.plugins.cli import run
 from br2focus.plugins.opencv import FocusStage
 from br2focus.realtime.frame import Roi
 from br2focus.realtime.overlay_style import KINDS, OverlayStyle
-from br2focus.realtime.settings import ViewSettings, preset_path, save_preset
+from br2focus.realtime.presets import preset_path, save_preset
+from br2focus.realtime.settings import ViewSettings
 from br2focus.realtime.sources.video_file import VideoFile
 
 KEYS = {

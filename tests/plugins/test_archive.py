@@ -23,10 +23,12 @@ import cv2
 import numpy as np
 import pytest
 
-from br2focus.plugins.cli import archive_workers, run
-from br2focus.plugins.cli.archive_items import Item, Outputs, find, shortened
-from br2focus.plugins.cli.archive_journal import Journal
-from br2focus.plugins.cli.archive_workers import DISK_FULL, Event, Task, Workers, answer_to
+from br2focus.plugins.cli import run
+from br2focus.plugins.cli.archive import workers as archive_workers
+from br2focus.plugins.cli.archive.items import Item, Outputs, find, shortened
+from br2focus.plugins.cli.archive.journal import Journal
+from br2focus.plugins.cli.archive.worker import DISK_FULL, Event, Task, answer_to
+from br2focus.plugins.cli.archive.workers import Workers
 from br2focus.plugins.cli.jobs import Job
 from br2focus.plugins.cli.request import Request
 from br2focus.realtime.engine.settings import EngineSettings

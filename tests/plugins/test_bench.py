@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from br2focus.plugins.cli import run
-from br2focus.plugins.cli.bench import engine_text, video_text
-from br2focus.plugins.cli.bench_live import BackgroundLoad, Watch
+from br2focus.plugins.cli.bench.live import BackgroundLoad, Watch
+from br2focus.plugins.cli.bench.main import engine_text, video_text
 from br2focus.realtime.stats import Statistics
 
 KEYS = {"frames_per_second", "dropped", "age_ms", "stages_ms", "memory_slope_bytes_per_frame"}
@@ -62,7 +62,7 @@ def test_the_figures_are_those_of_the_measured_part(monkeypatch: pytest.MonkeyPa
     assert len(resets) == 1, "after the warm-up"
     assert watch.per_second == pytest.approx(30) and watch.dropped == 3
     memory = iter(range(10**8, 2 * 10**8, 5000))
-    monkeypatch.setattr("br2focus.plugins.cli.bench_live.resident_bytes", lambda: next(memory))
+    monkeypatch.setattr("br2focus.plugins.cli.bench.live.resident_bytes", lambda: next(memory))
     for frame in range(0, 1001, 50):
         watch.soak_over(Statistics(frame), resets.clear)
     assert watch.slope == pytest.approx(100)

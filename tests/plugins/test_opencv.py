@@ -1,5 +1,6 @@
 """The stage in an OpenCV loop: every kind of array, no thread, no video library, the examples."""
 
+import asyncio
 import itertools
 import runpy
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from br2focus.plugins.opencv import FocusStage
+from br2focus.plugins.opencv import FocusResult, FocusStage
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -138,7 +139,7 @@ def test_threads_may_share_a_stage(model):
 FORKED = """
 import multiprocessing, os, sys
 import numpy as np
-from br2focus.plugins.opencv import FocusStage
+from br2focus.plugins.opencv import FocusResult, FocusStage
 
 model, backend = sys.argv[1:]
 frame = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
@@ -169,6 +170,57 @@ def test_a_stage_made_before_a_fork_works_after_it(model, backend):
 def test_a_model_is_named_by_any_kind_of_path(model, kind):
     with FocusStage(kind(model), device="cpu") as stage:
         assert stage(picture()).blur.shape == (96, 128)
+
+
+def test_the_async_form_keeps_the_order_of_its_calls(model):
+    frames = [np.roll(picture(), 5 * number, axis=1) for number in range(6)]
+
+    async def all_of(stage: FocusStage) -> list[FocusResult]:
+        return await asyncio.gather(*(stage.run(frame) for frame in frames))
+
+    with FocusStage(model, device="cpu", smoothing=0.5) as stage:
+        want = [stage(frame) for frame in frames]
+        stage.reset()
+        found = asyncio.run(all_of(stage))
+    for number, (result, wanted) in enumerate(zip(found, want, strict=True)):
+        assert result.frame.index == number and np.array_equal(result.blur, wanted.blur)
+    assert not [t for t in threading.enumerate() if t.name.startswith("focus-stage")]
+
+
+def test_an_error_of_the_async_form_reaches_who_awaits_it(stage):
+    with pytest.raises(ValueError, match="str"):
+        asyncio.run(stage.run("a name"))
+
+
+def test_a_batch_gives_the_maps_of_single_calls_in_order(model):
+    frames = [np.roll(picture(), 5 * number, axis=1) for number in range(8)]
+    with FocusStage(model, device="cpu", backend="openvino", precision="fp32", refine="fast") as stage:
+        want = [stage(frame).blur for frame in frames]
+        found = list(stage.batch(iter(frames)))
+        again = list(stage.batch([frame[:, :, ::-1] for frame in frames], rgb=True))
+    for results in (found, again):
+        assert [result.frame.index for result in results] == list(range(8))
+        assert all(np.allclose(r.blur, w, atol=1e-4) for r, w in zip(results, want, strict=True))
+    assert float(found[3].frame.seconds) == pytest.approx(3 / 30)
+
+
+def test_a_batch_left_early_leaves_no_thread(model):
+    with FocusStage(model, device="cpu") as stage:
+        results = stage.batch(picture() for _ in range(100))
+        next(results)
+        results.close()
+        assert not {"capture", "infer"} & {t.name for t in threading.enumerate()}
+
+
+def test_an_annotator_for_supervision(model):
+    sv = pytest.importorskip("supervision", reason="the extra bench is not installed")
+    annotator = runpy.run_path(str(EXAMPLES / "focus_annotator.py"))["FocusAnnotator"]
+    scene = picture()
+    boxes = np.array([[10, 20, 50, 60], [500, 500, 600, 600]], np.float32)  # the second is outside
+    with FocusStage(model, device="cpu") as stage:
+        drawn = annotator(stage, in_focus=0).annotate(scene.copy(), sv.Detections(xyxy=boxes))
+    changed = (drawn != scene).any(-1)
+    assert changed[20:60, 10].mean() > 0.8 and not changed[:, 60:].any()
 
 
 def test_smoothing_needs_reset_between_clips(model):
@@ -203,7 +255,7 @@ def test_smoothing_without_times_counts_calls(model, monkeypatch):
 def test_no_thread_and_no_video_library(model):
     code = (
         "import sys, threading, numpy as np\n"
-        "from br2focus.plugins.opencv import FocusStage\n"
+        "from br2focus.plugins.opencv import FocusResult, FocusStage\n"
         f"stage = FocusStage({model!r}, device='cpu')\n"
         "stage(np.zeros((40, 40, 3), np.uint8))\n"
         "bad = [m for m in sys.modules if m.split('.')[0] in ('av', 'PyQt6')]\n"

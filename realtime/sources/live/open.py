@@ -12,8 +12,9 @@ from br2focus.realtime.sources.source import Source
 from br2focus.realtime.sources.video_file import VideoFile
 
 from .camera import Camera
+from .connection import ReconnectPolicy
 from .paced import PacedSource
-from .reconnecting import ReconnectingSource, ReconnectPolicy
+from .reconnecting import ReconnectingSource
 from .stream import NetworkStream, check_address, is_url, redacted
 from .test_source import FocusPullSource
 
@@ -82,17 +83,17 @@ def open_live(text: str, options: LiveOptions = LiveOptions()) -> Source:
         SourceError: a file that is no video.
     """
     frozen = None if options.allow_still else ReconnectPolicy.frozen
-    patience = ReconnectPolicy(retry_for=options.retry_for, frozen=frozen)
+    policy = ReconnectPolicy(retry_for=options.retry_for, frozen=frozen)
     if text == TEST:
         return FocusPullSource()
     if is_url(text):
         check_address(text, allow_web=options.allow_web)
         return ReconnectingSource(
-            lambda: NetworkStream(text, allow_web=options.allow_web), redacted(text), patience
+            lambda: NetworkStream(text, allow_web=options.allow_web), redacted(text), policy
         )
     if is_file_name(text):
         return PacedSource(VideoFile(Path(text)))
-    return ReconnectingSource(_same_camera(text, options.mode), f"camera {text}", patience)
+    return ReconnectingSource(_same_camera(text, options.mode), f"camera {text}", policy)
 
 
 def is_file_name(text: str) -> bool:

@@ -17,7 +17,8 @@ from br2focus.realtime.engine.radii import Reference
 from br2focus.realtime.errors import ComputeError, SourceError
 from br2focus.realtime.frame import BlurMap, Frame
 from br2focus.realtime.settings import ViewSettings
-from br2focus.realtime.sources.live.reconnecting import ReconnectingSource, ReconnectPolicy, State
+from br2focus.realtime.sources.live.connection import ReconnectPolicy, State
+from br2focus.realtime.sources.live.reconnecting import ReconnectingSource
 from br2focus.realtime.sources.source import Source
 
 from .conftest import SIZE, Fake

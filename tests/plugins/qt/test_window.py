@@ -29,9 +29,11 @@ from br2focus.realtime.drawing.overlay import draw
 from br2focus.realtime.errors import SinkError, SourceError
 from br2focus.realtime.frame import Roi
 from br2focus.realtime.overlay_style import KINDS
-from br2focus.realtime.settings import ViewSettings, load_preset, preset_path, save_preset
+from br2focus.realtime.presets import load_preset, preset_path, save_preset
+from br2focus.realtime.settings import ViewSettings
 from br2focus.realtime.sinks.video_writer import VideoWriter
-from br2focus.realtime.sources.live.reconnecting import ReconnectingSource, ReconnectPolicy, State
+from br2focus.realtime.sources.live.connection import ReconnectPolicy, State
+from br2focus.realtime.sources.live.reconnecting import ReconnectingSource
 
 from .conftest import SIZE, Fake, picture_of
 

@@ -12,7 +12,7 @@ from br2focus.realtime import bands
 from br2focus.realtime.drawing import overlay, overlay_gpu
 from br2focus.realtime.errors import SettingsError
 from br2focus.realtime.frame import BlurMap, Frame
-from br2focus.realtime.overlay_style import OverlayStyle
+from br2focus.realtime.overlay_style import GROUNDS, KINDS, OverlayStyle
 from br2focus.realtime.result import FocusResult
 
 STYLE = OverlayStyle(legend=False)
@@ -30,13 +30,13 @@ def blur() -> np.ndarray:
 
 
 def result(picture: np.ndarray, blur: np.ndarray) -> FocusResult:
-    return FocusResult(Frame(picture, 0, 0, Fraction(1, 30), 0.0), BlurMap(blur))
+    return FocusResult(Frame(picture, 0, 0, Fraction(1, 30), 0.0), BlurMap(blur), model="lite")
 
 
-@pytest.mark.parametrize("kind", overlay.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_keeps_the_picture_and_its_height(picture, blur, kind):
     before = picture.copy()
-    drawn = overlay.draw(result(picture, blur), kind, OverlayStyle(), "lite")
+    drawn = overlay.draw(result(picture, blur), kind, OverlayStyle())
     width = 240 if kind == "side-by-side" else 120
     assert drawn.shape == (90, width, 3) and drawn.dtype == np.uint8
     assert np.array_equal(picture, before)
@@ -98,10 +98,10 @@ def test_outline_runs_between_focus_and_blur(picture, blur):
 def test_legend_shows_the_model_and_stays_off_tiny_pictures(picture, blur):
     big = np.zeros((720, 1280, 3), np.uint8)
     sharp = np.zeros(big.shape[:2], np.float32)
-    with_legend = overlay.draw(result(big, sharp), "outline", OverlayStyle(), "lite")
+    with_legend = overlay.draw(result(big, sharp), "outline", OverlayStyle())
     assert with_legend[-60:, :300].any()
     tiny = np.zeros((2, 2, 3), np.uint8)
-    drawn = overlay.draw(result(tiny, np.ones((2, 2), np.float32)), "heat", OverlayStyle(), "lite")
+    drawn = overlay.draw(result(tiny, np.ones((2, 2), np.float32)), "heat", OverlayStyle())
     assert drawn.shape == (2, 2, 3)
 
 
@@ -122,7 +122,7 @@ def test_stronger_edges_are_brighter_with_more_levels():
 @pytest.mark.parametrize("kind", ["peaking", "heat", "mask", "outline"])
 def test_the_ground_is_the_picture_gray_or_black(picture, blur, kind):
     style = OverlayStyle(threshold=200, opacity=0.5)
-    grounds = [overlay.DRAW[kind](picture, blur, replace(style, ground=g)) for g in overlay.GROUNDS]
+    grounds = [overlay.DRAW[kind](picture, blur, replace(style, ground=g)) for g in GROUNDS]
     on_colour, on_gray, alone = (drawn[:, :50].astype(int) for drawn in grounds)
     if kind == "heat":
         assert on_colour.mean() > alone.mean()

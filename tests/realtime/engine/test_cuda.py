@@ -21,7 +21,8 @@ from br2focus.realtime.engine import engine as engine_module
 from br2focus.realtime.engine.backend_cache import MAX_ON_GPU
 from br2focus.realtime.engine.backends import cuda, shrink
 from br2focus.realtime.engine.backends.area import AreaShrink
-from br2focus.realtime.engine.backends.cuda import CudaBackend, CudaNet
+from br2focus.realtime.engine.backends.cuda import CudaBackend
+from br2focus.realtime.engine.backends.cuda_net import CudaNet
 from br2focus.realtime.engine.engine import Engine
 from br2focus.realtime.engine.fallback import MAX_REDONE
 from br2focus.realtime.engine.load import (

@@ -16,7 +16,7 @@ from br2focus.plugins.cli import run
 from br2focus.plugins.opencv import FocusStage
 from br2focus.realtime.engine.backends import onnxruntime
 from br2focus.realtime.engine.backends.area import AreaShrink, luma_of
-from br2focus.realtime.engine.backends.cuda import CudaNet
+from br2focus.realtime.engine.backends.cuda_net import CudaNet
 from br2focus.realtime.engine.engine import Engine
 from br2focus.realtime.engine.settings import EngineSettings
 from br2focus.realtime.pipeline import Pipeline

@@ -362,10 +362,10 @@ def test_a_preset_the_encoder_does_not_know_is_a_sink_error(tmp_path: Path) -> N
 
 
 def test_a_missing_encoder_is_a_sink_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from br2focus.realtime.sinks import video_writer
+    from br2focus.realtime.sinks import codecs
 
-    gone = replace(video_writer.CODECS["h264"], encoder="libnone")
-    monkeypatch.setitem(video_writer.CODECS, "h264", gone)
+    gone = replace(codecs.CODECS["h264"], encoder="libnone")
+    monkeypatch.setitem(codecs.CODECS, "h264", gone)
     with pytest.raises(SinkError, match="no encoder 'libnone'"):
         VideoWriter(tmp_path / "a.mp4", INFO, render=shown)
     assert not any(tmp_path.iterdir())

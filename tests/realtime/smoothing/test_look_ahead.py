@@ -47,20 +47,20 @@ def test_every_frame_comes_out_once_and_in_order(count):
 
 def test_another_thread_gives_the_same_maps():
     values = list(np.random.default_rng(0).uniform(0.1, 0.9, 20))
-    assert run(LookAheadSmoother(AHEAD), values) == run(LookAheadSmoother(AHEAD, beside=True), values)
+    assert run(LookAheadSmoother(AHEAD), values) == run(LookAheadSmoother(AHEAD, threaded=True), values)
 
 
 def test_where_another_thread_looks_one_more_waits():
-    smoother = LookAheadSmoother(AHEAD, beside=True)
+    smoother = LookAheadSmoother(AHEAD, threaded=True)
     for index in range(10):
         done = smoother.add(frame(index), full(0.2))
         assert [s.frame.index for s in done] == ([index - AHEAD - 1] if index > AHEAD else [])
 
 
-@pytest.mark.parametrize("beside", [True, False])
+@pytest.mark.parametrize("threaded", [True, False])
 @pytest.mark.parametrize("at", [0, 2, 7])
 def test_frames_before_an_error_all_come_out(monkeypatch, at, beside):
-    smoother, real = LookAheadSmoother(2, beside=beside), AdaptiveSmoother.step
+    smoother, real = LookAheadSmoother(2, threaded=beside), AdaptiveSmoother.step
 
     def step(self, frame, blur):
         if frame.index == at:

@@ -27,9 +27,10 @@ from br2focus.realtime.sources.arrays import Frames
 from br2focus.realtime.sources.live import camera as camera_module
 from br2focus.realtime.sources.live.camera import Camera, CameraInfo, find_camera
 from br2focus.realtime.sources.live.camera_memory import remember
+from br2focus.realtime.sources.live.connection import ReconnectPolicy
 from br2focus.realtime.sources.live.controls import CameraControls
 from br2focus.realtime.sources.live.paced import PacedSource
-from br2focus.realtime.sources.live.reconnecting import ReconnectingSource, ReconnectPolicy
+from br2focus.realtime.sources.live.reconnecting import ReconnectingSource
 from br2focus.realtime.sources.live.stream import NetworkStream, at_address, is_url, redacted
 from br2focus.realtime.sources.live.test_source import FocusPullSource
 from br2focus.realtime.sources.source import Source

@@ -13,13 +13,8 @@ import pytest
 
 from br2focus.realtime.errors import LostError, RefusedError, SourceError
 from br2focus.realtime.frame import Frame
-from br2focus.realtime.sources.live.reconnecting import (
-    HANGING,
-    ReconnectingSource,
-    ReconnectPolicy,
-    State,
-    Status,
-)
+from br2focus.realtime.sources.live.connection import ReconnectPolicy, State, Status
+from br2focus.realtime.sources.live.reconnecting import HANGING, ReconnectingSource
 from br2focus.realtime.sources.source import ClosingSource
 from br2focus.realtime.timeline import Timeline
 from br2focus.realtime.video_info import SourceInfo

@@ -1,0 +1,5 @@
+"""The command ``archive``: thousands of files, in a run that can be resumed."""
+
+from .main import command
+
+__all__ = ["command"]
