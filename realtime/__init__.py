@@ -14,12 +14,14 @@ are first asked for, so that importing this package is cheap.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from br2focus.models.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .annotation import annotate
     from .engine.engine import Engine
+    from .engine.settings import EngineSettings
     from .errors import ComputeError, FocusError, SettingsError, SinkError, SourceError
     from .frame import BlurMap, Frame, Roi
     from .network import FunctionNetwork, Network
@@ -38,6 +40,7 @@ __all__ = [
     "BlurMap",
     "ComputeError",
     "Engine",
+    "EngineSettings",
     "FocusError",
     "FocusResult",
     "FocusSettings",
@@ -62,24 +65,27 @@ __all__ = [
 
 __version__: str
 
-_MODULES = {
-    "annotation": ["annotate"],
-    "engine.engine": ["Engine"],
-    "errors": ["ComputeError", "FocusError", "SettingsError", "SinkError", "SourceError"],
-    "frame": ["BlurMap", "Frame", "Roi"],
-    "network": ["FunctionNetwork", "Network"],
-    "overlay_style": ["OverlayStyle"],
-    "pipeline": ["Pipeline"],
-    "result": ["FocusResult"],
-    "settings": ["FocusSettings"],
-    "sinks.maps": ["MapWriter"],
-    "sinks.metrics": ["MetricsWriter"],
-    "sinks.sink": ["Sink"],
-    "sinks.video_writer": ["VideoWriter"],
-    "sources.open": ["open"],
-    "sources.source": ["Source"],
-}
-_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+_lazy = lazy_names(
+    __name__,
+    {
+        "annotation": ["annotate"],
+        "engine.engine": ["Engine"],
+        "engine.settings": ["EngineSettings"],
+        "errors": ["ComputeError", "FocusError", "SettingsError", "SinkError", "SourceError"],
+        "frame": ["BlurMap", "Frame", "Roi"],
+        "network": ["FunctionNetwork", "Network"],
+        "overlay_style": ["OverlayStyle"],
+        "pipeline": ["Pipeline"],
+        "result": ["FocusResult"],
+        "settings": ["FocusSettings"],
+        "sinks.maps": ["MapWriter"],
+        "sinks.metrics": ["MetricsWriter"],
+        "sinks.sink": ["Sink"],
+        "sinks.video_writer": ["VideoWriter"],
+        "sources.open": ["open_source as open"],
+        "sources.source": ["Source"],
+    },
+)
 
 
 def __getattr__(name: str) -> Any:
@@ -87,12 +93,7 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("br2focus")
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(f"{__name__}.{_MODULE_OF[name]}")
-    found = getattr(module, "open_source" if name == "open" else name)
-    globals()[name] = found
-    return found
+    return _lazy(name)
 
 
 def __dir__() -> list[str]:

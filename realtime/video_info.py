@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Protocol
 
 
 @dataclass(frozen=True)
@@ -63,3 +64,17 @@ class VideoInfo(SourceInfo):
     start: float | None = None
     duration: float | None = None
     shift: Fraction = Fraction(0)
+
+
+class HasInfo(Protocol):
+    """Something that says what it is like: a `Source`."""
+
+    @property
+    def info(self) -> SourceInfo: ...
+
+
+def info_of(like: HasInfo | SourceInfo | None) -> SourceInfo:
+    """The description of a source, given itself or by its source; one that says nothing for None."""
+    if like is None:
+        return SourceInfo(name="")
+    return like if isinstance(like, SourceInfo) else like.info

@@ -20,8 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tables import markdown
-
+from benchmarks.report.tables import markdown
 from br2focus.realtime.annotation import annotate
 from br2focus.realtime.channel import Channel
 from br2focus.realtime.drawing.dispatch import painter

@@ -17,7 +17,7 @@ from br2focus.models.paths import AnyPath
 from br2focus.realtime.errors import SettingsError
 from br2focus.realtime.output import Output
 from br2focus.realtime.result import FocusResult
-from br2focus.realtime.video_info import Colour, SourceInfo, VideoInfo
+from br2focus.realtime.video_info import Colour, HasInfo, SourceInfo, VideoInfo, info_of
 
 from .images import by_index, save_picture
 from .muxer import Encoder, Muxer
@@ -47,7 +47,7 @@ class MapWriter(FileSink):
 
     Args:
         path: the file or folder.
-        info: the source of the results.
+        like: the source of the results, or its ``info``.
         overwrite: replace an existing file; in a folder, files of the same names.
         radii: write blur radii too; for ``.npz`` and models that give them.
 
@@ -59,9 +59,14 @@ class MapWriter(FileSink):
     FAILURES: ClassVar[tuple[type[Exception], ...]] = (OSError, av.FFmpegError, cv2.error)
 
     def __init__(
-        self, path: AnyPath, info: SourceInfo, *, overwrite: bool = False, radii: bool = False
+        self,
+        path: AnyPath,
+        like: HasInfo | SourceInfo | None = None,
+        *,
+        overwrite: bool = False,
+        radii: bool = False,
     ) -> None:
-        path = Path(path)
+        path, info = Path(path), info_of(like)
         suffix = path.suffix.lower()
         if suffix not in ("", ".npz", ".mkv"):
             raise SettingsError(f"{path.name}: name maps as a folder, or *.npz, or *.mkv")

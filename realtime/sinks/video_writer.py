@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import av
 import cv2
@@ -16,7 +16,7 @@ from br2focus.realtime.colour import from_bgr, resolved
 from br2focus.realtime.frame import Frame, Image
 from br2focus.realtime.output import Output
 from br2focus.realtime.result import FocusResult
-from br2focus.realtime.video_info import Colour, SourceInfo, VideoInfo
+from br2focus.realtime.video_info import Colour, HasInfo, SourceInfo, VideoInfo, info_of
 
 from .audio_copy import AudioCopy
 from .codecs import VideoSettings
@@ -24,13 +24,6 @@ from .muxer import Muxer
 from .sink import FileSink, Render, picture_of
 
 DEFAULT_RATE = Fraction(30)  # of pictures without a time, where the source does not tell
-
-
-class HasInfo(Protocol):
-    """Something that says what it is like: a `Source`."""
-
-    @property
-    def info(self) -> SourceInfo: ...
 
 
 class VideoWriter(FileSink):
@@ -64,8 +57,7 @@ class VideoWriter(FileSink):
         overwrite: bool = False,
     ) -> None:
         encoder = (settings or VideoSettings()).encoder(Path(path))
-        like = SourceInfo(name="") if like is None else like
-        info = like if isinstance(like, SourceInfo) else like.info
+        info = info_of(like)
         self._info = info if isinstance(info, VideoInfo) else None
         source = self._info.path if self._info else None
         super().__init__(Output(path, overwrite=overwrite, source=source))

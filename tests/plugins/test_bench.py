@@ -85,7 +85,7 @@ def test_engine_compares_every_way_with_the_plain_network(
     assert {"plain torch fp32", "torch fp32", "openvino fp32"} <= set(rows)
     for name, row in rows.items():
         assert row["p95"] >= row["p50"] > 0 and row["share_of_ceiling"] > 0
-        if "fp32" in name:  # tests/realtime/test_backends.py judges the others
+        if "fp32" in name:  # tests/realtime/engine/test_backends.py judges the others
             assert row["largest_difference"] <= 1e-4, name
         else:
             assert 0 < row["mean_difference"] < 0.1, name

@@ -59,8 +59,8 @@ def test_where_another_thread_looks_one_more_waits():
 
 @pytest.mark.parametrize("threaded", [True, False])
 @pytest.mark.parametrize("at", [0, 2, 7])
-def test_frames_before_an_error_all_come_out(monkeypatch, at, beside):
-    smoother, real = LookAheadSmoother(2, threaded=beside), AdaptiveSmoother.step
+def test_frames_before_an_error_all_come_out(monkeypatch, at, threaded):
+    smoother, real = LookAheadSmoother(2, threaded=threaded), AdaptiveSmoother.step
 
     def step(self, frame, blur):
         if frame.index == at:
