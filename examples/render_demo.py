@@ -18,6 +18,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
 from skimage import data
 
@@ -121,11 +122,11 @@ def canvas_size() -> tuple[int, int]:
 def backdrop() -> Values:
     """The rocket behind a lawn that recedes to the horizon, H x W x 3 (BGR)."""
     width, height = canvas_size()
-    photo = np.ascontiguousarray(data.rocket()[:, :, ::-1])
+    photo = np.array(data.rocket()[:, :, ::-1], np.uint8)  # type: ignore[no-untyped-call]
     scale = width / photo.shape[1]
-    photo = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_LANCZOS4)
-    soft = cv2.GaussianBlur(photo, (0, 0), 1.6)
-    photo = cv2.addWeighted(photo, 1.9, soft, -0.9, 0)
+    large = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_LANCZOS4)
+    soft = cv2.GaussianBlur(large, (0, 0), 1.6)
+    photo = np.asarray(cv2.addWeighted(large, 1.9, soft, -0.9, 0), np.uint8)
     base = round(404 * scale)  # the row of the photograph that meets the lawn
     sky = glowing(to_linear(photo[base - HORIZON : base]))
     return hedged(np.vstack([sky, lawn(height - HORIZON, width)]))
@@ -140,11 +141,12 @@ def glowing(light: Values) -> Values:
 
 def lawn(rows: int, width: int) -> Values:
     """CC0 grass on the ground below the horizon, rows x W x 3, darker where no lamp reaches."""
-    texture = cv2.GaussianBlur(np.tile(to_linear(data.grass()), (4, 4)), (0, 0), 1.0)
+    grass = to_linear(data.grass())  # type: ignore[no-untyped-call]
+    texture = cv2.GaussianBlur(np.tile(grass, (4, 4)), (0, 0), 1.0)
     depth = (FOCAL_PIXELS * CAMERA_HEIGHT / (np.arange(rows) + 0.5))[:, None]
     across = (np.arange(width) - width / 2)[None] / FOCAL_PIXELS * depth
     along = np.broadcast_to(depth, across.shape)
-    places = [np.float32(metres * 300 % 1536) for metres in (across, -along)]
+    places = [np.asarray(metres * 300 % 1536, np.float32) for metres in (across, -along)]
     shade = cv2.remap(texture, places[0], places[1], cv2.INTER_LINEAR)
     near = np.exp(-depth / 18)  # far blades are finer than a pixel: their mean
     shade = near * shade + (1 - near) * cv2.GaussianBlur(shade, (0, 0), 2.0)
@@ -166,123 +168,32 @@ def hedged(light: Values) -> Values:
 
 
 # Polygons around the portrait, x and y: all of her lies inside the first, the second inside her.
-AROUND = (
-    18,
-    511,
-    20,
-    420,
-    30,
-    290,
-    60,
-    230,
-    110,
-    200,
-    118,
-    160,
-    160,
-    125,
-    150,
-    90,
-    148,
-    40,
-    175,
-    12,
-    230,
-    8,
-    285,
-    20,
-    305,
-    60,
-    300,
-    110,
-    285,
-    150,
-    312,
-    215,
-    350,
-    240,
-    370,
-    300,
-    368,
-    340,
-    420,
-    335,
-    470,
-    350,
-    500,
-    400,
-    511,
-    440,
-    511,
-    511,
+AROUND = tuple(
+    int(number)
+    for number in """
+    18 511 20 420 30 290 60 230 110 200 118 160 160 125 150 90 148 40 175 12 230 8 285 20 305 60 300
+    110 285 150 312 215 350 240 370 300 368 340 420 335 470 350 500 400 511 440 511 511
+    """.split()
 )
-INSIDE = (
-    40,
-    511,
-    38,
-    430,
-    55,
-    300,
-    90,
-    240,
-    135,
-    210,
-    140,
-    185,
-    190,
-    175,
-    185,
-    120,
-    172,
-    80,
-    190,
-    45,
-    220,
-    26,
-    270,
-    36,
-    290,
-    60,
-    278,
-    110,
-    250,
-    150,
-    254,
-    182,
-    280,
-    200,
-    294,
-    225,
-    330,
-    258,
-    345,
-    280,
-    350,
-    330,
-    345,
-    370,
-    400,
-    352,
-    450,
-    360,
-    485,
-    400,
-    490,
-    480,
-    495,
-    511,
+INSIDE = tuple(
+    int(number)
+    for number in """
+    40 511 38 430 55 300 90 240 135 210 140 185 190 175 185 120 172 80 190 45 220 26 270 36 290 60
+    278 110 250 150 254 182 280 200 294 225 330 258 345 280 350 330 345 370 400 352 450 360 485 400
+    490 480 495 511
+    """.split()
 )
 
 
 def astronaut() -> Values:
     """The portrait cut out and set into the right of the canvas, H x W x 4, in evening light."""
-    photo = np.ascontiguousarray(data.astronaut()[:, :, ::-1])
+    photo = np.array(data.astronaut()[:, :, ::-1], np.uint8)  # type: ignore[no-untyped-call]
     alpha = cut_out(photo)
     light = to_linear(photo) * np.array([0.62, 0.5, 0.5], np.float32)
     scale = 1.06
     layer = premultiply(light, alpha)
-    layer = cv2.resize(layer, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    layer = np.clip(layer, 0, 1)
+    larger = cv2.resize(layer, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    layer = np.asarray(np.clip(larger, 0, 1), np.float32)
     width, height = canvas_size()
     canvas = np.zeros((height, width, 4), np.float32)
     canvas[height - len(layer) :, width - layer.shape[1] :] = layer
@@ -297,8 +208,8 @@ def cut_out(photo: Pixels) -> Values:
     cv2.setRNGSeed(1)
     cv2.grabCut(photo, areas, (0, 0, 1, 1), np.zeros((1, 65)), np.zeros((1, 65)), 4, cv2.GC_INIT_WITH_MASK)
     person = np.isin(areas, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
-    person = cv2.erode(person, np.ones((3, 3), np.uint8))  # the rim shows the studio's wall
-    return np.asarray(cv2.GaussianBlur(person, (0, 0), 0.8), np.float32)
+    inner = cv2.erode(person, np.ones((3, 3), np.uint8))  # the rim shows the studio's wall
+    return np.asarray(cv2.GaussianBlur(inner, (0, 0), 0.8), np.float32)
 
 
 def blades() -> Values:
@@ -386,14 +297,14 @@ def write(path: Path, count: int) -> None:
         tags.color_primaries = tags.color_trc = tags.colorspace = 1  # BT.709
         tags.color_range = 1  # limited
         audio = container.add_stream("aac", SOUND_RATE, layout="mono")
-        reformatter = av.video.reformatter.VideoReformatter()
+        reformatter = VideoReformatter()
         for index, image in enumerate(frames(count)):
             frame = reformatter.reformat(
                 av.VideoFrame.from_ndarray(image, "bgr24"),
                 format="yuv420p",
-                dst_colorspace="ITU709",
-                src_color_range="JPEG",
-                dst_color_range="MPEG",
+                dst_colorspace=Colorspace.ITU709,
+                src_color_range=ColorRange.JPEG,
+                dst_color_range=ColorRange.MPEG,
             )
             frame.pts, frame.time_base = index, Fraction(1, RATE)
             container.mux(video.encode(frame))

@@ -1,4 +1,4 @@
-"""BR2Net and its checkpoints; the network reads like the paper, without device, threads or files."""
+"""BR2Net and its checkpoints. The code of the network mirrors the paper: no devices, threads or files."""
 
 from __future__ import annotations
 

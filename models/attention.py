@@ -14,7 +14,7 @@ from .config import ATTENTIONS
 
 
 def _bottleneck(channels: int, reduction: int = 16) -> nn.Sequential:
-    """Two 1x1 convolutions C -> C/16 -> C with a ReLU between them, on pooled vectors."""
+    """Return two 1x1 convolutions C -> C/16 -> C with a ReLU between them, for pooled vectors."""
     hidden = max(channels // reduction, 1)
     return nn.Sequential(
         nn.Conv2d(channels, hidden, 1), nn.ReLU(inplace=True), nn.Conv2d(hidden, channels, 1)
@@ -22,7 +22,7 @@ def _bottleneck(channels: int, reduction: int = 16) -> nn.Sequential:
 
 
 class ChannelAttention(nn.Module):
-    """The paper's CAM (squeeze-and-excitation): one gain in (0, 1) for every channel.
+    """The paper's CAM (squeeze-and-excitation): one gain in (0, 1) per channel.
 
     Tang et al., IEEE TMM 2020; Hu et al., CVPR 2018.
     """
@@ -32,7 +32,7 @@ class ChannelAttention(nn.Module):
         self.excite = _bottleneck(channels)
 
     def gain(self, feature: Tensor) -> Tensor:
-        """Gain of each channel: B x C x H x W -> B x C x 1 x 1."""
+        """Return the gain of each channel: B x C x H x W -> B x C x 1 x 1."""
         return torch.sigmoid(self.excite(feature.mean((2, 3), keepdim=True)))
 
     def forward(self, feature: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ class ChannelAttention(nn.Module):
 
 
 class BottleneckAttention(nn.Module):
-    """BAM: a channel and a dilated spatial branch, added, then 1 + sigmoid (Park et al., BMVC 2018)."""
+    """BAM: a channel branch plus a dilated spatial branch, then 1 + sigmoid (Park et al., BMVC 2018)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class BottleneckAttention(nn.Module):
         return [conv, nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
 
     def forward(self, feature: Tensor) -> Tensor:
-        """Scale ``feature`` (B x C x H x W) by a gain for every channel and position."""
+        """Scale ``feature`` (B x C x H x W) by a gain per channel and position."""
         pooled = feature.mean((2, 3), keepdim=True)
         return feature * (1 + torch.sigmoid(self.channel(pooled) + self.spatial(feature)))
 

@@ -1,4 +1,4 @@
-"""Five feature taps F1..F5 out of classification networks: torchvision's, and EfficientNet-Lite.
+"""Five feature taps F1..F5 of classification networks: those of torchvision, and EfficientNet-Lite.
 
 >>> import torch
 >>> net = make_backbone("mobilenet_v2").eval()
@@ -19,9 +19,9 @@ from .efficientnet_lite import EfficientNetLite, rename_weights
 
 
 class BackboneSpec(NamedTuple):
-    """One network: how it is built, where it is cut, the channels of its five taps.
+    """One network: how to build it, where to cut it, and the channels of its five taps.
 
-    ``rename`` brings published weights of other names to the network's own.
+    ``rename`` maps the names of published weights to those of the network.
     """
 
     build: Callable[[], nn.Module]
@@ -31,7 +31,7 @@ class BackboneSpec(NamedTuple):
 
 
 class Backbone(nn.Module):
-    """Runs five stages one after the other and returns the output of each, shallow first."""
+    """Runs five stages in sequence and returns the output of each, shallow first."""
 
     def __init__(self, stages: list[nn.Module], channels: tuple[int, ...]) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Backbone(nn.Module):
         self.channels = channels
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """B x 3 x H x W -> five features, B x C_k x H/s_k x W/s_k."""
+        """Map B x 3 x H x W to five features B x C_k x H/s_k x W/s_k."""
         taps = []
         for stage in self.stages:
             x = stage(x)
@@ -60,7 +60,7 @@ def _cut_features(*ends: int) -> Callable[[Any], list[nn.Module]]:
 
 
 def _build_resnext101_32x4d() -> nn.Module:
-    # torchvision names only 32x8d and 64x4d; the paper's 32x4d is the same class with other numbers.
+    # torchvision only has 32x8d and 64x4d; the paper's 32x4d is the same class with other parameters.
     blocks = [3, 4, 23, 3]
     net: nn.Module = tv.ResNet(tv.resnet.Bottleneck, blocks, groups=32, width_per_group=4)
     return net
@@ -83,12 +83,12 @@ SPECS: dict[str, BackboneSpec] = {
 
 
 def make_backbone(name: str, start: Mapping[str, Tensor] | None = None) -> Backbone:
-    """Make the backbone ``name``, random or from ``start``.
+    """Make the backbone ``name``, with random weights or those of ``start``.
 
     Args:
         name: one of `BACKBONES`.
-        start: a state dict with the names of torchvision (of its package for EfficientNet-Lite); entries
-            behind the last tap (the classifier) are not needed.
+        start: a state dict with the names of torchvision (for EfficientNet-Lite, of its package). Entries
+            after the last tap (the classifier) are not needed.
 
     Raises:
         ValueError: the name is unknown, or ``start`` lacks a tensor or has one of another shape.
@@ -104,7 +104,7 @@ def make_backbone(name: str, start: Mapping[str, Tensor] | None = None) -> Backb
 
 
 def _load_start(net: nn.Module, backbone: Backbone, start: Mapping[str, Tensor]) -> None:
-    """Load torchvision's names: ``net`` and ``backbone`` share their tensors, so identity maps the names."""
+    """Load ``start`` into ``net``; its tensors that ``backbone`` shares (by identity) are the ones needed."""
     kept = {id(tensor) for tensor in backbone.state_dict(keep_vars=True).values()}
     wanted = {
         key: tensor

@@ -1,7 +1,7 @@
-"""Checkpoints: safetensors with a JSON header; found by name or path, verified, loaded strictly.
+"""Checkpoints: safetensors files with a JSON header, found by name or path, verified and loaded strictly.
 
-The header (key ``br2focus`` of the file's metadata) says what the weights are: the network's
-configuration, the scale of its input, the long side it was chosen for, its data, its polarity. Finding and
+The header (key ``br2focus`` of the file's metadata) describes the weights: the configuration of the network,
+the scale of its input, the long side it is meant for, its training data and its polarity. Finding and
 describing a checkpoint needs no PyTorch; `load` and `save` import it.
 """
 
@@ -39,13 +39,13 @@ class ModelInfo:
     """The header of a checkpoint.
 
     Attributes:
-        name: how reports call the model.
-        config: the network.
-        scale: the scale of its input.
-        size: long side in pixels at which it is used unless told otherwise.
-        data: what it was trained on, in words.
-        ranges: what the inputs of layers that run in eight bits span, by layer (see `int8`); {} = unknown.
-        polarity: what 1 means in its output; only "blurred" is written.
+        name: name of the model in reports.
+        config: configuration of the network.
+        scale: scale of its input.
+        size: default long side of its input in pixels.
+        data: description of its training data.
+        ranges: layer -> range of its inputs, for layers that run in eight bits (see `int8`); {} if unknown.
+        polarity: meaning of 1 in its output; only "blurred" is written.
         version: version of this header.
     """
 
@@ -63,7 +63,7 @@ class ModelInfo:
             raise ValueError(f"size = {self.size!r} is not a positive whole number")
 
     def to_json(self) -> str:
-        """The header as JSON text."""
+        """Return the header as JSON text."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @staticmethod
@@ -71,7 +71,7 @@ class ModelInfo:
         """Read a header.
 
         Raises:
-            CheckpointError: it is not JSON, of another version or polarity, or names unknown fields.
+            CheckpointError: the text is not JSON, has another version or polarity, or names unknown fields.
         """
         try:
             values: dict[str, Any] = json.loads(text)
@@ -93,22 +93,22 @@ class ModelInfo:
 
 
 def sha256(path: AnyPath) -> str:
-    """SHA-256 of a file as 64 hex digits."""
+    """Return the SHA-256 of a file as 64 hex digits."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def shipped() -> dict[str, str]:
-    """Names of the shipped models and the SHA-256 of each file."""
+    """Return the names of the shipped models, each with the SHA-256 of its file."""
     lines = files(SHIPPED).joinpath("SHA256SUMS").read_text().splitlines()
     return {name.removesuffix(".safetensors"): digest for digest, name in map(str.split, lines)}
 
 
 def find(model: AnyPath) -> tuple[Path, str]:
-    """Path and SHA-256 of ``model``: the name of a shipped one, or a file.
+    """Return the path and the SHA-256 of ``model``, which is the name of a shipped model or a file.
 
     Raises:
-        CheckpointError: neither a shipped name nor a file, or a shipped file whose hash is wrong.
+        CheckpointError: ``model`` is neither a shipped name nor a file, or a shipped file has a wrong hash.
     """
     name, pinned = os.fspath(model), shipped()
     if name in pinned:
@@ -132,10 +132,10 @@ def _verified(path: Path, expected: str) -> str:
 
 
 def read_info(path: AnyPath) -> ModelInfo:
-    """The header of a checkpoint, without its weights.
+    """Read the header of a checkpoint, without its weights.
 
     Raises:
-        CheckpointError: the file cannot be read, or is no safetensors file of br2focus.
+        CheckpointError: the file cannot be read, or is not a safetensors file of br2focus.
     """
     try:
         with Path(path).open("rb") as file:
@@ -158,17 +158,17 @@ def read_info(path: AnyPath) -> ModelInfo:
 
 
 def parameter_count(path: AnyPath) -> int:
-    """Number of learned values in a checkpoint, without reading them; statistics of norms do not count."""
+    """Return the number of learned values in a checkpoint (no norm statistics), without reading them."""
     with safe_open(path, framework="numpy") as file:
         shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
     return sum(math.prod(s) for key, s in shapes.items() if "running_" not in key)
 
 
 def load(path: AnyPath) -> tuple[BR2Net, ModelInfo]:
-    """The network of a checkpoint in float32 and evaluation mode, on the CPU.
+    """Load the network of a checkpoint in float32 and evaluation mode, on the CPU.
 
     Raises:
-        CheckpointError: the file is damaged, or its tensors are not those of the network it names.
+        CheckpointError: the file is damaged, or its tensors are not those of the network in its header.
     """
     import torch
     from safetensors.torch import load_file
@@ -181,7 +181,7 @@ def load(path: AnyPath) -> tuple[BR2Net, ModelInfo]:
         tensors = load_file(path)
     except SafetensorError as error:
         raise CheckpointError(f"{path}: damaged ({error})") from error
-    with torch.device("meta"):  # neither memory nor random numbers before the names are checked
+    with torch.device("meta"):  # uses no memory and no random numbers before the names are checked
         net = BR2Net(info.config)
     wanted = net.state_dict()
     _require_same_tensors(path, wanted, tensors)
@@ -205,11 +205,11 @@ def _require_same_tensors(path: Path, wanted: Mapping[str, Tensor], found: Mappi
 
 
 def save(net: BR2Net, info: ModelInfo, path: AnyPath) -> None:
-    """Write ``net`` in float16 with its header; the final name appears only when complete.
+    """Save ``net`` in float16 with its header; the file gets its final name only when it is complete.
 
     Raises:
         CheckpointError: a weight is not finite in float16.
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     import torch
 
@@ -225,10 +225,10 @@ def save(net: BR2Net, info: ModelInfo, path: AnyPath) -> None:
 
 
 def write_tensors(tensors: Mapping[str, Tensor], path: AnyPath, metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file; the final name appears only when all of it is on the disk.
+    """Write a safetensors file; it gets its final name only when all of it is on the disk.
 
     Raises:
-        OSError: it cannot be written; an older file of that name is as it was.
+        OSError: the file cannot be written; an older file of that name is unchanged.
     """
     from safetensors.torch import save_file
 
@@ -240,7 +240,7 @@ def write_tensors(tensors: Mapping[str, Tensor], path: AnyPath, metadata: Mappin
         raise OSError(f"{path}: cannot be written ({error})") from error
     _sync(partial)
     partial.replace(path)
-    _sync(path.parent)  # the new name is on the disk too
+    _sync(path.parent)  # puts the new name on the disk too
 
 
 def _sync(path: Path) -> None:

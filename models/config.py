@@ -1,4 +1,4 @@
-"""Which network, and what its input is: plain data, read without PyTorch."""
+"""Which network, and how its input is scaled: plain data, readable without PyTorch."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ BACKBONES = (
     "efficientnet_lite2",
 )
 FUSIONS = ("l2h", "h2l", "mean", "conv")
-MAX_WIDTH = 4096  # a header must not be able to ask for all the memory there is
+MAX_WIDTH = 4096  # a header must not be able to request all memory
 
 
 @dataclass(frozen=True)
 class BR2NetConfig:
-    """Which BR2Net: the defaults are the paper's, the other fields are the ablation and the light forms.
+    """Configuration of a BR2Net: the defaults are the paper's, other values the ablation and the light forms.
 
     Attributes:
         backbone: one of `BACKBONES`.
         attention: the block on every tap; "se" is the paper's CAM.
-        rlrm: add the refinement to the map (True) or replace the map by it (False).
+        rlrm: whether a refinement is added to the map (True) or replaces it (False).
         fusion: how the two pathways become one map.
         width: channels inside every RLRM.
-        reduce: channels that every tap is brought to by a 1x1 convolution, or None to keep them.
+        reduce: channels to which a 1x1 convolution reduces every tap, or None to keep them.
         h2l_tap: the H2L pathway runs at the size of this tap (5 in the paper).
-        h2l_shrink: how larger features get to that size; "area" has the low-pass filter that
+        h2l_shrink: how larger features get to that size; "area" includes the low-pass filter that
             "bilinear" (the paper) lacks.
         detail: "learned" adds evidence measured at the frame's own pixels (see `br2focus.models.detail`)
-            and gives blur radii; "none" is the network by itself.
+            and returns blur radii; "none" is the network alone.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
@@ -69,7 +69,7 @@ class BR2NetConfig:
 
 @dataclass(frozen=True)
 class InputScale:
-    """How pixels become the network's input: RGB, (value / 255 - mean) / std per channel."""
+    """Normalisation of the network's input: RGB, (value / 255 - mean) / std per channel."""
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
 

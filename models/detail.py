@@ -1,14 +1,15 @@
-"""Evidence of blur at the sensor's own pixels, which shrinking a frame for the network throws away.
+"""Evidence of blur at the sensor's own pixels, which is lost when a frame is downscaled for the network.
 
-Short luma kernels run over the frame and over its half. What counts is how strongly they answer, mean and
-maximum of every cell: the cell's spectrum tells how fine the picture is there, its total how certain that
-is. The strongest answers of the whole picture tell how fine it gets with this camera, lens and compression::
+Short luma kernels run over the frame and over the frame at half size. The strength of their responses counts,
+as mean and maximum in every cell: the spectrum of a cell shows how fine the picture is there, its total how
+certain that is. The strongest responses of the whole picture show how fine it gets with this camera, lens and
+compression::
 
     c = [mean_cell |K * Y|; max_cell |K * Y|] + e      T = mean over kernels of c
     D = ReLU(W [sqrt(c / T); T^(1/4)] + V [ln z; ln ratio])      z = power mean of c over the picture
 
-``D`` is brought to half the network's input. BR2Net takes it in at two places: every attended tap gets it,
-``A_t + C_t D``, and the fused map is refined by it once more.
+``D`` is resized to half the network's input. BR2Net uses it in two places: it is added to every attended tap,
+``A_t + C_t D``, and it refines the fused map once more.
 """
 
 from __future__ import annotations
@@ -34,19 +35,19 @@ FREQUENCIES = (
     (2, 2),
     (5, 5),
 )
-OCTAVES = 2  # the frame, and the frame halved
-BLOCK = 8  # columns that the fast form takes at once; those left over at the right do not count
-FLOOR = 0.5  # code values; answers below it are noise
-POWER = 4  # of the mean that stands for the strongest answers
+OCTAVES = 2  # the frame, and the frame at half size
+BLOCK = 8  # columns that the fast form takes at once; the remainder at the right is ignored
+FLOOR = 0.5  # code values; weaker responses are noise
+POWER = 4  # of the mean that represents the strongest responses
 
 
 class Blur(NamedTuple):
-    """How blurred a picture is, as a distribution: ln(radius) is logistic around ``log_radius``.
+    """The blur of a picture as a distribution: ln(radius) is logistic around ``log_radius``.
 
     Attributes:
         log_radius: ln of the blur radius in pixels of the frame, softness included; B x 1 x h x w.
-        gain: how sure: 1 / scale of the distribution, above 0; B x 1 x h x w.
-        log_softness: ln of the radius that the sharpest this camera gives would have; B.
+        gain: the certainty, 1 / scale of the distribution, above 0; B x 1 x h x w.
+        log_softness: ln of the radius of the sharpest detail that this camera can give; B.
     """
 
     log_radius: Tensor
@@ -54,14 +55,14 @@ class Blur(NamedTuple):
     log_softness: Tensor
 
     def logits(self, log_limit: Tensor) -> Tensor:
-        """Logits of P(radius > limit), B x 1 x h x w; ``log_limit`` fits that shape."""
+        """Return logits of P(radius > limit), B x 1 x h x w; ``log_limit`` broadcasts to that shape."""
         return self.gain * (self.log_radius - log_limit)
 
     def reference(self, width: Tensor) -> Tensor:
-        """ln of the softness that a picture by itself is judged by, B; see `limits.softest`.
+        """Return ln of the softness that a single picture is judged by, B; see `limits.softest`.
 
-        The network's own vote, or the sharpest that it sees where that is softer; its gradient goes through
-        the vote alone.
+        This is the network's own estimate, or the sharpest radius that it sees if that is softer. The
+        gradient flows through the estimate only.
 
         Args:
             width: of the frames in pixels, B.
@@ -72,16 +73,16 @@ class Blur(NamedTuple):
         return torch.minimum(torch.maximum(self.log_softness, sharpest), most)
 
     def usual_logits(self, width: float) -> Tensor:
-        """Logits at the usual limit of frames ``width`` pixels wide, each judged by itself."""
+        """Return logits at the usual limit of frames ``width`` pixels wide, each judged by itself."""
         widths = torch.full_like(self.log_softness, width)
         return self.logits(log_limit(self.reference(widths), widths)[:, None, None, None])
 
 
 def log_limit(log_softness: Tensor, width: Tensor) -> Tensor:
-    """ln of the blur radius, softness included, up to which something counts as in focus; any one shape.
+    """Return ln of the largest blur radius, softness included, that counts as in focus; any one shape.
 
-    The circle of confusion (see `limits.tolerance`) comes on top of the softness of the footage; blurs add by
-    their squares.
+    The circle of confusion (see `limits.tolerance`) adds to the softness of the footage. Blurs add as
+    squares.
     """
     softness = log_softness.exp()
     allowed = torch.maximum((width / WIDTHS_SEEN).clamp(min=SENSOR), SOFT_SHARE * softness)
@@ -90,7 +91,7 @@ def log_limit(log_softness: Tensor, width: Tensor) -> Tensor:
 
 
 def _cosines() -> Tensor:
-    """Windowed cosines of `FREQUENCIES`, 8 x 1 x 8 x 8, each of norm 1."""
+    """Return the windowed cosines of `FREQUENCIES`, 8 x 1 x 8 x 8, each of norm 1."""
     place = torch.arange(KERNEL) + 0.5
     window = torch.sin(math.pi * place / KERNEL)
     waves = torch.stack([torch.cos(math.pi * f * place / KERNEL) * window for f in range(KERNEL)])
@@ -101,7 +102,7 @@ def _cosines() -> Tensor:
 
 
 class Evidence(nn.Module):
-    """Luma at the frame's size -> ``channels`` planes, one cell for each `spacing_of` pixels."""
+    """Maps luma at the frame's size to ``channels`` planes, with one cell per `spacing_of` pixels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -112,13 +113,13 @@ class Evidence(nn.Module):
         self.act = nn.ReLU()
 
     def zero_mean(self) -> Tensor:
-        """The kernels, blind to brightness."""
+        """Return the kernels with zero mean: they ignore brightness."""
         return self.kernels - self.kernels.mean((2, 3), keepdim=True)
 
     def answers(self, luma: Tensor, spacing: int) -> tuple[list[Tensor], Tensor]:
-        """Mean of ``|K * Y|`` in every cell for each octave, and its maximum in the first one.
+        """Return the mean of ``|K * Y|`` in every cell for each octave, and its maximum for the first octave.
 
-        All are B x 8 x h x w; those of the second octave may be a cell smaller.
+        All are B x 8 x h x w; those of the second octave may be one cell smaller.
         """
         kernels = self.zero_mean()
         block = min(BLOCK, spacing)
@@ -127,9 +128,9 @@ class Evidence(nn.Module):
         for octave in range(OCTAVES):
             stride = min(4, max(1, spacing >> octave))
             cell = (spacing >> octave) // stride
-            # No padding: an invented border would look like an edge. A cell is moved by less than its size.
+            # No padding: an invented border would look like an edge. Cells shift by less than their size.
             answer = F.conv2d(luma, kernels, stride=stride).abs()
-            # Whole blocks of columns alone, as the fast form has them.
+            # Only whole blocks of columns, as in the fast form.
             whole = max(1, (block >> octave) // stride)
             answer = answer[..., : answer.shape[-1] // whole * whole]
             means.append(cell_mean(answer, cell))
@@ -139,12 +140,12 @@ class Evidence(nn.Module):
         return means, peak
 
     def forward(self, luma: Tensor, spacing: int, log_ratio: Tensor) -> Tensor:
-        """Luma B x 1 x H x W in 0..255 -> B x channels x H/spacing x W/spacing.
+        """Map luma B x 1 x H x W in 0..255 to B x channels x H/spacing x W/spacing.
 
         Args:
-            luma: the frame's.
+            luma: of the frame.
             spacing: see `spacing_of`.
-            log_ratio: ln of the pixels of the frame for one of the network's; B x 1.
+            log_ratio: ln of the frame's pixels per pixel of the network; B x 1.
         """
         means, peak = self.answers(luma, spacing)
         size = (means[0].shape[-2], means[0].shape[-1])
@@ -159,24 +160,24 @@ class Evidence(nn.Module):
 
 
 def cell_mean(answer: Tensor, cell: int) -> Tensor:
-    """Mean over cells of ``cell`` x ``cell``."""
+    """Return the mean over cells of ``cell`` x ``cell``."""
     return F.avg_pool2d(answer, cell, ceil_mode=True) if cell > 1 else answer
 
 
 def cell_peak(answer: Tensor, cell: int) -> Tensor:
-    """Maximum over the same cells."""
+    """Return the maximum over the same cells."""
     return F.max_pool2d(answer, cell, ceil_mode=True) if cell > 1 else answer
 
 
 def _power_mean(mean: Tensor) -> Tensor:
-    """ln of the `POWER` mean over the picture, taken over cells of 4 x 4; B x C."""
+    """Return ln of the power mean (`POWER`) over the picture, computed from cells of 4 x 4; B x C."""
     coarse = F.avg_pool2d(mean, 4, ceil_mode=True) + FLOOR
     power: Tensor = (coarse * (1 / 16)).pow(POWER).mean((2, 3)).log() / POWER
     return power
 
 
 class Detail(nn.Module):
-    """What `BR2Net` has beside its pathways where ``detail`` is on.
+    """The parts that ``detail`` adds to `BR2Net`.
 
     Args:
         taps: channels of the attended taps, shallow first.
@@ -191,23 +192,23 @@ class Detail(nn.Module):
         for conv in self.inject:
             nn.init.zeros_(conv.weight)  # type: ignore[arg-type]
         self.tap = nn.Conv2d(taps[0], 8, 1)
-        # Outputs: logits at the radius that the network's own input shows, ln radius, gain, softness, where.
+        # Outputs: logits at the radius that the network's input shows, ln radius, gain, softness, weights.
         self.refine = Rlrm(channels + 8, width, outputs=5)
-        self.certainty = nn.Parameter(torch.ones(1))  # calibrates the gain as a whole
+        self.certainty = nn.Parameter(torch.ones(1))  # calibrates the overall gain
 
     def joined(self, number: int, feature: Tensor, detail: Tensor) -> Tensor:
-        """Tap ``number`` (from 0) with the evidence ``detail`` at its own size."""
+        """Return tap ``number`` (from 0) plus the evidence ``detail``, at the tap's size."""
         size = (feature.shape[-2], feature.shape[-1])
         ratio = detail.shape[-1] // size[1]
         injected: Tensor = feature + self.inject[number](F.avg_pool2d(detail, ratio))
         return injected
 
     def blur(self, fused: Tensor, a1: Tensor, detail: Tensor, log_ratio: Tensor) -> Blur:
-        """The last refinement: logits ``fused``, the first tap and the evidence -> `Blur`.
+        """Refine the logits ``fused`` once more, with the first tap and the evidence.
 
         Args:
-            fused: B x 1 x h x w logits of any size.
-            a1: attended first tap.
+            fused: logits B x 1 x h x w of any size.
+            a1: first attended tap.
             detail: evidence at half the network's input; the result has its size.
             log_ratio: B x 1.
         """
@@ -217,12 +218,12 @@ class Detail(nn.Module):
         return distribution(refined, log_ratio, self.certainty)
 
     def at_half(self, luma: Tensor, spacing: int, log_ratio: Tensor, size: Size) -> Tensor:
-        """Evidence at half of ``size`` (H, W of the network's input)."""
+        """Return the evidence at half of ``size`` (H, W of the network's input)."""
         return resize(self.evidence(luma, spacing, log_ratio), (size[0] // 2, size[1] // 2))
 
 
 def distribution(refined: Tensor, log_ratio: Tensor, certainty: Tensor) -> Blur:
-    """`Blur` of the last refining unit's five planes, B x 5 x h x w; ``certainty`` scales the gain."""
+    """Turn the last refining unit's planes, B x 5 x h x w, into a `Blur`; ``certainty`` scales the gain."""
     logits, log_radius, gain, softness, where = refined.chunk(5, 1)
     offset = log_ratio[:, :, None, None]
     radius = offset + math.log(1.25) + logits / 3 + log_radius

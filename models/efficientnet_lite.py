@@ -1,8 +1,8 @@
-"""EfficientNet-Lite: EfficientNet without squeeze-and-excitation and with ReLU6, made for CPUs.
+"""EfficientNet-Lite: EfficientNet without squeeze-and-excitation and with ReLU6, designed for CPUs.
 
 Tan and Le, ICML 2019; the Lite variants are Google's (2020): stem and head are not scaled. torchvision
-has EfficientNet but not this form of it. Padding is the same on all sides; TensorFlow, where the published
-weights come from, pads an even size at its end alone where the stride is 2.
+has EfficientNet but not this variant. Padding is the same on all sides. TensorFlow, the source of the
+published weights, pads an even size only at its end where the stride is 2.
 
 >>> import torch
 >>> net = EfficientNetLite(1.0, 1.0).eval()
@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
-# Expansion, channels, repeats, stride, kernel of the seven stages (EfficientNet-B0, table 1).
+# Seven stages: expansion, channels, repeats, stride, kernel (EfficientNet-B0, table 1).
 _STAGES = (
     (1, 16, 1, 1, 3),
     (6, 24, 2, 2, 3),
@@ -50,7 +50,7 @@ def _conv(
 
 
 class InvertedResidual(nn.Module):
-    """Expand by 1x1, filter each channel, project; added to the input where the shapes allow."""
+    """A 1x1 expansion, a filter per channel and a projection, added to the input if the shapes allow it."""
 
     def __init__(self, inputs: int, outputs: int, expansion: int, stride: int, kernel: int) -> None:
         super().__init__()
@@ -62,23 +62,23 @@ class InvertedResidual(nn.Module):
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """B x inputs x H x W -> B x outputs x H/stride x W/stride."""
+        """Map B x inputs x H x W to B x outputs x H/stride x W/stride."""
         y: Tensor = self.conv(x)
         return x + y if self.residual else y
 
 
 def _round_to_8(channels: float) -> int:
-    """To a multiple of 8, never below 90 % (the rule of MobileNet and EfficientNet)."""
+    """Round to a multiple of 8, never below 90 % (the rule of MobileNet and EfficientNet)."""
     rounded = max(8, int(channels + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels else rounded
 
 
 class EfficientNetLite(nn.Module):
-    """The convolutional part: ``features`` is the stem and seven stages, strides 2 to 32.
+    """The convolutional part; ``features`` holds the stem and seven stages, strides 2 to 32.
 
     Args:
         width: factor on the channels; 1.0 for Lite0 and Lite1, 1.1 for Lite2.
-        depth: factor on the repeats; 1.0, 1.1, 1.2. The first and last stage keep theirs.
+        depth: factor on the repeats; 1.0, 1.1 and 1.2. The first and the last stage keep their repeats.
     """
 
     def __init__(self, width: float, depth: float) -> None:
@@ -95,7 +95,7 @@ class EfficientNetLite(nn.Module):
             inputs = outputs
 
 
-# Layers in the files of the package efficientnet_lite_pytorch, and in ours.
+# Layer names in the files of the package efficientnet_lite_pytorch -> ours.
 _RENAMED = {
     "_expand_conv": "conv.expand.0",
     "_bn0": "conv.expand.1",
@@ -107,9 +107,10 @@ _RENAMED = {
 
 
 def rename_weights(net: EfficientNetLite, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """``published`` (names of efficientnet_lite_pytorch, where blocks are counted through) in our names.
+    """Return ``published`` weights under our names; they have those of efficientnet_lite_pytorch.
 
-    What ``net`` has no place for (head, classifier, blocks of a deeper network) is left out.
+    That package numbers all blocks consecutively. Weights without a place in ``net`` (head, classifier,
+    blocks of a deeper network) are left out.
     """
     places = [name for name, module in net.named_modules() if isinstance(module, InvertedResidual)]
     ours = {}

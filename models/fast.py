@@ -1,8 +1,8 @@
-"""The inference form of BR2Net: pixels in, probability out, the same function in less time.
+"""The inference form of BR2Net, from pixels to probability: the same function in less time.
 
-No side maps, and every rewrite is exact: BatchNorm and the input's scale are folded into convolutions, the
-refining units of deep features run their taps before the upsampling, the last enlargement is a convolution.
-`InferenceNet` takes pictures as they come (uint8 BGR), so that every backend gets the same input.
+It has no side maps, and every rewrite is exact. BatchNorm and the input's scale are folded into convolutions.
+The refining units of deep features apply their taps before the upsampling. The last enlargement is a
+convolution. `InferenceNet` takes raw pictures (uint8 BGR), so that every backend gets the same input.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from .phases import phase_kernel, phases
 from .rlrm import Rlrm, Size, resize
 from .sizes import GRID
 
-# Channels whose convolution at the larger size costs as much as resizing and adding nine taps there
-# (measured in tests/models/test_rlrm.py: 256 channels at twice the size lose a little, 2048 win nine times).
+# Number of channels at which a convolution at the larger size costs as much as resizing and adding nine taps
+# (measured in tests/models/test_rlrm.py: at twice the size, 256 channels get a little slower with taps, 2048
+# get nine times faster).
 TAPS_COST = 256
 MAX_CELLS = 2048 // GRID
 
 
 def fold_batchnorm(net: nn.Module) -> None:
-    """Fold every BatchNorm that directly follows a convolution into it, in place; ``net`` is in eval."""
+    """Fold every BatchNorm that directly follows a convolution into it, in place; ``net`` is in eval mode."""
     children = list(net.named_children())
     for (name, child), (next_name, follower) in pairwise(children):
         if isinstance(child, nn.Conv2d) and isinstance(follower, nn.BatchNorm2d):
@@ -40,9 +41,9 @@ def fold_batchnorm(net: nn.Module) -> None:
 
 
 def fold_rlrm(unit: Rlrm) -> None:
-    """The same for a refining unit, whose first convolution and BatchNorm lie in two places.
+    """Do the same for a refining unit, whose first convolution and BatchNorm are in separate modules.
 
-    A PReLU with one slope becomes a leaky ReLU: known slopes are merged into the convolution by backends.
+    A PReLU with one slope becomes a leaky ReLU: backends merge known slopes into the convolution.
     """
     norm = unit.body[0]
     if isinstance(norm, nn.BatchNorm2d):
@@ -57,8 +58,9 @@ def fold_input(net: BR2Net, scale: InputScale) -> Tensor:
     """Fold the order and the scale of the channels into the first convolution, in place.
 
     Returns:
-        What is still to be subtracted from uint8 BGR pixels: one value, or one a channel (1 x 1 x 1 x 3). It
-        cannot go into the bias: the convolution pads its input with zeros, which have to stay the mean.
+        The mean that is still to be subtracted from uint8 BGR pixels: one value, or one per channel
+        (1 x 1 x 1 x 3). It cannot go into the bias: the convolution pads its input with zeros, which must
+        remain the mean.
     """
     first = next(module for module in net.modules() if isinstance(module, nn.Conv2d))
     std = 255 * torch.tensor(scale.std).flip(0).view(1, 3, 1, 1)
@@ -70,7 +72,7 @@ def fold_input(net: BR2Net, scale: InputScale) -> Tensor:
 class InferenceNet(nn.Module):
     """``net`` as an engine runs it: uint8 BGR B x H x W x 3 -> P(blurred), float B x H x W in [0, 1].
 
-    ``net`` itself is not changed. Sides that are multiples of 32 are fast; others work.
+    ``net`` itself is not changed. Sides that are multiples of 32 are fast; others also work.
     """
 
     mean: Tensor
@@ -85,11 +87,11 @@ class InferenceNet(nn.Module):
                 fold_rlrm(unit)
         fold_batchnorm(self.net)
         self.register_buffer("mean", fold_input(self.net, scale))
-        self._look_at_strides()
+        self._set_strides()
 
     @torch.inference_mode()
-    def _look_at_strides(self) -> None:
-        """What depends on the taps' strides alone, so that one exported graph serves every size."""
+    def _set_strides(self) -> None:
+        """Set what depends only on the strides of the taps, so that one exported graph serves every size."""
         side = 2 * GRID
         a = self.net.attended(torch.zeros(1, 3, side, side))
         at = a[0].shape[-1]
@@ -103,38 +105,38 @@ class InferenceNet(nn.Module):
         self.register_buffer("kernel_v", phase_kernel(stride_v, self.stride))
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Run the network (see the class); the dtype inside is that of the weights."""
+        """Run the network (see the class) in the dtype of its weights."""
         a = self._features(pictures)
         size = (pictures.shape[1], pictures.shape[2])
         return self.joined(self._last_l2h(a), self._last_h2l(a), size)
 
     def _features(self, pictures: Tensor) -> list[Tensor]:
-        """A1..A5."""
+        """Return A1..A5."""
         taps = [self.first(pictures)]
         for number in range(1, 5):
             taps.append(self.deeper(number, taps[-1]))
         return [self.attended(number, tap) for number, tap in enumerate(taps)]
 
-    # The steps of `forward`, for backends that order them in another way.
+    # The steps of `forward`, for backends that run them in another order.
 
     def first(self, pictures: Tensor) -> Tensor:
-        """Pictures -> the first tap of the backbone."""
+        """Return the first tap of the backbone."""
         x = (pictures.to(self.mean.dtype) - self.mean).permute(0, 3, 1, 2)
         tap: Tensor = self.net.backbone.stages[0](x)
         return tap
 
     def deeper(self, number: int, tap: Tensor) -> Tensor:
-        """Tap ``number`` (1 to 4) out of the one before."""
+        """Return tap ``number`` (1 to 4), computed from the previous one."""
         found: Tensor = self.net.backbone.stages[number](tap)
         return found
 
     def attended(self, number: int, tap: Tensor) -> Tensor:
-        """Tap ``number`` after attention and reduction: the feature of both pathways."""
+        """Return tap ``number`` after attention and reduction: the feature of both pathways."""
         feature: Tensor = self.net.reduce[number](self.net.cam[number](tap))
         return feature
 
     def l2h(self, number: int, u: Tensor | None, feature: Tensor) -> Tensor:
-        """The map of the pathway from shallow to deep after ``feature``; ``u`` is the one before it."""
+        """Return the L2H map after ``feature``; ``u`` is the map before it, None at the start."""
         if u is None:
             start: Tensor = self.net.l2h_start(feature)
             return start
@@ -143,7 +145,7 @@ class InferenceNet(nn.Module):
         return unit.by_taps(u, feature) if self.by_taps[number - 1] else unit(u, resize(feature, size))
 
     def joined(self, u: Tensor, v: Tensor, size: Size) -> Tensor:
-        """P(blurred) at ``size`` (H, W) out of the last maps of the pathways; B x H x W."""
+        """Return P(blurred) at ``size`` (H, W) from the last maps of the pathways; B x H x W."""
         if size[0] % GRID or size[1] % GRID:
             return torch.sigmoid(self.net.fusion(resize(u, size), resize(v, size)))[:, 0]
         v = F.pixel_shuffle(self.phases(v, self.kernel_v), self.ratio)
@@ -166,7 +168,7 @@ class InferenceNet(nn.Module):
 
 
 def exported(net: InferenceNet) -> torch.export.ExportedProgram:
-    """``net`` as a graph for other runtimes: batch 1, sides of any multiple of 32 pixels up to 2,048."""
+    """Export ``net`` as a graph for other runtimes: batch 1, sides any multiple of 32 pixels up to 2,048."""
     height, width = (torch.export.Dim(name, min=1, max=MAX_CELLS) for name in ("h", "w"))
     example = torch.zeros((1, 10 * GRID, 15 * GRID, 3), dtype=torch.uint8)
     sizes = ({1: GRID * height, 2: GRID * width},)

@@ -1,7 +1,7 @@
 """The inference form of a BR2Net with ``detail``: the network's picture and the frame's luma in, blur out.
 
-The same function as `BR2Net.forward` in less time: as in `fast`, and the short kernels run as convolutions
-over blocks of columns.
+Computes the same function as `BR2Net.forward` in less time: with the rewrites of `fast`, and with the short
+kernels as convolutions over blocks of columns.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ PLANES = 3  # ln radius, gain, ln softness
 
 
 def over_columns(kernels: Tensor, block: int, stride: int) -> nn.Conv2d:
-    """Kernels C x 1 x n x n, moved by ``stride``, for a picture whose blocks of columns are channels.
+    """Return a convolution with kernels C x 1 x n x n and ``stride``, for blocks of columns as channels.
 
-    Each output has as many copies of the kernels as answers begin in one block, the first ones C channels.
+    Each output has one copy of the kernels for every response that starts in a block; the first C channels
+    are the first copy.
     """
     count, side = len(kernels), kernels.shape[-1]
     copies = block // stride
@@ -44,10 +45,10 @@ def over_columns(kernels: Tensor, block: int, stride: int) -> nn.Conv2d:
 
 
 class FastEvidence(Evidence):
-    """`Evidence` at one spacing, for uint8 luma; weights are those of ``evidence``.
+    """`Evidence` at one spacing, for uint8 luma, with the weights of ``evidence``.
 
-    Eight pixels side by side are the channels of one place. A frame lies in memory that way, so no pixel is
-    moved. Where a runtime has integer kernels (`int8.with_ranges`), they multiply its bytes directly.
+    Eight neighbouring pixels are the channels of one position. This is how a frame lies in memory, so no
+    pixel is moved. A runtime with integer kernels (`int8.with_ranges`) applies them to its bytes directly.
     """
 
     def __init__(self, evidence: Evidence, spacing: int) -> None:
@@ -57,13 +58,13 @@ class FastEvidence(Evidence):
         self.block, stride = min(BLOCK, spacing), min(4, spacing)
         self.rounded: nn.Module = nn.Identity()
         self.fine = over_columns(kernels, self.block, stride)
-        # On the frame halved, as kernels of 16 x 16 on the frame itself.
+        # The kernels for the frame at half size, as kernels of 16 x 16 on the frame itself.
         larger = kernels.repeat_interleave(2, 2).repeat_interleave(2, 3) / 4
         self.coarse_stride = 2 * min(4, spacing // 2)
         self.coarse = over_columns(larger, self.block, self.coarse_stride)
 
     def answers(self, luma: Tensor, spacing: int) -> tuple[list[Tensor], Tensor]:
-        """As `Evidence.answers`; ``luma`` is uint8 B x 1 x H x W."""
+        """See `Evidence.answers`; ``luma`` is uint8 B x 1 x H x W."""
         block, count = self.block, len(FREQUENCIES)
         blocks = luma.shape[-1] // block
         cut = luma[:, 0, :, : blocks * block].reshape(-1, luma.shape[-2], blocks, block)
@@ -81,7 +82,7 @@ class FastEvidence(Evidence):
 
 
 def _pooled(pool: Callable[..., Tensor], answer: Tensor, cell: int, copies: int) -> Tensor:
-    """``pool`` over cells of ``cell`` rows and as many columns, ``copies`` of which are channels."""
+    """Apply ``pool`` to cells of ``cell`` rows and as many columns, ``copies`` of which are channels."""
     return pool(answer, (cell, cell // copies), ceil_mode=True) if cell > 1 else answer
 
 
@@ -89,12 +90,12 @@ class DetailNet(InferenceNet):
     """``net`` as an engine runs it for frames of about one size.
 
     A call takes uint8 BGR B x H x W x 3 (the network's picture, sides multiples of 32) and uint8 luma
-    B x H' x W' (the frame's own), and gives B x 3 x H/2 x W/2: ln radius, gain, ln softness (see `Blur`).
+    B x H' x W' (the frame's own). It returns B x 3 x H/2 x W/2: ln radius, gain, ln softness (see `Blur`).
 
     Args:
         net: the network.
         scale: of its input.
-        ratio: pixels of the frame for one of the network's; decides the spacing of the evidence.
+        ratio: pixels of the frame per pixel of the network; decides the spacing of the evidence.
     """
 
     def __init__(self, net: BR2Net, scale: InputScale, ratio: float) -> None:
@@ -121,7 +122,7 @@ class DetailNet(InferenceNet):
 
 
 def _longer_side(planes: Tensor, dtype: torch.dtype) -> Tensor:
-    """Of B x H x W, as B x 1: sums of ones are numbers of the graph, whatever the sizes are."""
+    """Return the longer side of B x H x W as B x 1; a sum of ones stays in the graph, whatever the size."""
     across, down = (
         torch.ones_like(line, dtype=dtype).sum(1, keepdim=True) for line in (planes[:, 0], planes[:, :, 0])
     )
@@ -129,7 +130,7 @@ def _longer_side(planes: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def in_precision(net: InferenceNet, dtype: torch.dtype) -> InferenceNet:
-    """``net`` in ``dtype``, channels last; its evidence stays in float32: fourth powers overflow in half."""
+    """Convert ``net`` to ``dtype``, channels last; evidence stays float32: fourth powers overflow in half."""
     exact = copy.deepcopy(net.evidence) if isinstance(net, DetailNet) else None
     net.to(dtype).to(memory_format=torch.channels_last)
     if isinstance(net, DetailNet) and exact is not None:
@@ -138,22 +139,22 @@ def in_precision(net: InferenceNet, dtype: torch.dtype) -> InferenceNet:
 
 
 def inference_net(net: BR2Net, scale: InputScale, ratio: float) -> InferenceNet:
-    """The inference form of any network; ``ratio`` is for those with ``detail``."""
+    """Return the inference form of any network; ``ratio`` only matters with ``detail``."""
     if net.config.detail == "none":
         return InferenceNet(net, scale)
     return DetailNet(net, scale, ratio)
 
 
 def exported(net: InferenceNet) -> torch.export.ExportedProgram:
-    """``net`` as a graph for other runtimes: batch 1, pictures and frames of any size.
+    """Export ``net`` as a graph for other runtimes: batch 1, pictures and frames of any size.
 
-    A network with ``detail`` has one spacing of evidence, so its frames are one to two times as large,
-    measured in its pictures, as that is made for (see `limits.spacing_of`).
+    With ``detail``, the spacing of the evidence is fixed. It fits frames of one to two times the size,
+    relative to the picture, that it is made for (see `limits.spacing_of`).
     """
     if not isinstance(net, DetailNet):
         return fast.exported(net)
     pictures = torch.zeros((1, 10 * GRID, 15 * GRID, 3), dtype=torch.uint8)
-    # Sides that no block divides and cells that the map has not, or the graph would be for such alone.
+    # No block divides these sides, and the map has other cells; otherwise the graph would be specialised.
     luma = torch.zeros((1, 170 * net.spacing + 3, 250 * net.spacing + 3), dtype=torch.uint8)
     free = {1: torch.export.Dim.AUTO, 2: torch.export.Dim.AUTO}
     return torch.export.export(net.float(), (pictures, luma), dynamic_shapes=(free, free))

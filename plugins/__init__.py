@@ -1,1 +1,1 @@
-"""Hosts: the command line and other programs that the pipeline runs inside of."""
+"""Hosts of the pipeline: the command line and other programs that embed it."""

@@ -1,4 +1,4 @@
-"""Focus in video: sources, the engine, smoothing, overlays and sinks, joined by a pipeline.
+"""Defocus blur detection for video: sources, engine, smoothing, overlays and sinks in one pipeline.
 
     import br2focus.realtime as br
 
@@ -8,8 +8,8 @@
         for result in results:
             sink.write(result.overlay("heat"))
 
-These names are the promised interface; modules and what else is in them may change. They are loaded when they
-are first asked for, so that importing this package is cheap.
+The names in ``__all__`` are the public interface. The modules and everything else in them may change. The
+names are imported on first access, so importing this package is cheap.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The batch job: one input through the pipeline into its outputs, every frame once."""
+"""The batch job: runs one input through the pipeline into its outputs, each frame exactly once."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from .sources.source import Source
 
 
 class Progress(Protocol):
-    """Called after every frame with the frames done and expected (None: unknown); True stops."""
+    """Called after every frame with the frames done and expected (None: unknown); return True to stop."""
 
     def __call__(self, done: int, expected: int | None) -> bool: ...
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What one job did.
+    """The outcome of one job.
 
     Attributes:
         frames: frames written to every sink.
-        seconds: wall time from the first frame's request to the last sink's close.
-        stopped: the job ended early because ``progress`` asked for it; what is there is complete.
+        seconds: wall time from requesting the first frame to closing the last sink.
+        stopped: True if ``progress`` ended the job early; the output up to that point is complete.
     """
 
     frames: int
@@ -45,7 +45,7 @@ class Summary:
 
     @property
     def fps(self) -> float:
-        """Frames a second of wall time."""
+        """Frames per second of wall time."""
         return self.frames / self.seconds if self.seconds else 0.0
 
 
@@ -59,14 +59,19 @@ def annotate(
     draw: Callable[[FocusResult], Image] | None = None,
     progress: Progress = lambda done, expected: False,
 ) -> Summary:
-    """Write every frame of ``source`` with its map to every one of ``sinks``, then close them.
+    """Write every frame of ``source`` with its blur map to all ``sinks``, then close the sinks.
 
-    What ``draw`` makes of a result is its ``drawn``, which a sink may write; see `Pipeline` for the others.
+    After an error every sink is aborted and nothing appears under a final name. OpenCV uses fewer threads
+    while the job runs.
 
-    On an error every sink is aborted: nothing appears under a final name. OpenCV has fewer threads meanwhile.
+    Args:
+        source, network, smoothing, refine: see `Pipeline`.
+        sinks: the outputs.
+        draw: makes the ``drawn`` picture of each result, which a sink may write.
+        progress: see `Progress`.
 
     Raises:
-        FocusError: of the source, the network or a sink, whichever failed first.
+        FocusError: the first error of the source, the network or a sink.
     """
     begun, done, stopped = time.monotonic(), 0, False
     with few_threads, ExitStack() as stack:
@@ -86,10 +91,10 @@ def annotate(
 
 
 class _FewThreads:
-    """OpenCV on a quarter of the cores while any job runs: the stages of a file run beside one another.
+    """Limits OpenCV to a quarter of its threads while any job runs, since the stages run concurrently.
 
-    OpenCV's thread count is global to the process, so jobs that overlap share one reduction: the first makes
-    it, the last takes it back.
+    OpenCV's thread count is global to the process, so overlapping jobs share one reduction: the first job
+    applies it and the last one reverts it.
     """
 
     def __init__(self) -> None:

@@ -1,13 +1,14 @@
-"""Pictures in bands of rows: what is in between stays in the cache, and needs no fresh memory."""
+"""Processing in bands of rows, which keeps intermediates in the cache and avoids fresh allocations."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-BAND = 128  # rows, even; pieces of 256 rows of a frame are fresh memory in every call, at twice the time
+# Rows; even. With bands of 256 rows of a frame, every call allocates fresh memory and takes twice as long.
+BAND = 128
 
 
 def in_bands(height: int, job: Callable[[slice], object]) -> None:
-    """Call ``job`` with every band of ``height`` rows."""
+    """Call ``job`` with each band of ``height`` rows."""
     for top in range(0, height, BAND):
         job(slice(top, min(top + BAND, height)))

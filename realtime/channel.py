@@ -1,4 +1,4 @@
-"""The one hand-over between threads: closable, cancellable, error-carrying.
+"""A bounded queue between two threads that can be closed or cancelled and carries errors.
 
 >>> channel = Channel(2)
 >>> channel.put(1), channel.put(2)
@@ -19,14 +19,14 @@ T = TypeVar("T")
 
 
 class Channel(Generic[T]):
-    """A bounded hand-over from one producer to one reader.
+    """A bounded queue with one producer and one consumer.
 
-    Stop flows upstream by `cancel`, errors flow downstream by ``close(error)``: there is no sentinel, no
-    flag to poll and no time-out.
+    `cancel` stops the producer and ``close(error)`` passes an error to the consumer. There is no sentinel, no
+    polled flag and no time-out.
 
     Args:
-        capacity: items that may wait.
-        drop: when full, replace the oldest item (live) instead of waiting (files).
+        capacity: maximum number of waiting items.
+        drop: when the queue is full, replace the oldest item (live sources) instead of blocking (files).
     """
 
     def __init__(self, capacity: int, *, drop: bool = False) -> None:
@@ -41,21 +41,24 @@ class Channel(Generic[T]):
 
     @property
     def dropped(self) -> int:
-        """Items replaced before they were read."""
+        """Number of items replaced before they were read."""
         return self._dropped
 
     @property
     def ended(self) -> bool:
-        """Closed, and everything was read."""
+        """True if the channel is closed and every item has been read."""
         with self._changed:
             return self._closed and not self._items
 
     def put(self, item: T, *, keep: bool = False) -> bool:
-        """Hand over ``item``; waits while full unless the channel drops. False: nobody listens.
+        """Queue ``item``; block while the queue is full unless the channel drops items.
 
         Args:
-            item: what the reader gets.
-            keep: wait in a channel that drops, too: nothing newer comes.
+            item: the item for the consumer.
+            keep: block even if the channel drops items, because no newer item will follow.
+
+        Returns:
+            False if the consumer has cancelled the channel, else True.
         """
         with self._changed:
             if self._closed:
@@ -72,14 +75,14 @@ class Channel(Generic[T]):
             return True
 
     def close(self, error: BaseException | None = None) -> None:
-        """The producer is done: the reader drains, then stops, or raises ``error``."""
+        """Mark the producer as done: the consumer drains the queue, then stops or raises ``error``."""
         with self._changed:
             if not self._closed:
                 self._closed, self._error = True, error
             self._changed.notify_all()
 
     def cancel(self) -> None:
-        """The reader left: a waiting `put` is released, waiting items are let go."""
+        """Mark the consumer as gone: a blocked `put` returns and waiting items are discarded."""
         with self._changed:
             self._cancelled = True
             self._items.clear()

@@ -1,4 +1,4 @@
-"""What is closed when its block is left."""
+"""A context-manager mixin for objects with ``close``."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Self
 
 
 class Closing:
-    """The context manager half of whatever has a `close`: it is called at the end, come what may."""
+    """Context-manager mixin: leaving the block always calls `close`."""
 
     def close(self) -> None:
-        """Release what is held."""
+        """Release all resources."""
 
     def __enter__(self) -> Self:
         return self

@@ -1,10 +1,11 @@
-"""Colours of video frames: YUV of any kind to BGR and back, with the right matrix and range.
+"""Colour conversion between YUV video frames of any format and BGR, with the correct matrix and range.
 
-What a file does not say is taken as players take it: BT.709 from 720 lines or 1280 columns on, BT.601
-below, limited range. RGB and gray have no matrix. PQ and HLG pictures are converted as if they were plain
-(no tone mapping): their highlights look flat and their colours pale.
+Unspecified tags get the defaults that players use: BT.709 for at least 720 lines or 1280 columns, BT.601
+below, limited range. RGB and gray have no matrix. PQ and HLG video is converted like SDR, without tone
+mapping: highlights look flat and colours pale.
 
-Deeper pictures are rounded to 8 bits, not cut. Against exact arithmetic the largest error is 2 of 255.
+Higher bit depths are rounded to 8 bits, not truncated. The largest error against exact arithmetic is 2 of
+255.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from .frame import Image
 from .video_info import Colour
 
 UNSTATED, RGB = 2, 0
-HDR = {16: "PQ", 18: "HLG"}  # by their number in H.273
-_TO_SWSCALE = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}  # swscale has one number for BT.601
-# Usual formats and by how much their chroma is smaller, across and down.
+HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics by H.273 code point
+_TO_SWSCALE = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}  # swscale has a single number for BT.601
+# Common planar formats with their chroma subsampling factors, horizontal and vertical.
 _PLANAR = {"420p": (2, 2), "422p": (2, 1), "444p": (1, 1)}
 _WEIGHTS = {
     1: (0.2126, 0.0722),
@@ -33,7 +34,7 @@ _WEIGHTS = {
     7: (0.212, 0.087),
     9: (0.2627, 0.0593),
 }
-# For the others planar RGB, the one output that swscale computes both exactly and fast.
+# All other formats go through planar RGB, the only output that swscale computes both exactly and fast.
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 _EXPAND = np.clip(np.rint((np.arange(256) - 16) * 255 / 219), 0, 255).astype(np.uint8)
 
@@ -48,7 +49,7 @@ _HD, _SD, _PAL, _UHD = _Set(1, 1, 1), _Set(6, 6, 6), _Set(5, 5, 6), _Set(9, 9, 1
 
 
 def tags(frame: av.VideoFrame) -> Colour:
-    """The colour tags of a decoded frame; RGB and the ``yuvj`` formats are full range by definition."""
+    """Return the colour tags of a decoded frame; RGB and ``yuvj`` formats are full range by definition."""
     name = frame.format.name
     is_rgb = bool(frame.format.is_rgb)
     full = is_rgb or name.startswith("yuvj") or frame.color_range == ColorRange.JPEG
@@ -59,10 +60,10 @@ def tags(frame: av.VideoFrame) -> Colour:
 
 
 def resolved(colour: Colour, size: tuple[int, int]) -> Colour:
-    """``colour`` with a number for every unstated value, so that an output can be tagged.
+    """Return ``colour`` with every unspecified value filled in, so that an output can be tagged.
 
-    A matrix that cannot be written (RGB, unstated, unknown) is chosen by the primaries if those are
-    BT.2020, else by the ``size`` (width, height) of the picture; RGB then becomes limited range.
+    A matrix that cannot be written (RGB, unspecified, unknown) is replaced: by BT.2020 if the primaries are
+    BT.2020, else according to the ``size`` (width, height) of the picture. RGB then becomes limited range.
     """
     width, height = size
     guess = _HD if width >= 1280 or height >= 720 else _PAL if height == 576 else _SD
@@ -78,11 +79,11 @@ def resolved(colour: Colour, size: tuple[int, int]) -> Colour:
 
 
 def to_bgr(frame: av.VideoFrame, reformatter: VideoReformatter) -> Image:
-    """The picture of a decoded frame.
+    """Convert a decoded frame to BGR.
 
     Args:
-        frame: any pixel format and depth, odd sizes too.
-        reformatter: one for a file: it keeps the converter between frames.
+        frame: any pixel format and bit depth, including odd sizes.
+        reformatter: use one per file; it caches the converter between frames.
 
     Returns:
         uint8 BGR H x W x 3, contiguous, owning its memory.
@@ -95,7 +96,7 @@ def to_bgr(frame: av.VideoFrame, reformatter: VideoReformatter) -> Image:
     if smaller is not None:
         planes = [_pixels(plane) for plane in frame.planes[:3]]
         return _eight_bit_planar(planes, _to_bgr_matrix(matrix, colour.full_range), smaller)
-    if frame.format.name == "nv12":  # what hardware decodes to: 4:2:0 with Cb and Cr in turn
+    if frame.format.name == "nv12":  # hardware decoder output: 4:2:0 with interleaved Cb and Cr
         luma, pairs = _pixels(frame.planes[0]), _pixels(frame.planes[1], bytes_each=2)
         planes = [luma, *(pairs[:, start::2] for start in (0, 1))]
         return _eight_bit_planar(planes, _to_bgr_matrix(matrix, colour.full_range), (2, 2))
@@ -114,7 +115,7 @@ def to_bgr(frame: av.VideoFrame, reformatter: VideoReformatter) -> Image:
 
 
 def _to_bgr_matrix(matrix: int, full_range: bool) -> NDArray[np.float32]:
-    """3 x 4: from 8-bit Y, Cb, Cr to B, G, R."""
+    """Return the 3 x 4 matrix from 8-bit Y, Cb, Cr to B, G, R."""
     red, blue = _WEIGHTS[matrix]
     green = 1 - red - blue
     black, span, chroma = (0, 255, 255) if full_range else (16, 219, 224)
@@ -131,8 +132,8 @@ def _to_bgr_matrix(matrix: int, full_range: bool) -> NDArray[np.float32]:
 
 
 def _eight_bit_planar(planes: list[Image], matrix: NDArray[np.float32], smaller: tuple[int, int]) -> Image:
-    # Exact, without overflow, and a third of the time of swscale's exact way. A chroma sample stands for
-    # its 2 x 2 pixels: written as 4:2:0 again, it comes back as it was.
+    # Exact, without overflow, and takes a third of the time of swscale's exact mode. A chroma sample is
+    # replicated to its 2 x 2 pixels, so converting back to 4:2:0 restores it.
     luma, *chroma = planes
     across, down = smaller
     height, width = luma.shape
@@ -152,7 +153,7 @@ def _eight_bit_planar(planes: list[Image], matrix: NDArray[np.float32], smaller:
 
 
 def _gray_to_bgr(frame: av.VideoFrame, reformatter: VideoReformatter, *, full_range: bool) -> Image:
-    # swscale takes every gray for full range, whatever it is told
+    # swscale treats all gray input as full range, regardless of its options
     gray = _pixels(reformatter.reformat(frame, format="gray", threads=1).planes[0])
     if not full_range:
         gray = _EXPAND[gray]
@@ -160,13 +161,13 @@ def _gray_to_bgr(frame: av.VideoFrame, reformatter: VideoReformatter, *, full_ra
 
 
 def _pixels(plane: av.video.plane.VideoPlane, *, bytes_each: int = 1) -> Image:
-    """uint8 H x W view of an 8-bit plane."""
+    """Return an 8-bit plane as a uint8 H x W view."""
     rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)  # type: ignore[call-overload]
     return rows[:, : plane.width * bytes_each]  # type: ignore[no-any-return]
 
 
 def _half_chroma(image: Image, to_bgr: NDArray[np.float32]) -> av.VideoFrame:
-    """A yuv420p frame; chroma is the mean of 2 x 2 pixels. A quarter of swscale's time."""
+    """Return a yuv420p frame with chroma averaged over 2 x 2 pixels, in a quarter of swscale's time."""
     back = np.linalg.inv(to_bgr[:, :3].astype(np.float64))
     forth = np.hstack([back, -back @ to_bgr[:, 3:]]).astype(np.float32)
     height, width = image.shape[:2]
@@ -186,13 +187,13 @@ def _half_chroma(image: Image, to_bgr: NDArray[np.float32]) -> av.VideoFrame:
 
 
 def from_bgr(image: Image, colour: Colour, pix_fmt: str, reformatter: VideoReformatter) -> av.VideoFrame:
-    """A frame for an encoder, with its pixels converted and tagged as ``colour`` says.
+    """Convert an image to an encoder frame and tag it with ``colour``.
 
     Args:
-        image: uint8 BGR H x W x 3; both sides even where ``pix_fmt`` halves the chroma.
-        colour: unstated values are resolved first (`resolved`).
+        image: uint8 BGR H x W x 3; both sides must be even if ``pix_fmt`` subsamples chroma.
+        colour: unspecified values are filled in first (see `resolved`).
         pix_fmt: FFmpeg's name of a YUV format.
-        reformatter: one for an output: it keeps the converter between frames.
+        reformatter: use one per output; it caches the converter between frames.
     """
     colour = resolved(colour, (image.shape[1], image.shape[0]))
     full = colour.full_range or pix_fmt.startswith("yuvj")

@@ -1,4 +1,4 @@
-"""Opens untrusted media files: no network, no playlist, no device."""
+"""Opens untrusted media files without network access, playlists or devices."""
 
 from __future__ import annotations
 
@@ -14,62 +14,35 @@ from av.video.stream import VideoStream
 
 from .errors import SourceError
 
-# Containers that hold their own pictures. What opens other files or hosts (hls, dash, concat, sdp, image2,
-# lavfi, ...) is not among them.
-FILE_FORMATS = (
-    *(
-        "mov",
-        "mp4",
-        "m4v",
-        "3gp",
-        "matroska",
-        "webm",
-        "avi",
-        "flv",
-        "asf",
-        "ogg",
-        "mxf",
-        "nut",
-        "rm",
-        "wtv",
-    ),
-    *(
-        "mpegts",
-        "mpeg",
-        "mpegvideo",
-        "h263",
-        "h264",
-        "hevc",
-        "vvc",
-        "av1",
-        "obu",
-        "ivf",
-        "vc1",
-        "dirac",
-    ),
-    *("cavsvideo", "dv", "mjpeg", "gif", "apng", "yuv4mpegpipe"),
+# Self-contained containers only. Formats that open other files or hosts (hls, dash, concat, sdp, image2,
+# lavfi, ...) are excluded.
+FILE_FORMATS = tuple(
+    """
+    mov mp4 m4v 3gp matroska webm avi flv asf ogg mxf nut rm wtv mpegts mpeg mpegvideo h263 h264
+    hevc vvc av1 obu ivf vc1 dirac cavsvideo dv mjpeg gif apng yuv4mpegpipe
+    """.split()
 )
-_PROTOCOL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # two letters at least: C: is a drive
+_PROTOCOL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # at least two letters: C: is a drive
 _DAMAGED = "damaged, never finished, or not a video"
 
 
 def open_container(
     path: Path, *, allow_special: bool = False, decoder: HWAccel | None = None
 ) -> InputContainer:
-    """Open an ordinary video file: no network, no playlist, no device.
+    """Open a regular video file without network access, playlists or devices.
 
     Args:
         path: the file.
-        allow_special: it may be a pipe or a device.
-        decoder: hardware that decodes, if it knows the codec.
+        allow_special: also accept a pipe or a device.
+        decoder: hardware decoder to use if it supports the codec.
 
     Raises:
-        SourceError: it is missing, not a file, or not a readable video.
+        SourceError: if the file is missing, is not a file, or is not a readable video.
     """
     _check_file(path, allow_special=allow_special)
     options = {"protocol_whitelist": "file", "format_whitelist": ",".join(FILE_FORMATS)}
     try:
-        # an absolute name starts with a slash, which no protocol does
+        # an absolute path starts with a slash, so it cannot be parsed as a protocol
         return av.open(
             str(path.absolute()),
             container_options=options,
@@ -85,7 +58,7 @@ def _check_file(path: Path, *, allow_special: bool) -> None:
         status = path.stat()
     except (OSError, ValueError) as error:
         protocol = _PROTOCOL.match(str(path))
-        if protocol:  # without the rest, which may hold a password
+        if protocol:  # omit the rest, which may contain a password
             raise SourceError(f"{protocol[0]}...: not a readable video (a URL, not a file)") from None
         raise SourceError(f"{path}: not a readable video ({_reason(error)})") from error
     mode = status.st_mode
@@ -100,20 +73,22 @@ def _check_file(path: Path, *, allow_special: bool) -> None:
 def _reason(error: BaseException) -> str:
     if isinstance(error, av.error.InvalidDataError):
         return _DAMAGED
-    if isinstance(error, av.error.ArgumentError):  # how a format that is not allowed comes back
+    if isinstance(error, av.error.ArgumentError):  # FFmpeg's error for a format outside the whitelist
         return "not an allowed kind of file"
     return str(getattr(error, "strerror", None) or error).lower()
 
 
 def choose_stream(container: InputContainer, path: Path, number: int | None) -> VideoStream:
-    """Stream ``number`` among the video streams, else the first that is marked as default and is no
-    cover picture, else the first that is no cover picture.
+    """Return the video stream to decode.
+
+    That is stream ``number`` among the video streams if it is given. Otherwise it is the first stream that is
+    marked as default and is not a cover picture, or else the first stream that is not a cover picture.
 
     Raises:
-        SourceError: there is none, or nothing at all.
+        SourceError: if there is no such video stream, or no stream of any kind.
     """
     found = container.streams
-    if not (found.video or found.audio or found.subtitles):  # an index that was cut leaves husks
+    if not (found.video or found.audio or found.subtitles):  # a truncated index leaves empty streams
         raise SourceError(f"{path}: not a readable video ({_DAMAGED})")
     streams = list(found.video)
     if number is not None:

@@ -1,4 +1,4 @@
-"""The devices of this computer: which one computes, and how many cores the process may use."""
+"""Compute devices of this computer, and the number of CPU cores available to the process."""
 
 from __future__ import annotations
 
@@ -8,20 +8,28 @@ import threading
 
 from .errors import ComputeError
 
-# Held while a thread records a graph: it begins with waiting for all of the GPU, which would break another's.
+# Held while a thread captures a CUDA graph. A capture starts by synchronizing the whole GPU, which would
+# break a capture in another thread.
 RECORDING = threading.Lock()
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    """Return the number of CPU cores that this process may use."""
+    return len(core_numbers())
+
+
+def core_numbers() -> list[int]:
+    """Return the numbers of the CPU cores that this process may use; macOS cannot restrict them."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
 
 
 def resolved(device: str) -> str:
-    """ "cpu", "cuda" or "cuda:N" for what the user asked.
+    """Resolve the device that the user asked for to "cpu", "cuda" or "cuda:N".
 
     Raises:
-        ComputeError: a CUDA device that is not here, or an unknown name.
+        ComputeError: if the CUDA device does not exist, or the name is unknown.
     """
     if device == "cpu" or (device == "auto" and not _has_cuda_driver()):
         return "cpu"
@@ -38,9 +46,9 @@ def resolved(device: str) -> str:
 
 
 def _has_cuda_driver() -> bool:
-    """Whether to ask PyTorch at all: importing it takes longer than a short job."""
+    """Return whether to ask PyTorch at all, since importing it takes longer than a short job."""
     try:
-        ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+        ctypes.CDLL("libcuda.so.1")
     except OSError:
         return False
     return True

@@ -1,6 +1,6 @@
-"""Errors of the pipeline; each is a `FocusError` and the fitting built-in.
+"""Pipeline errors; each is a `FocusError` and also the matching built-in exception.
 
-The command line turns them into exit codes: settings 2, source 3, lost 4, sink 5, compute 6.
+The command line maps them to exit codes: settings 2, source 3, lost 4, sink 5, compute 6.
 """
 
 from br2focus.models.errors import FocusError
@@ -19,33 +19,33 @@ __all__ = [
 
 
 class SettingsError(FocusError, ValueError):
-    """A setting, option or settings file is wrong."""
+    """A setting, option or settings file is invalid."""
 
 
 class SourceError(FocusError, OSError):
-    """An input cannot be read: missing, no video in it, damaged, or over a limit."""
+    """An input cannot be read: it is missing, contains no video, is damaged, or exceeds a limit."""
 
 
 class LostError(SourceError):
-    """A live source is gone and did not come back in time."""
+    """A live source disappeared and did not come back in time."""
 
 
 class AbsentError(SourceError):
-    """A live source is not there now: asking again soon costs nobody anything."""
+    """A live source is not available right now; retrying soon is cheap."""
 
 
 class RefusedError(SourceError):
-    """A live source does not let us in: trying again at once is of no use."""
+    """A live source refused access; retrying at once is pointless."""
 
 
 class SinkError(FocusError, OSError):
-    """An output cannot be written: disk, permission, or encoder."""
+    """An output cannot be written because of the disk, permissions or the encoder."""
 
 
 class ComputeError(FocusError, RuntimeError):
-    """The network cannot run: no device, no memory, or a result that is not finite."""
+    """The network cannot run: no device, not enough memory, or a non-finite result."""
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, or its type."""
+    """Return the first line of an error's message, or the name of its type if the message is empty."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

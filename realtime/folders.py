@@ -1,4 +1,4 @@
-"""Where files of the user are kept: settings, and what can be computed again."""
+"""Locations of per-user files: settings and cached models."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from platformdirs import user_cache_path, user_config_path
 
 
 def config_folder() -> Path:
-    """Where settings of the user are kept: ``BR2FOCUS_CONFIG``, or the user's config folder."""
+    """Return the folder for user settings: ``BR2FOCUS_CONFIG`` or the user's config folder."""
     return Path(os.environ.get("BR2FOCUS_CONFIG") or user_config_path("br2focus"))
 
 
 def cache_folder() -> Path:
-    """Where converted models are kept: ``BR2FOCUS_CACHE``, or the user's cache folder."""
+    """Return the folder for converted models: ``BR2FOCUS_CACHE`` or the user's cache folder."""
     return Path(os.environ.get("BR2FOCUS_CACHE") or user_cache_path("br2focus"))

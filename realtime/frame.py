@@ -1,4 +1,4 @@
-"""Frames and blur maps: what flows from a source through the engine. Frozen and self-checking."""
+"""Frames and blur maps: immutable, self-validating data that flows from a source through the engine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Values = NDArray[np.float32]
 
 
 class Roi(NamedTuple):
-    """A named rectangle in pixels of the upright frame, x and y of its top-left corner."""
+    """A named rectangle in pixels of the upright frame; x and y are its top-left corner."""
 
     name: str
     x: int
@@ -26,14 +26,14 @@ class Roi(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture with its media time.
+    """One video frame with its presentation time.
 
     Attributes:
         image: uint8 BGR H x W x 3, upright; made read-only.
-        index: 0 for the first frame of the source, counting every frame it gave (dropped ones too).
+        index: 0 for the first frame of the source; counts every frame it delivered, including dropped ones.
         pts: presentation time in units of ``time_base``.
-        time_base: seconds a unit, rational.
-        arrived: `time.monotonic` when the frame reached this program, in seconds.
+        time_base: seconds per unit, as a fraction.
+        arrived: value of `time.monotonic` when the frame reached this program, in seconds.
     """
 
     image: Image
@@ -61,13 +61,14 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class Radii:
-    """Blur radii of a frame, at the size that the network gives them in.
+    """Blur radii of a frame at the network's output resolution.
 
     Attributes:
-        log_radius: ln of the blur radius in pixels of the frame, softness included, float32 h x w.
-        reference: how sharp the footage can be, as a radius in pixels.
-        limit: the radius from which on P(blurred) is over .5, in pixels.
-        half: the radius whose score is one half, in pixels: it depends on the width of the frame alone.
+        log_radius: natural log of the blur radius in pixels of the frame, including the softness of the
+            footage, float32 h x w.
+        reference: the best sharpness that the footage can reach, as a blur radius in pixels.
+        limit: blur radius in pixels above which P(blurred) exceeds 0.5.
+        half: blur radius in pixels at which the score is 0.5; it depends only on the width of the frame.
     """
 
     log_radius: Values
@@ -76,18 +77,18 @@ class Radii:
     half: float
 
     def at(self, size: tuple[int, int]) -> Values:
-        """Blur radius in pixels of the frame, float32 at ``size`` (width, height)."""
+        """Return the blur radius in pixels of the frame, float32 at ``size`` (width, height)."""
         large = cv2.resize(self.log_radius, size, interpolation=cv2.INTER_LINEAR)
         return np.asarray(cv2.exp(large), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class BlurMap:
-    """P(blurred) for every pixel of a frame, or of a smaller form of it, as it comes from the network.
+    """P(blurred) for every pixel of a frame, or of a downscaled frame, as the network computes it.
 
     Attributes:
-        values: float32 H x W in [0, 1], 1 = blurred; owns its memory; made read-only.
-        radii: what the values follow from, where the network gives blur radii.
+        values: float32 H x W in [0, 1], 0 = in focus, 1 = blurred; owns its memory; made read-only.
+        radii: the blur radii that the values are derived from, if the network estimates them.
     """
 
     values: Values
@@ -97,43 +98,43 @@ class BlurMap:
         values = self.values
         if values.dtype != np.float32 or values.ndim != 2 or not values.size:
             raise ValueError(f"a blur map is float32 H x W, got {values.dtype} {values.shape}")
-        if not (values.min() >= 0 and values.max() <= 1):  # false for NaN too
+        if not (values.min() >= 0 and values.max() <= 1):  # false for NaN, too
             raise ValueError("a blur map lies in [0, 1]")
         values.flags.writeable = False
 
     def at(self, size: tuple[int, int]) -> BlurMap:
-        """The map at ``size`` (width, height), bilinear; itself where that is its size."""
+        """Return the map at ``size`` (width, height), resized bilinearly, or itself if the size matches."""
         if (self.values.shape[1], self.values.shape[0]) == size:
             return self
         values = np.asarray(cv2.resize(self.values, size, interpolation=cv2.INTER_LINEAR))
-        # Interpolation of ones may exceed one by a rounding error.
+        # Interpolating between ones can exceed 1 by a rounding error.
         cv2.threshold(values, 1, 1, cv2.THRESH_TRUNC, dst=values)
         return BlurMap(np.asarray(values, np.float32), self.radii)
 
     def in_focus_share(self) -> float:
-        """Share of the pixels that are in focus (P < .5), 0 to 1."""
+        """Return the share of pixels that are in focus (P < 0.5), 0 to 1."""
         return float((self.values < 0.5).mean())
 
     def sharpness(self, roi: Roi | None = None) -> float:
-        """Mean of 1 - P over ``roi`` (clipped to the frame) or the whole frame, 0 to 1.
+        """Return the mean of 1 - P over ``roi`` (clipped to the frame) or the whole frame, 0 to 1.
 
         Raises:
-            ValueError: the ROI lies outside the frame.
+            ValueError: if the ROI lies outside the frame.
         """
         return float(1 - self._inside(self.values, roi).mean())
 
     def score(self, roi: Roi | None = None) -> float:
-        """How sharp ``roi`` (clipped to the frame) or the whole frame is, 0 to 1.
+        """Return how sharp ``roi`` (clipped to the frame) or the whole frame is, 0 to 1.
 
-        Where the network gives blur radii r, the mean of 1 / (1 + (r / half)^2): it rises up to the best
-        focus, where P is 0 for a while. Elsewhere it is `sharpness`.
+        If the network estimates blur radii r, the score is the mean of 1 / (1 + (r / half)^2). It keeps
+        rising up to the best focus, even where P is already 0. Otherwise the score equals `sharpness`.
 
         Raises:
-            ValueError: the ROI lies outside the frame.
+            ValueError: if the ROI lies outside the frame.
         """
         if self.radii is None:
             return self.sharpness(roi)
-        part = self._inside(self.values, roi)  # the ROI counts in pixels of this map
+        part = self._inside(self.values, roi)  # the ROI is in pixels of this map
         whole, small = self.values.shape, self.radii.log_radius
         if roi is not None:
             top, left = max(roi.y, 0), max(roi.x, 0)

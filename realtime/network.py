@@ -1,4 +1,4 @@
-"""What a pipeline computes maps with: the shipped engine, or a network of your own."""
+"""Networks for a pipeline: the interface, and an adapter for a custom function."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ from .frame import BlurMap, Frame, Image
 
 
 class Network(Protocol):
-    """Gives blur maps of frames. `Engine` is one; `FunctionNetwork` makes one from a function."""
+    """Computes blur maps of frames; `Engine` is one, and `FunctionNetwork` wraps a function."""
 
     @property
     def seconds(self) -> float:
-        """Seconds spent on the map that was given last."""
+        """Seconds spent on the most recently returned map."""
 
     def stream(
         self, frames: Iterable[Frame], depth: int, size: tuple[int, int] | None = None
     ) -> Iterator[tuple[Frame, BlurMap]]:
-        """Every frame of one clip with its map, in order.
+        """Yield every frame of one clip with its blur map, in order.
 
         An error of ``frames`` is raised after the maps of the frames before it.
 
         Args:
-            frames: asked for one at a time, from the thread that asks for the maps.
-            depth: how many frames may be started before the first is finished; 1 for live pictures.
-            size: width and height of the frames where they are known.
+            frames: iterated one frame at a time, in the thread that iterates the maps.
+            depth: how many frames may be started before the first is finished; 1 for live video.
+            size: width and height of the frames, if known.
         """
 
     def close(self) -> None:
-        """Release what is held; it may be used again."""
+        """Release all resources; the network may be used again."""
 
 
 class FunctionNetwork(Closing):
-    """A network of your own, from a function of one picture.
+    """A custom network made from a function of one image.
 
     Args:
-        function: takes a picture, uint8 BGR H x W x 3, read-only, and gives P(blurred): an array h x w of
-            any size in the shape of the picture, 0 = in focus, 1 = blurred.
-        name: for legends and reports.
+        function: takes an image, uint8 BGR H x W x 3, read-only, and returns P(blurred): an array h x w of
+            any size with the image's aspect ratio, 0 = in focus, 1 = blurred.
+        name: name for legends and reports.
 
     Raises:
-        ValueError: while it is used, the function gave something else.
+        ValueError: during use, if the function returns anything else.
     """
 
     def __init__(self, function: Callable[[Image], Any], name: str = "function") -> None:
@@ -63,6 +63,6 @@ class FunctionNetwork(Closing):
 
 
 def name_of(network: Network) -> str:
-    """The name of a network for legends; "" where it has none."""
+    """Return the name of a network for legends, or an empty string if it has none."""
     name = getattr(getattr(network, "info", network), "name", "")
     return name if isinstance(name, str) else ""

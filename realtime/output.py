@@ -1,4 +1,4 @@
-"""A file or folder that gets its final name only when it is complete."""
+"""An output file or folder that appears under its final name only once it is complete."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ REMEDIES = {
 
 
 def refusal(path: Path, error: Exception) -> SinkError:
-    """``error``, met while writing ``path``, as one line: where, what, what to do."""
+    """Convert an error from writing ``path`` to a one-line `SinkError`: where, what, what to do."""
     remedy = REMEDIES.get(getattr(error, "errno", None) or 0)
     return SinkError(f"{path}: {remedy or str(error).strip() or type(error).__name__}")
 
 
 def make_folder(path: Path) -> None:
-    """Make ``path`` and what is above it, where they are missing.
+    """Create ``path`` and any missing parent folders.
 
     Raises:
-        SinkError: it cannot be made.
+        SinkError: if the folder cannot be created.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -50,23 +50,25 @@ def make_folder(path: Path) -> None:
 
 
 def temporary_name(path: Path, *, folder: bool = False) -> Path:
-    """What a file or folder is called until it is complete."""
+    """Return the name of a file or folder while it is incomplete."""
     return path.with_name(f"{path.name}.partial" if folder else f"{path.stem}.partial{path.suffix}")
 
 
 class Output:
-    """Reserves ``path``: what is written goes to `temporary` in the same folder until `commit`.
+    """Reserves ``path``; data goes to `temporary` in the same folder until `commit`.
 
-    A temporary file or folder left by a killed run is reused; one that another run is writing is refused.
+    A temporary file or folder left by a killed run is reused. One that another run is still writing is
+    refused.
 
     Args:
-        path: the final name; the suffix of a file is kept in the temporary name.
-        folder: a folder of files instead of a file.
-        overwrite: replace an existing file; in an existing folder, replace files of the same names.
-        source: the input, which is never written over, under whatever name.
+        path: the final name; a file's temporary name keeps its suffix.
+        folder: write a folder of files instead of a single file.
+        overwrite: replace an existing file; in an existing folder, replace files with the same names.
+        source: the input; it is never overwritten, whatever name it goes by.
 
     Raises:
-        SinkError: it exists, is the source, is of the other kind, or cannot be written.
+        SinkError: if ``path`` exists, is the source, is of the wrong kind (file or folder), or cannot be
+            written.
     """
 
     def __init__(
@@ -80,7 +82,7 @@ class Output:
         self.path = path = Path(path)
         self._folder, self._overwrite = folder, overwrite
         self._lock: int | None = None
-        with self._explained():
+        with self._raising_sink_errors():
             if not path.name or path.name == "..":
                 raise SinkError(f"{path}: not a name to write to")
             self.temporary = temporary_name(path, folder=folder)
@@ -97,7 +99,10 @@ class Output:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Commit what was written; discard it after an error; the system's own become a `SinkError`."""
+        """Commit the output, or discard it after an error.
+
+        An `OSError` from the block is converted to a `SinkError`.
+        """
         if error is None:
             try:
                 self.commit()
@@ -110,12 +115,12 @@ class Output:
             raise refusal(self.path, error) from error
 
     def commit(self) -> None:
-        """Give it its final name, on the disk for good.
+        """Flush the output to disk and give it its final name.
 
         Raises:
-            SinkError: the disk refuses, or the name was taken meanwhile.
+            SinkError: if writing fails, or if the name has been taken in the meantime.
         """
-        with self._explained():
+        with self._raising_sink_errors():
             self._refuse_existing()
             written = self._contents() if self._folder else [self.temporary]
             for path in written:
@@ -130,7 +135,7 @@ class Output:
         self.release()
 
     def discard(self) -> None:
-        """Remove what was written; never raises."""
+        """Remove everything written so far; never raises."""
         if self._lock is None:
             return
         with suppress(OSError):
@@ -142,7 +147,7 @@ class Output:
         self.release()
 
     def release(self) -> None:
-        """Let another run have the temporary name; what was written stays there."""
+        """Release the temporary name to other runs; the data written so far stays in place."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -162,14 +167,14 @@ class Output:
             raise SinkError(f"{path}: exists; choose another name or allow overwriting (--force)")
 
     def _reserve(self) -> int:
-        """An open descriptor that holds the lock of the temporary name, emptied."""
+        """Create the empty temporary file or folder and return a descriptor that holds its lock."""
         if self._folder:
             self.temporary.mkdir(exist_ok=True)
         kind = os.O_DIRECTORY if self._folder else os.O_RDWR | os.O_CREAT
         lock = os.open(self.temporary, kind | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(lock).st_ino != self.temporary.stat().st_ino:  # committed while we waited
+            if os.fstat(lock).st_ino != self.temporary.stat().st_ino:  # another run committed it meanwhile
                 raise BlockingIOError
             self._clear() if self._folder else os.ftruncate(lock, 0)
         except BlockingIOError:
@@ -188,17 +193,21 @@ class Output:
             path.unlink()
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _raising_sink_errors(self) -> Iterator[None]:
         try:
             yield
         except FocusError:
             raise
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        except (OSError, ValueError) as error:  # ValueError: the name contains a NUL
             raise refusal(self.path, error) from error
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk for good. Raises OSError."""
+    """Flush a file, or the entries of a folder, to disk.
+
+    Raises:
+        OSError: if flushing fails.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""How overlays look: their kinds and the style of each."""
+"""Overlay kinds and their style."""
 
 from __future__ import annotations
 
@@ -16,26 +16,28 @@ MAX_LEVELS = 3
 
 @dataclass(frozen=True)
 class OverlayStyle:
-    """How overlays look.
+    """Style of the overlays.
 
     Attributes:
-        colour: of peaking and outline, BGR; the default is told from most subjects by every colour vision.
-        opacity: of heat and mask, 0 to 1.
-        threshold: gradient from which an edge is peaked, in gray levels a pixel (lower: more edges).
-        levels: of peaking, 1 to 3: edges of one, two and four times the threshold, ever brighter.
-        strongest: share of the pixels in focus that peaking may mark, the strongest edges first: it raises
-            the threshold where more are over it; 1 = off.
-        ground: what the overlay lies on: the picture, the picture in gray, or black.
-        noise_gate: the threshold is at least so many times the gradient that the sensor's noise makes;
-            0 = off.
-        stripes: draw peaking as black and coloured stripes, so that it does not rest on colour alone.
+        colour: BGR colour of peaking and outline; the default stands out from most subjects for every type of
+            colour vision.
+        opacity: opacity of heat and mask, 0 to 1.
+        threshold: smallest gradient that is peaked, in gray levels per pixel; lower values mark more edges.
+        levels: number of peaking levels, 1 to 3: edges at one, two and four times the threshold, increasingly
+            bright.
+        strongest: largest share of the in-focus pixels that peaking may mark, strongest edges first; if more
+            exceed the threshold, the threshold is raised. 1 = off.
+        ground: background of the overlay: the picture, the picture in gray, or black.
+        noise_gate: lower bound of the threshold as a multiple of the gradient caused by sensor noise; 0 =
+            off.
+        stripes: draw peaking as black and coloured stripes, so that it does not rely on colour alone.
         legend: draw the scale and the model's name.
 
     Raises:
-        SettingsError: a value out of its range.
+        SettingsError: if a value is out of range.
     """
 
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # of settings files
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # for settings files
 
     colour: tuple[int, int, int] = (0, 176, 255)
     opacity: float = 0.55
@@ -58,7 +60,7 @@ class OverlayStyle:
             raise SettingsError("a colour is blue, green, red from 0 to 255")
 
     def shade(self, level: int) -> tuple[int, int, int]:
-        """The colour of edges of ``level`` (0 for the weakest); the strongest have ``colour`` itself."""
+        """Return the BGR colour of edges of ``level`` (0 = weakest); the strongest use ``colour`` itself."""
         light = 0.55 + 0.45 * (level + 1) / self.levels if self.levels > 1 else 1.0
         blue, green, red = (round(light * value) for value in self.colour)
         return blue, green, red

@@ -1,4 +1,4 @@
-"""A picture that knows when it is shown."""
+"""An image array that carries its presentation time."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from .frame import Frame, Image
 
 
 class Picture(np.ndarray[tuple[int, ...], np.dtype[np.uint8]]):
-    """A uint8 BGR array with the time of the frame that it was made from.
+    """A uint8 BGR array with the frame that it was made from.
 
-    It is an ordinary array for OpenCV and NumPy. What is computed from it keeps the time, so that it can be
-    written to a `VideoWriter` at the right moment. A new array made by other means has none.
+    OpenCV and NumPy treat it as an ordinary array. Arrays computed from it keep the frame, so a `VideoWriter`
+    can write them at the right time. Arrays created in other ways carry no frame.
 
     Attributes:
-        frame: the frame it was made from; None where that is not known.
+        frame: the frame that the picture was made from, or None if unknown.
     """
 
     frame: Frame | None
 
     @classmethod
     def of(cls, image: Image, frame: Frame) -> Self:
-        """``image`` as a picture of ``frame``; shares its memory."""
+        """Return ``image`` as a picture of ``frame``, sharing its memory."""
         picture = image.view(cls)
         picture.frame = frame
         return picture
@@ -34,5 +34,5 @@ class Picture(np.ndarray[tuple[int, ...], np.dtype[np.uint8]]):
 
     @property
     def seconds(self) -> Fraction | None:
-        """Presentation time in seconds; None where it is not known."""
+        """Presentation time in seconds, or None if unknown."""
         return None if self.frame is None else self.frame.seconds

@@ -1,11 +1,11 @@
-"""Joins a source, the engine, the smoothing and the refining with threads; iterates results.
+"""Runs a source, the engine, smoothing and refinement in threads; iterating yields the results.
 
     with Pipeline(source, engine, smoothing="adaptive") as results:
         for result in results:
             ...
 
-Errors of a thread are raised where the results are read. Leaving the context stops every thread from any
-state.
+Errors from the threads are raised where the results are iterated. Leaving the context stops every thread,
+whatever its state.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from .stages import mapped, refined, smoothed, with_picture
 from .stats import Statistics, StatsCollector
 
 FILE_CAPACITY = 2
-BETWEEN = 1  # frames that wait between the stages of a file
-FILE_DEPTH = 3  # on a CPU two computed at once and one waiting
+BETWEEN = 1  # frames that may wait between two stages of a file
+FILE_DEPTH = 3  # on a CPU, two are computed at once and one waits
 JOIN_SECONDS, LIVE_JOIN_SECONDS = 2.0, 0.2
 
 
@@ -40,25 +40,26 @@ _Work = Callable[[Any], Generator[Any]]
 
 
 class Pipeline:
-    """Runs ``source`` through a network, smoothing and refining.
+    """Runs ``source`` through a network, smoothing and refinement.
 
-    A live source replaces waiting frames and results by the newest, and one thread computes all of a frame.
-    Any other source waits, so that every frame comes out once, and each stage that has much to do has a
-    thread of its own. The policy follows ``source.info.live``.
+    The policy follows ``source.info.live``. For a live source, the newest frame and result replace waiting
+    ones, and one thread does all the work on a frame. For any other source, back-pressure ensures that every
+    frame comes out exactly once, and each expensive stage has its own thread.
 
     Args:
         source: iterated and closed by the capture thread.
-        network: an `Engine`, or another `Network`; it computes in the inference thread alone.
-        smoothing: of the maps in time: "adaptive", "look-ahead", "look-ahead:FRAMES", a time constant in
-            seconds, a `Smoother` of your own, or None for raw maps.
-        refine: move the edges of the maps to those of the picture: "off", "fast" or "best".
-        draw: makes the picture ``drawn`` of each result, in a thread of its own; None for none.
+        network: an `Engine` or another `Network`; used only in the inference thread.
+        smoothing: temporal smoothing of the maps: "adaptive", "look-ahead", "look-ahead:FRAMES", a time
+            constant in seconds, a custom `Smoother`, or None for raw maps.
+        refine: aligns the edges of the maps with those of the image: "off", "fast" or "best".
+        draw: makes the ``drawn`` picture of each result, in its own thread unless the source is live; None
+            for no picture.
 
     Attributes:
-        smoothing, refine: may be replaced while it runs; the next frame uses them.
+        smoothing, refine: may be replaced while the pipeline runs; the next frame uses the new value.
 
     Raises:
-        SettingsError: an unknown smoothing or way to refine.
+        SettingsError: if ``smoothing`` or ``refine`` is unknown.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Pipeline:
         self._threads = [_thread("capture", self._capture), *self._stages(live=live)]
 
     def _stages(self, *, live: bool) -> list[threading.Thread]:
-        """The threads between capture and reader, with channels from `_frames` to `_results`."""
+        """Create the threads between capture and consumer, with channels from `_frames` to `_results`."""
         network, size = self._network, self._source.info.size
         maps: _Work = partial(mapped, network=network, depth=self._depth, size=size)
         smooth: _Work = partial(smoothed, wanted=lambda: self.smoothing)
@@ -111,7 +112,7 @@ class Pipeline:
                 thread.start()
                 self._started.append(thread)
         except BaseException:
-            self._stop(patient=True)
+            self._stop(wait_for_stages=True)
             raise
         return self
 
@@ -121,7 +122,7 @@ class Pipeline:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        released = self._stop(patient=not isinstance(error, KeyboardInterrupt))
+        released = self._stop(wait_for_stages=not isinstance(error, KeyboardInterrupt))
         if not released and error is None:
             raise SourceError(f"{self._source.info.name}: does not let go (capture is stuck)")
 
@@ -139,11 +140,11 @@ class Pipeline:
 
     @property
     def dropped(self) -> int:
-        """Frames and results that were replaced by newer ones; cheaper than all of `stats`."""
+        """Frames and results replaced by newer ones; cheaper to read than `stats`."""
         return self._frames.dropped + self._results.dropped
 
     def reset_figures(self) -> None:
-        """Count rate and age from now on."""
+        """Restart the measurement of rates and latencies."""
         self._stats.reset()
 
     def _capture(self) -> None:
@@ -161,7 +162,7 @@ class Pipeline:
         self._frames.close(error)
 
     def _run(self, works: list[_Work], source: Channel[Any], target: Channel[Any]) -> None:
-        """A stage: what ``works`` make of ``source`` goes to ``target``, then the error, if there is one."""
+        """Run a stage: feed ``source`` through ``works`` into ``target``, then pass on any error."""
         error: BaseException | None = None
         chain = [works[0](source)]
         for work in works[1:]:
@@ -174,31 +175,34 @@ class Pipeline:
             error = caught
         source.cancel()
         try:
-            for made in reversed(chain):  # an error may keep one alive that another one left
+            for made in reversed(chain):  # a traceback can keep an abandoned generator alive
                 made.close()
         except BaseException as caught:
             error = error or caught
         target.close(error)
 
-    def _stop(self, *, patient: bool) -> bool:
-        """Cancel the channels and join; False if the source stays in a driver's call.
+    def _stop(self, *, wait_for_stages: bool) -> bool:
+        """Cancel the channels and join the threads.
 
-        The work of the stages always ends, since nobody listens and nothing comes; a caller that is not
-        ``patient`` does not wait for a model that is being converted.
+        Cancelled stages always end. With ``wait_for_stages`` set to False, the caller does not wait for a
+        stage that is still busy, for example with converting a model.
+
+        Returns:
+            False if the source is stuck in a driver call, else True.
         """
         for channel in self._channels:
             channel.cancel()
         capture, *stages = self._threads
         if capture in self._started:
-            # The next frame of a live source may be long in coming.
+            # A live source may take long to deliver its next frame.
             capture.join(LIVE_JOIN_SECONDS if self._source.info.live else JOIN_SECONDS)
             if capture.is_alive():
                 with suppress(Exception):
-                    self._source.close()  # from outside: may release a read that blocks
+                    self._source.close()  # closing from this thread may unblock a read
                 capture.join(JOIN_SECONDS)
         for stage in stages:
             if stage in self._started:
-                stage.join(None if patient else LIVE_JOIN_SECONDS)
+                stage.join(None if wait_for_stages else LIVE_JOIN_SECONDS)
         return not capture.is_alive()
 
 

@@ -1,4 +1,4 @@
-"""Presets: what a viewer is set to, in a TOML file that people may edit. Strict when it is read."""
+"""Presets: viewer settings in an editable TOML file, validated strictly on load."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ MAX_BYTES = 1 << 20
 
 
 def preset_path(name: str) -> Path:
-    """The file of a preset: ``name`` itself if it is a path to a TOML file, else one in the user's folder.
+    """Return the file of a preset.
 
-    The folder is ``BR2FOCUS_CONFIG``, or the user's folder for settings.
+    A ``name`` that ends in .toml is used as a path. Any other name refers to a file in ``BR2FOCUS_CONFIG`` or
+    the user's config folder.
 
     Raises:
-        SettingsError: no file name.
+        SettingsError: if ``name`` is not a valid file name.
     """
     if name.endswith(".toml"):
         return Path(name)
@@ -40,7 +41,7 @@ def preset_path(name: str) -> Path:
 
 
 def list_presets() -> list[str]:
-    """Names of the presets in the user's folder."""
+    """Return the names of the presets in the user's folder."""
     return sorted(path.stem for path in preset_path("any").parent.glob("*.toml"))
 
 
@@ -48,8 +49,8 @@ def load_preset(path: AnyPath) -> ViewSettings:
     """Read a preset.
 
     Raises:
-        SettingsError: the file cannot be read, is no TOML, or has an unknown key or a wrong value; the text
-            names each place.
+        SettingsError: if the file cannot be read, is not TOML, or has an unknown key or an invalid value. The
+            message names every faulty entry.
     """
     path = Path(path)
     try:
@@ -61,20 +62,22 @@ def load_preset(path: AnyPath) -> ViewSettings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not a TOML file ({error})") from error
     try:
-        # JSON's strict form knows arrays for tuples, and nothing else is converted.
+        # Strict JSON validation accepts arrays for tuples and converts nothing else.
         if values.get("smoothing") == "off":
             values["smoothing"] = None
         return TypeAdapter(ViewSettings).validate_json(json.dumps(values, default=str), strict=True)
     except ValidationError as error:
-        places = "; ".join(dict.fromkeys(_say(e["loc"], e["type"], e["msg"]) for e in error.errors()))
+        places = "; ".join(dict.fromkeys(_explain(e["loc"], e["type"], e["msg"]) for e in error.errors()))
         raise SettingsError(f"{path}: {places}") from error
 
 
 def save_preset(settings: ViewSettings, path: AnyPath) -> None:
-    """Write ``settings`` over ``path``; only what differs from the defaults needs to be in such a file.
+    """Write ``settings`` to ``path``, replacing an existing file.
+
+    A hand-written preset only needs the values that differ from the defaults.
 
     Raises:
-        SinkError: it cannot be written.
+        SinkError: if the file cannot be written.
     """
     path = Path(path)
     try:
@@ -86,14 +89,14 @@ def save_preset(settings: ViewSettings, path: AnyPath) -> None:
 
 
 def _values(settings: ViewSettings) -> dict[str, Any]:
-    """What TOML holds; it has no word for None, which is left out where it is the default."""
+    """Return ``settings`` as TOML values. TOML has no null, so None is omitted; it is the default there."""
     values = asdict(settings)
     values["rois"] = [roi._asdict() for roi in settings.rois]
     values["smoothing"] = settings.smoothing or "off"
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _say(place: tuple[int | str, ...], kind: str, message: str) -> str:
+def _explain(place: tuple[int | str, ...], kind: str, message: str) -> str:
     name = ".".join(map(str, place)) or "the whole"
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
         known = [field.name for field in fields(ViewSettings)]

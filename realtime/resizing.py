@@ -1,4 +1,4 @@
-"""Making pictures and maps smaller, by halves: all pixels count, at a fraction of an area average's time."""
+"""Downscaling by repeated halving: every pixel counts, in a fraction of the time of area averaging."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Picture = TypeVar("Picture", Image, Values)
 
 
 def halvings(width: int, height: int, size: tuple[int, int]) -> list[tuple[int, int]]:
-    """The sizes to go through down to ``size``: each half of the one before, and last ``size`` itself."""
+    """Return the sizes on the way to ``size``: each half of the previous one, then ``size`` itself."""
     steps = []
     while width // 2 >= size[0] and height // 2 >= size[1]:
         width, height = width // 2, height // 2
@@ -22,7 +22,7 @@ def halvings(width: int, height: int, size: tuple[int, int]) -> list[tuple[int, 
 
 
 def halved(values: Picture, size: tuple[int, int]) -> Picture:
-    """``values`` at ``size`` (width, height), which is not larger; of the same dtype."""
+    """Return ``values`` at ``size`` (width, height), which must not be larger; the dtype is kept."""
     for step in halvings(values.shape[1], values.shape[0], size):
         if (values.shape[1], values.shape[0]) != step:
             values = np.asarray(cv2.resize(values, step), values.dtype)

@@ -1,4 +1,4 @@
-"""What comes out: a frame with its blur map, and everything that can be asked of it."""
+"""The result of the pipeline: a frame with its blur map, and everything derived from them."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ Painter = Callable[["FocusResult", OverlayKind, OverlayStyle | None], Image]
 
 @dataclass(frozen=True)
 class Timing:
-    """Where the time of one result went, in seconds.
+    """Time spent on one result, in seconds.
 
     Attributes:
-        arrived: `time.monotonic` when the frame reached this program.
-        ready: `time.monotonic` when its map was ready.
-        network: seconds in the network with its resizes.
-        smoothing: seconds spent on smoothing.
-        refining: seconds spent on moving the map's edges to those of the picture.
-        smoothing_delay: by how much smoothing lets the map lag behind the picture.
+        arrived: value of `time.monotonic` when the frame reached this program.
+        ready: value of `time.monotonic` when its map was ready.
+        network: seconds in the network, including resizing.
+        smoothing: seconds in temporal smoothing.
+        refining: seconds in edge refinement.
+        smoothing_delay: lag of the smoothed map behind the image.
     """
 
     arrived: float
@@ -41,13 +41,13 @@ class Timing:
 
     @property
     def waiting(self) -> float:
-        """Seconds before the network and between the stages."""
+        """Seconds spent waiting before the network and between the stages."""
         spent = self.network + self.smoothing + self.refining
         return max(0.0, self.ready - self.arrived - spent)
 
 
 class Figures(NamedTuple):
-    """What a map comes to: the share of pixels in focus, and the mean of 1 - P; both 0 to 1."""
+    """Summary figures of a map, both 0 to 1: the share of pixels in focus, and the mean of 1 - P."""
 
     in_focus_share: float
     sharpness: float
@@ -55,19 +55,19 @@ class Figures(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class FocusResult:
-    """A frame with its own blur map: an overlay can never be drawn on another frame.
+    """A frame with its own blur map, so an overlay can never be drawn on the wrong frame.
 
     Attributes:
-        frame: the picture and its time.
-        shown: the map, smoothed in time and refined in space where that is asked for.
-        timing: where the time went.
-        raw: the map of this frame alone where ``shown`` is another one, else None; of any size.
-        drawn: the picture to write, uint8 BGR, where the pipeline was asked to draw it, else None.
+        frame: the image and its time.
+        shown: the map, temporally smoothed and spatially refined if requested.
+        timing: time spent in each stage.
+        raw: the unsmoothed, unrefined map of this frame at any size, or None if ``shown`` is that map.
+        drawn: the picture to write, uint8 BGR, if the pipeline was asked to draw it; else None.
         model: name of the model, for legends.
-        painter: draws overlays; where it is None, `overlay` cannot be asked for.
+        painter: draws overlays; if None, `overlay` is not available.
 
     Raises:
-        ValueError: frame and map differ in size.
+        ValueError: if frame and map differ in size.
     """
 
     frame: Frame
@@ -96,14 +96,14 @@ class FocusResult:
 
     @property
     def in_focus(self) -> NDArray[np.bool_]:
-        """Where P(blurred) < .5: bool H x W."""
+        """Mask of the pixels with P(blurred) < 0.5: bool H x W."""
         return self.blur < 0.5
 
     @cached_property
     def radius(self) -> Values | None:
-        """Blur radius of every pixel in pixels of the frame, softness included: float32 H x W, read-only.
+        """Blur radius per pixel in pixels of the frame, including softness: float32 H x W, read-only.
 
-        Of this frame alone, neither smoothed nor refined. None where the network gives no radii.
+        It belongs to this frame alone, neither smoothed nor refined. None if the network estimates no radii.
         """
         if self._radii is None:
             return None
@@ -113,25 +113,25 @@ class FocusResult:
 
     @property
     def reference(self) -> float | None:
-        """How sharp the footage can be, as a blur radius in pixels; None where no radii are known."""
+        """Best sharpness of the footage as a blur radius in pixels; None without blur radii."""
         return None if self._radii is None else self._radii.reference
 
     def score(self, roi: Roi | tuple[int, int, int, int] | None = None) -> float:
-        """How sharp a region is, 0 to 1: it peaks at the best focus (see `BlurMap.score`).
+        """Return how sharp a region is, 0 to 1; it peaks at best focus (see `BlurMap.score`).
 
         Args:
-            roi: x, y, width, height in pixels, clipped to the frame; None for the whole frame. For the
-                corners that detectors give see `scores`.
+            roi: x, y, width, height in pixels, clipped to the frame; None for the whole frame. For corner
+                coordinates from detectors see `scores`.
 
         Raises:
-            ValueError: the ROI lies outside the frame.
+            ValueError: if the ROI lies outside the frame.
         """
         if roi is not None and not isinstance(roi, Roi):
             roi = Roi("roi", *map(int, roi))
         return self.measured.score(roi)
 
     def scores(self, boxes: Any, format: BoxFormat = "xyxy") -> NDArray[np.float64]:
-        """The `score` of many boxes.
+        """Return the `score` of many boxes.
 
         Args:
             boxes: N x 4 numbers in pixels: an array, a tensor on any device, or a list, such as
@@ -140,10 +140,10 @@ class FocusResult:
                 and height.
 
         Returns:
-            float64 N; nan for a box that is outside the frame, empty or not finite.
+            float64 N; NaN for a box that is outside the frame, empty or not finite.
 
         Raises:
-            ValueError: ``boxes`` is not N x 4, or ``format`` is another.
+            ValueError: if ``boxes`` is not N x 4, or ``format`` is unknown.
         """
         found = [
             self.measured.score(Roi("box", x, y, right - x, bottom - y))
@@ -154,14 +154,14 @@ class FocusResult:
         return np.array(found, np.float64)
 
     def overlay(self, kind: OverlayKind = "peaking", style: OverlayStyle | None = None) -> Picture:
-        """The frame with an overlay drawn on it: a new uint8 BGR array, which knows the frame's time.
+        """Return the frame with an overlay: a new uint8 BGR array that carries the frame's time.
 
         Args:
-            kind: what is drawn.
-            style: how; None for the defaults of `OverlayStyle`.
+            kind: the overlay to draw.
+            style: its style; None for the defaults of `OverlayStyle`.
 
         Raises:
-            ValueError: ``kind`` is unknown, or the result was made without a ``painter``.
+            ValueError: if ``kind`` is unknown, or the result has no ``painter``.
         """
         if self.painter is None:
             raise ValueError("this result has no painter: take it from a Pipeline or a FocusStage")
@@ -172,12 +172,12 @@ class FocusResult:
 
     @cached_property
     def measured(self) -> BlurMap:
-        """The map that figures are taken from: of this frame alone, so that no figure is late."""
+        """The map for figures and scores; it belongs to this frame alone, so no figure lags behind."""
         return self.shown if self.raw is None else self.raw.at(self.frame.size)
 
     @cached_property
     def figures(self) -> Figures:
-        """Figures of all of `measured`."""
+        """Figures over all of `measured`."""
         return Figures(self.measured.in_focus_share(), self.measured.sharpness())
 
     @property
@@ -186,9 +186,9 @@ class FocusResult:
 
 
 def _corners(boxes: Any, format: str, size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
-    """Left, top, right and bottom of every box, whole pixels inside ``size`` (width, height).
+    """Return left, top, right and bottom of every box as whole pixels within ``size`` (width, height).
 
-    A box outside, without area or not finite comes back with right <= left or bottom <= top.
+    A box that is outside, empty or not finite has right <= left or bottom <= top.
 
     Raises:
         ValueError: see `FocusResult.scores`.

@@ -1,4 +1,4 @@
-"""How much of each region is in focus, over time: what a graph shows and a best value is held for."""
+"""Focus scores of regions over time, for a graph and for holding the best value."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from .frame import Roi
 from .result import FocusResult
 
 WHOLE = "whole frame"
-SECONDS = 20.0  # that are kept
-MAX_POINTS = 2400  # of a series: 20 s at 120 frames a second
+SECONDS = 20.0  # seconds of history
+MAX_POINTS = 2400  # per series: 20 s at 120 frames per second
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class Point:
     """One value of a series.
 
     Attributes:
-        arrived: `time.monotonic` of the frame, in seconds.
-        index: of the frame.
-        value: 0 to 1, 1 = all of the region is in focus.
+        arrived: value of `time.monotonic` for the frame, in seconds.
+        index: index of the frame.
+        value: 0 to 1, 1 = the whole region is in focus.
     """
 
     arrived: float
@@ -38,16 +38,16 @@ class Series:
 
     @property
     def points(self) -> tuple[Point, ...]:
-        """Oldest first."""
+        """The points, oldest first."""
         return tuple(self._points)
 
     @property
     def last(self) -> Point | None:
-        """The newest value."""
+        """The newest point, or None."""
         return self._points[-1] if self._points else None
 
     def add(self, point: Point) -> None:
-        """Take the next value."""
+        """Add the next point."""
         self._points.append(point)
         while self._points[0].arrived < point.arrived - SECONDS:
             self._points.popleft()
@@ -55,15 +55,16 @@ class Series:
             self.best = point
 
     def reset(self) -> None:
-        """Forget the best so far."""
+        """Clear the best value."""
         self.best = None
 
 
 class Scores:
     """A `Series` for the whole frame and for each region.
 
-    The whole frame's value is the share that is in focus; a region's is its score (see `BlurMap.score`):
-    both of the frame's own map, without smoothing in time, so that a maximum is where it was.
+    The value of the whole frame is its share in focus; that of a region is its score (see `BlurMap.score`).
+    Both are taken from the frame's own map without temporal smoothing, so a maximum is found at the right
+    frame.
     """
 
     def __init__(self) -> None:
@@ -71,13 +72,13 @@ class Scores:
         self._rois: dict[str, Roi] = {}
 
     def add(self, result: FocusResult, rois: Sequence[Roi]) -> None:
-        """Take the next result; a region that is gone, outside the frame, or elsewhere now is forgotten."""
+        """Add the next result; drop regions that were removed or moved, or that lie outside the frame."""
         blur, frame = result.measured, result.frame
         values = {WHOLE: blur.in_focus_share()}
         for roi in rois:
             try:
                 values[roi.name] = blur.score(roi)
-            except ValueError:  # outside a frame that became smaller
+            except ValueError:  # outside the frame, which has become smaller
                 continue
         same = {roi.name for roi in rois if self._rois.get(roi.name) == roi}
         self._rois = {roi.name: roi for roi in rois}
@@ -87,7 +88,7 @@ class Scores:
             self.series[name].add(Point(frame.arrived, frame.index, value))
 
     def now(self) -> dict[str, tuple[float, float]]:
-        """The newest value of each series and its best, for a text beside the picture."""
+        """Return the newest and the best value of each series, for a text next to the picture."""
         return {
             name: (series.last.value, series.best.value if series.best else series.last.value)
             for name, series in self.series.items()
@@ -95,7 +96,7 @@ class Scores:
         }
 
     def reset(self, name: str | None = None) -> None:
-        """Forget the best so far of one region, or of all."""
+        """Clear the best value of one region, or of all."""
         for each, series in list(self.series.items()):
             if name in (None, each):
                 series.reset()

@@ -1,4 +1,4 @@
-"""How focus is computed and shown; presets keep it in a TOML file that people may edit."""
+"""Settings for computing and displaying focus; presets store them in an editable TOML file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PLAIN = OverlayStyle(legend=False)  # a viewer's own text says more than the le
 
 
 class FocusOptions(EngineOptions, total=False):
-    """The fields of `FocusSettings` besides the model, for calls that take them by name."""
+    """The fields of `FocusSettings` other than the model, for calls that take them as keyword arguments."""
 
     smoothing: SmoothingSetting
     refine: RefineMode
@@ -25,15 +25,15 @@ class FocusOptions(EngineOptions, total=False):
 
 @dataclass(frozen=True)
 class FocusSettings(EngineSettings):
-    """How focus is computed: the settings of an `Engine`, and what is done with its maps.
+    """Settings of an `Engine` and of the processing of its blur maps.
 
     Attributes:
-        smoothing: of maps in time: "adaptive"; "look-ahead" or "look-ahead:FRAMES" (frames come so many
-            later); a time constant in seconds; None for raw maps.
-        refine: move the edges of a map to those of the picture: "off", "fast" or "best".
+        smoothing: temporal smoothing of the maps: "adaptive"; "look-ahead" or "look-ahead:FRAMES" (results
+            are delayed by that many frames); a time constant in seconds; None for raw maps.
+        refine: aligns the edges of a map with those of the image: "off", "fast" or "best".
 
     Raises:
-        SettingsError: a value that does not exist or is out of its range.
+        SettingsError: if a value is unknown or out of range.
     """
 
     smoothing: SmoothingSetting = None
@@ -45,23 +45,28 @@ class FocusSettings(EngineSettings):
         check_mode(self.refine)
 
     def same_engine(self, other: FocusSettings) -> bool:
-        """Whether one engine serves both: its circle of confusion may change while it runs."""
+        """Return whether one engine can serve both settings.
+
+        The circle of confusion may differ, since it can change while an engine runs.
+        """
         names = [field.name for field in fields(EngineSettings) if field.name != "coc"]
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
 
 @dataclass(frozen=True)
 class ViewSettings(FocusSettings):
-    """How focus is computed and shown; a preset is one in a file, where "off" stands for no smoothing.
+    """Settings for computing and displaying focus.
+
+    A preset stores one of these in a file, with "off" for no smoothing.
 
     Attributes:
-        overlay: what is drawn.
-        style: how it is drawn.
+        overlay: the overlay to draw.
+        style: the style of the overlay.
         coc: see `EngineSettings`; it may change while an engine runs.
-        rois: regions with a score.
+        rois: regions that are scored.
 
     Raises:
-        SettingsError: a value that does not exist or is out of its range.
+        SettingsError: if a value is unknown or out of range.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}

@@ -1,4 +1,4 @@
-"""What the stages of a pipeline do, as generators: frame -> map -> smoothed -> refined -> drawn."""
+"""Pipeline stages as generators: frame -> blur map -> smoothed -> refined -> drawn."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .smoothing.protocol import Smoothed, Smoother
 
 
 class Mapped(NamedTuple):
-    """A frame with its map, and the seconds that the map took."""
+    """A frame with its blur map and the seconds spent computing the map."""
 
     frame: Frame
     blur: BlurMap
@@ -25,7 +25,7 @@ class Mapped(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """A frame that the smoothing gave back, and what it took until here."""
+    """A frame released by the smoother, with the timings so far in seconds."""
 
     smoothed: Smoothed
     network: float
@@ -36,21 +36,21 @@ class Ready(NamedTuple):
 def mapped(
     frames: Iterable[Frame], *, network: Network, depth: int, size: tuple[int, int] | None
 ) -> Generator[Mapped]:
-    """Each frame with its map; see `Network.stream`."""
+    """Yield each frame with its blur map; see `Network.stream`."""
     for frame, blur in network.stream(frames, depth, size):
         yield Mapped(frame, blur, network.seconds)
 
 
 def smoothed(maps: Iterable[Mapped], *, wanted: Callable[[], Smoother | None]) -> Generator[Ready]:
-    """What is ready after each map.
+    """Yield the frames that are ready after each blur map.
 
-    Another smoother begins, reset, when the one before has given back all its frames.
+    When the smoother changes, the old one is flushed first and the new one is reset before use.
 
     Args:
-        wanted: the smoother for the next map; asked for each.
+        wanted: returns the smoother for the next map; called once per map.
     """
     active: Smoother | None = None
-    waiting: deque[tuple[float, float]] = deque()  # seconds of what the smoother has
+    waiting: deque[tuple[float, float]] = deque()  # timings of the frames that the smoother holds
 
     def ready(given: list[Smoothed]) -> Iterator[Ready]:
         delay = 0.0 if active is None else active.delay
@@ -62,14 +62,14 @@ def smoothed(maps: Iterable[Mapped], *, wanted: Callable[[], Smoother | None]) -
             if active is not (smoother := wanted()):
                 yield from ready([] if active is None else active.flush())
                 if smoother is not None:
-                    smoother.reset()  # it may hold frames of a pipeline that was left early
+                    smoother.reset()  # it may still hold frames from a pipeline that ended early
             active = smoother
             begun = time.monotonic()
             given = [Smoothed(frame, blur, blur)] if active is None else active.add(frame, blur)
             waiting.append((network, time.monotonic() - begun))
             yield from ready(given)
     except Exception as error:
-        try:  # the frames before it are complete
+        try:  # the earlier frames have valid maps
             yield from ready([] if active is None else active.flush())
         except Exception:
             raise error from None
@@ -80,7 +80,7 @@ def smoothed(maps: Iterable[Mapped], *, wanted: Callable[[], Smoother | None]) -
 def refined(
     frames: Iterable[Ready], *, network: Network, wanted: Callable[[], RefineMode]
 ) -> Generator[FocusResult]:
-    """The result of each frame, its map refined where that is wanted at the moment."""
+    """Yield the result of each frame, with its map refined if ``wanted`` currently asks for it."""
     refine, painter, model = refiner(network), drawer(network), name_of(network)
     for (frame, raw, shown), spent, smoothing, delay in frames:
         begun = time.monotonic()
@@ -95,6 +95,6 @@ def refined(
 def with_picture(
     results: Iterable[FocusResult], *, draw: Callable[[FocusResult], Image]
 ) -> Generator[FocusResult]:
-    """Each result with the picture that ``draw`` makes of it."""
+    """Yield each result with the picture that ``draw`` makes of it."""
     for result in results:
         yield replace(result, drawn=draw(result))

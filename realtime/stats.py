@@ -10,23 +10,24 @@ import numpy as np
 
 from .result import Timing
 
-WINDOW = 10.0  # seconds that percentiles look back on
-RECENT = 3.0  # seconds that the present rate looks back on
-MOST = 4096  # results that are kept, whatever the rate
+WINDOW = 10.0  # window of the percentiles in seconds
+RECENT = 3.0  # window of the recent rate in seconds
+MOST = 4096  # upper limit on stored results, at any frame rate
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """What a status line shows.
+    """The figures that a status line shows.
 
     Attributes:
-        results: results handed out so far.
-        dropped: frames and results replaced by newer ones (live only).
-        per_second: results a second since the first one.
-        recent: results a second lately.
-        age_p50, age_p95: seconds from capture to hand-out (a viewer: to paint), smoothing delay included.
-        smoothing_delay: that delay, in seconds, the median.
-        stages: seconds in each stage, the median, in the order of the stages.
+        results: results delivered so far.
+        dropped: frames and results replaced by newer ones (live sources only).
+        per_second: average number of results per second since the first one.
+        recent: results per second over the last few seconds.
+        age_p50, age_p95: seconds from capture to delivery (in a viewer, to painting), including the smoothing
+            delay.
+        smoothing_delay: median smoothing delay in seconds.
+        stages: median seconds per stage, in processing order.
     """
 
     results: int = 0
@@ -40,7 +41,7 @@ class Statistics:
 
 
 class StatsCollector:
-    """Counts results as they are handed out, or shown; one thread writes."""
+    """Counts results as they are delivered or shown; only one thread may write."""
 
     def __init__(self) -> None:
         self._rows: deque[tuple[float, float, float, dict[str, float]]] = deque(maxlen=MOST)
@@ -48,12 +49,17 @@ class StatsCollector:
         self._first = self._last = 0.0
 
     def reset(self) -> None:
-        """Begin anew."""
+        """Clear all counts and timings."""
         self._rows.clear()
         self._results, self._first, self._last = 0, 0.0, 0.0
 
     def count(self, timing: Timing, **later: float) -> None:
-        """A result with this timing is handed out now; ``later``: seconds in stages behind the pipeline."""
+        """Record a result that is delivered now.
+
+        Args:
+            timing: timings of the result.
+            later: seconds spent in stages after the pipeline, by stage name.
+        """
         now = time.monotonic()
         self._first = self._first or now
         self._last = now
@@ -70,7 +76,7 @@ class StatsCollector:
             self._rows.popleft()
 
     def snapshot(self, dropped: int = 0) -> Statistics:
-        """The figures so far; zeros before the second result."""
+        """Return the figures so far; rates are 0 until the second result."""
         now, rows = time.monotonic(), list(self._rows)
         elapsed = self._last - self._first
         rate = (self._results - 1) / elapsed if elapsed > 0 else 0.0

@@ -1,4 +1,4 @@
-"""One time line over several runs of live sources: frames numbered through, their times going on."""
+"""One timeline across several runs of live sources, with continuous frame numbers and times."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from fractions import Fraction
 from .frame import Frame
 
 MICROSECOND = Fraction(1, 1_000_000)
-AHEAD = 1  # seconds by which a source's clock may run ahead of ours
+AHEAD = 1  # seconds that a source's clock may run ahead of ours
 
 
 class Timeline:
-    """Numbers frames through and keeps their times going over every reopening."""
+    """Keeps frame numbers and times continuous across reconnects."""
 
     def __init__(self) -> None:
         self.frames = 0
@@ -20,13 +20,13 @@ class Timeline:
         self._shift: Fraction | None = None
 
     def restart(self) -> None:
-        """The next frame is the first of a new opening."""
+        """Declare that the next frame is the first one after a reconnect."""
         self._shift = None
 
     def stamped(self, frame: Frame) -> Frame:
-        """``frame`` with the next number and its time in microseconds since the first frame.
+        """Return ``frame`` with the next number and its time in microseconds since the first frame.
 
-        A source whose clock steps back, or runs ahead of ours, is set to when the frame arrived.
+        If the source's clock steps back, or runs ahead of ours, it is reset to the arrival time of the frame.
         """
         last = max(self._last, 0) * MICROSECOND
         if not self.frames:

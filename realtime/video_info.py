@@ -1,4 +1,4 @@
-"""What is known of a source before its first frame, and of a video file: times, colours, shape."""
+"""Metadata of a source or video file that is known before its first frame."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Colour:
-    """Colour tags by their numbers in ITU-T H.273 (FFmpeg's enumerations); 2 = not stated.
+    """Colour tags as ITU-T H.273 code points (FFmpeg's enumerations); 2 means unspecified.
 
     Attributes:
-        matrix: 1 BT.709, 5/6 BT.601, 9 BT.2020.
+        matrix: 1 for BT.709, 5 or 6 for BT.601, 9 for BT.2020.
         full_range: True for 0..255, False for 16..235.
-        primaries, transfer: as in H.273.
+        primaries, transfer: code points from H.273.
     """
 
     matrix: int = 2
@@ -26,14 +26,14 @@ class Colour:
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """What is known of a source before its first frame.
+    """Metadata of a source that is known before its first frame.
 
     Attributes:
-        name: for messages and reports, without secrets.
-        size: width and height of the upright frames, or None while unknown.
-        rate: frames a second as a fraction, or None when unknown or variable.
-        live: frames arrive at their own time and old ones are worth nothing.
-        frames: how many frames to expect, or None; an estimate, for progress only.
+        name: name for messages and reports, without secrets.
+        size: width and height of the upright frames, or None if not known yet.
+        rate: frames per second as a fraction, or None if unknown or variable.
+        live: True if frames arrive in real time and stale frames are worthless.
+        frames: expected number of frames, or None; an estimate, for progress only.
     """
 
     name: str
@@ -45,16 +45,16 @@ class SourceInfo:
 
 @dataclass(frozen=True)
 class VideoInfo(SourceInfo):
-    """A `SourceInfo` of a video file.
+    """The `SourceInfo` of a video file.
 
     Attributes:
         path: the file.
-        time_base: seconds a unit of the frames' pts.
-        sample_aspect: width to height of one pixel, after rotation.
-        colour: tags of the stored picture.
-        start, duration: the part to read in seconds, None = from the beginning, to the end.
-        shift: seconds that were added to every time of the picture, because the first was below zero;
-            sound copied beside it moves along.
+        time_base: seconds per unit of the frames' pts.
+        sample_aspect: pixel aspect ratio (width to height) after rotation.
+        colour: colour tags of the stored video.
+        start, duration: the section to read in seconds; None means from the beginning and to the end.
+        shift: seconds added to every video timestamp because the first one was negative; copied audio is
+            shifted by the same amount.
     """
 
     path: Path = field(default_factory=Path)
@@ -67,14 +67,14 @@ class VideoInfo(SourceInfo):
 
 
 class HasInfo(Protocol):
-    """Something that says what it is like: a `Source`."""
+    """An object with an ``info`` attribute, such as a `Source`."""
 
     @property
     def info(self) -> SourceInfo: ...
 
 
 def info_of(like: HasInfo | SourceInfo | None) -> SourceInfo:
-    """The description of a source, given itself or by its source; one that says nothing for None."""
+    """Return the info of a source, an info as it is, or an empty info for None."""
     if like is None:
         return SourceInfo(name="")
     return like if isinstance(like, SourceInfo) else like.info

@@ -91,21 +91,42 @@ def test_every_command_is_of_a_known_kind():
     assert all(re.search(rf"^{c.split()[1]}:", makefile, re.MULTILINE) for c in others)
 
 
-def test_python_block(folder):
-    [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_stage_of_the_readme():
     frame = np.zeros((64, 80, 3), np.uint8)
     names = {"frame_bgr": frame, "x": 1, "y": 2, "width": 30, "height": 20}
-    exec(code, names)
+    exec(BLOCKS[0], names)
     assert names["result"].blur.shape == (64, 80)
 
 
-def test_files_that_it_links_to_exist():
-    links = re.findall(r"\]\(([^)#:]+)\)", README)
-    assert links and [link for link in links if not (ROOT / link).exists()] == []
+def test_the_pipeline_of_the_readme(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    exec(BLOCKS[1], {})
+    frames = cv2.VideoCapture(str(folder / "out.mp4"))
+    assert frames.get(cv2.CAP_PROP_FRAME_COUNT) == 4
+    assert "br2focus.realtime as br" in BLOCKS[1] and len(BLOCKS) == 2
+
+
+def test_a_strict_type_checker_passes_the_readme_and_the_examples(tmp_path):
+    """As a user runs it: from another folder, with what is installed and no configuration of ours."""
+    given = "import numpy as np\nframe_bgr = np.zeros((4, 4, 3), np.uint8)\nx = y = width = height = 1\n"
+    (tmp_path / "readme_stage.py").write_text(given + BLOCKS[0])
+    (tmp_path / "readme_pipeline.py").write_text(BLOCKS[1])
+    files = ["readme_stage.py", "readme_pipeline.py", *map(str, sorted((ROOT / "examples").glob("*.py")))]
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--config-file=", *files],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_exit_codes_are_those_of_the_program():
     from br2focus.plugins.cli.exits import Exit
 
-    codes = {int(n) for n in re.findall(r"\b\d+\b", " ".join(re.findall(r"^\| ([\d, ]+) \|", README, re.M)))}
+    text = (ROOT / "docs" / "troubleshooting.md").read_text()
+    codes = {int(n) for n in re.findall(r"\b\d+\b", " ".join(re.findall(r"^\| ([\d, ]+) \|", text, re.M)))}
     assert codes == {int(code) for code in Exit}

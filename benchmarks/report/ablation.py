@@ -46,8 +46,8 @@ class Group(NamedTuple):
 GROUPS = (
     Group(
         "Pathways and fusion",
-        "L2H refines from shallow to deep features, H2L from deep to shallow. A pathway alone is trained "
-        "without the other one: its five maps are supervised instead of eleven.",
+        "L2H refines from shallow to deep features, H2L from deep to shallow. A single pathway is trained "
+        "without the other: five maps are supervised instead of eleven.",
         {
             "l2h": "L2H alone",
             "h2l": "H2L alone",
@@ -57,12 +57,12 @@ GROUPS = (
     ),
     Group(
         "Residual refining",
-        "With RLRM each unit corrects the map before it; without, the same unit replaces that map.",
+        "With RLRM, each unit corrects the previous map. Without it, the same unit replaces that map.",
         {"no_rlrm": "without RLRM", "base": "with RLRM (base)"},
     ),
     Group(
         "Attention",
-        "The block on each of the five features.",
+        "The attention block on each of the five features.",
         {
             "no_attention": "none",
             "base": "CAM, the paper's (base)",
@@ -72,8 +72,8 @@ GROUPS = (
     ),
     Group(
         "Losses",
-        "What the paper's authors propose to add to the sum of eleven cross entropies, on the fused map, "
-        "with weight 1: soft intersection over union, and the cross entropy once more near the mask's edge.",
+        "The paper's authors propose two additions to the sum of eleven cross entropies, on the fused map, "
+        "with weight 1: soft intersection over union, and a second cross entropy near the mask's edge.",
         {
             "base": "cross entropy (base)",
             "iou": "+ IoU",
@@ -83,10 +83,10 @@ GROUPS = (
     ),
     Group(
         "Data",
-        "A quarter of all crops from somewhere else, judged on CUHK's defocus all the same. Many masks of "
-        "SZU-BD mark the salient object; with agreement, what `lite` firmly contradicts is left out. The "
-        "masks of the motion images mark motion blur. Rendered scenes are there for what CUHK does not have "
-        "(pictures without any blur, thin foregrounds), which these figures do not see.",
+        "A quarter of all crops come from elsewhere; the figures are still those of CUHK's defocus. Many "
+        "masks of SZU-BD mark the salient object; with agreement, what `lite` firmly contradicts is left "
+        "out. The masks of the motion images mark motion blur. Rendered scenes show what CUHK lacks "
+        "(pictures without any blur, thin foregrounds), which these figures do not measure.",
         {
             "base": "CUHK (base)",
             "szu_bd": "+ SZU-BD",
@@ -97,8 +97,8 @@ GROUPS = (
     ),
     Group(
         "Backbones and their start",
-        "The same data and iterations for all. A random backbone learns at the rate of the new layers, a "
-        "pretrained one at its lower rate.",
+        "All rows have the same data and iterations. A random backbone learns at the rate of the new layers, "
+        "a pretrained one at its own lower rate.",
         {
             "base": "MobileNetV2, ImageNet (base)",
             "random_mobilenet_v2": "MobileNetV2, random",
@@ -169,7 +169,7 @@ def budget(base: dict[str, Any]) -> str:
         f"{base['batch']} crops of {base['augment']['crop']} px, from {base['data']['description']}. "
         f"MobileNetV2 from ImageNet, taps reduced to {base['network']['reduce']} channels, RLRM of width "
         f"{base['network']['width']}. Figures are those of the {base['data']['validation']} pairs held back, "
-        f"long side {base['size']} px; the test images are not looked at."
+        f"long side {base['size']} px. The test images are not used."
     )
 
 
@@ -187,16 +187,16 @@ def document(content: dict[str, Any], before: str = "") -> str:
     findings = FINDINGS.search(before)
     parts = [
         "# Ablation: what each part of BR²Net is worth",
-        "Made by `python -m benchmarks.report.ablation` from `benchmarks/results/ablation.json`, which "
-        "`python -m benchmarks.measure.ablation` trains; only the findings are written by hand.",
+        "`python -m benchmarks.report.ablation` writes this page from `benchmarks/results/ablation.json`, "
+        "which `python -m benchmarks.measure.ablation` trains. Only the findings are written by hand.",
         findings[0] if findings else "<!-- findings -->\n<!-- /findings -->",
         "## Budget",
         budget(content["base"]),
-        "This is a small part of a full training: the rows tell which part helps early, on little data, and "
-        "by how much; they do not tell what each could reach.",
+        "This is a small part of a full training. The rows show which part helps early, on little data, and "
+        "by how much. They do not show what each could reach.",
         "## How to read the tables",
-        "`mae` is better when lower, the others when higher; `models/evaluation/metrics.py` defines them. "
-        "A cell is the mean of the seeds ± half the distance between the best and the worst of them. "
+        "A lower `mae` is better; for the others, higher is better. `models/evaluation/metrics.py` defines "
+        "them. A cell is the mean of the seeds ± half the distance between the best and the worst. "
         + _say_noise(runs),
     ]
     for group in GROUPS:
@@ -217,8 +217,8 @@ def _say_noise(runs: Runs) -> str:
         return "Each row has one seed, so the noise is not known."
     return (
         "Pooled over all rows with several seeds, the standard deviation between seeds is "
-        f"{', '.join(known)}. A star marks a difference from the base beyond twice what this noise alone "
-        "gives (some 1 in 20 get one by chance); a difference without a star may be nothing but noise."
+        f"{', '.join(known)}. A star marks a difference from the base of more than twice what this noise "
+        "alone gives (some 1 in 20 get one by chance). A difference without a star may be only noise."
     )
 
 

@@ -27,6 +27,7 @@ What is promised, made from the docstrings by `python -m benchmarks.report.api`.
 packages may change. [Architecture](architecture.md) says how the parts work together.
 """
 SECTION = re.compile(r"^(Args|Attributes|Raises|Returns):$")
+WIDTH = 100
 ENTRY = re.compile(r"^    (\S[^:]*): (.*)$")
 
 
@@ -48,21 +49,41 @@ def described(text: str | None) -> str:
     return "\n".join(lines)
 
 
-def signature(found: object) -> str:
-    """Names and defaults of the parameters; types are in the text."""
+def signature(found: object, name: str) -> str:
+    """Return ``name`` with its parameters, their types and defaults, as in the source."""
     try:
         known = inspect.signature(found)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        return ""
-    plain = []
+        return name
+    shown, star = [], False
     for parameter in known.parameters.values():
-        simple = isinstance(parameter.default, str | int | float | tuple | None)
-        default = parameter.default if simple or parameter.default is parameter.empty else ...
-        plain.append(parameter.replace(annotation=parameter.empty, default=default))
-    if plain and plain[0].name in ("self", "cls"):
-        del plain[0]
-    text = str(known.replace(parameters=plain, return_annotation=known.empty))
-    return text.replace("Ellipsis", "...")
+        if parameter.name in ("self", "cls"):
+            continue
+        if parameter.kind is parameter.KEYWORD_ONLY and not star:
+            shown, star = [*shown, "*"], True
+        star = star or parameter.kind is parameter.VAR_POSITIONAL
+        shown.append(_parameter(parameter))
+    returns = _annotation(known.return_annotation) if inspect.isfunction(found) else ""
+    end = f") -> {returns}" if returns else ")"
+    line = f"{name}({', '.join(shown)}{end}"
+    return line if len(line) <= WIDTH else f"{name}(\n    " + ",\n    ".join(shown) + f",\n{end}"
+
+
+def _parameter(parameter: inspect.Parameter) -> str:
+    stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+    text = stars + parameter.name
+    if annotation := _annotation(parameter.annotation):
+        text += f": {annotation}"
+    if parameter.default is parameter.empty:
+        return text
+    simple = isinstance(parameter.default, str | int | float | tuple | None)
+    return f"{text} = {parameter.default!r}" if simple else f"{text} = ..."
+
+
+def _annotation(annotation: object) -> str:
+    return (
+        "" if annotation is inspect.Parameter.empty else str(annotation).removeprefix("'").removesuffix("'")
+    )
 
 
 def members(found: type) -> Iterator[tuple[str, object]]:
@@ -77,22 +98,26 @@ def members(found: type) -> Iterator[tuple[str, object]]:
 
 
 def entry(name: str, found: object) -> Iterator[str]:
-    """The section of one name."""
+    """Yield the section of one name, and those of its members."""
     if isinstance(found, str):
-        yield f"### `{name}`\n\nThe version, a string."
+        yield f"### {name}\n\nThe version, a string."
         return
     error = inspect.isclass(found) and issubclass(found, Exception)
-    plain = error or getattr(found, "_is_protocol", False)
-    title = name if plain else name + signature(found)
-    yield f"### `{title}`\n\n{described(found.__doc__)}"
+    bare = error or getattr(found, "_is_protocol", False)
+    code = "" if bare else f"```python\n{signature(found, name)}\n```\n\n"
+    yield f"### {name}\n\n{code}{described(found.__doc__)}"
     if not inspect.isclass(found) or error:
         return
     for member, value in members(found):
-        method = inspect.isfunction(value)
-        title = signature(value) if method else ""
-        shown = f"{name.lower()}{title}" if member == "__call__" else f".{member}{title}"
-        doc = value.func.__doc__ if isinstance(value, cached_property) else value.__doc__
-        yield f"#### `{shown}`\n\n{described(doc)}"
+        shown = name.lower() if member == "__call__" else f".{member}"
+        if isinstance(value, property | cached_property):
+            getter = value.func if isinstance(value, cached_property) else value.fget
+            returns = _annotation(inspect.signature(getter).return_annotation) if getter else ""
+            title, doc = f"{shown}: {returns}", getter.__doc__ if getter else ""
+        else:
+            title, doc = signature(value, shown), value.__doc__
+        title = " ".join(title.split()).replace("( ", "(").replace(",)", ")")
+        yield f"#### `{title}`\n\n{described(doc)}"
 
 
 def page(packages: Sequence[str] = PACKAGES) -> str:

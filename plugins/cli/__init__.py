@@ -1,4 +1,4 @@
-"""The command ``br2focus``: one file for each subcommand, loaded when it is used."""
+"""The command ``br2focus``: one module per subcommand, imported on first use."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import click
 
 from .exits import report
 
-# Subcommand -> its file here and the first line of its help, so that `--help` loads none of them.
+# Subcommand, which is also the name of its module -> one line of help. So `--help` imports no subcommand.
 COMMANDS = {
-    "annotate": "Annotate videos, images or folders with what is in focus.",
-    "archive": "Annotate thousands of files; goes on where it stopped.",
-    "bench": "Measure speed, drops, age and memory on this machine.",
-    "cameras": "List the cameras that are plugged in.",
-    "doctor": "Say what is here, what is missing, and how to get it.",
-    "evaluate": "Measure the accuracy of a model on images with masks.",
-    "export": "Write a model for ONNX or OpenVINO, or calibrate it for eight bits.",
-    "live": "Live focus from a camera, a stream or the built-in test, in a window or without.",
-    "models": "List the shipped networks: size, data, hash, model card.",
+    "annotate": "Mark what is in focus in videos, images or folders.",
+    "archive": "Annotate thousands of files; resumes where it stopped.",
+    "bench": "Measure speed, dropped frames, age and memory on this machine.",
+    "cameras": "List the connected cameras.",
+    "doctor": "Check what works, what is missing, and how to get it.",
+    "evaluate": "Measure accuracy on masks, labelled points or a focal stack.",
+    "export": "Export a model to ONNX or OpenVINO, or calibrate it for INT8.",
+    "live": "Show live focus from a camera, stream or test; window optional.",
+    "models": "List the shipped models: size, training data, hash, model card.",
     "train": "Train a network from a configuration; resumes where it stopped.",
 }
 
 
 class LazyGroup(click.Group):
-    """A group whose subcommands are imported on first use."""
+    """A click group that imports each subcommand on first use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -45,14 +45,18 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="br2focus", prog_name="br2focus")
 def group() -> None:
-    """What is in focus, in video: a learned map instead of contrast.
+    """Find what is in focus in video, with a learned blur map instead of contrast.
 
     Example: br2focus annotate clip.mp4
     """
 
 
 def run(args: list[str] | None = None) -> int:
-    """Run the command with ``args`` (without the program's name) and return its exit code."""
+    """Run the command line and return its exit code.
+
+    Args:
+        args: arguments without the program's name; None takes those of the process.
+    """
     args = sys.argv[1:] if args is None else args
     try:
         code: Any = group.main(args, prog_name="br2focus", standalone_mode=False)
@@ -62,5 +66,5 @@ def run(args: list[str] | None = None) -> int:
 
 
 def main() -> None:
-    """Entry point of the program."""
+    """Run the command line and exit the process with its code."""
     sys.exit(run())

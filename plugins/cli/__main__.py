@@ -1,4 +1,4 @@
-"""``python -m br2focus.plugins.cli``: the same as ``br2focus``."""
+"""Runs ``br2focus`` as ``python -m br2focus.plugins.cli``."""
 
 from . import main
 

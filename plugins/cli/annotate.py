@@ -1,4 +1,4 @@
-"""``br2focus annotate``: videos, images and folders into annotated ones, maps and metrics."""
+"""``br2focus annotate``: turns videos, images and folders into annotated files, maps and metrics."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ from .running import notices_of, run_job
     "--output",
     "out",
     type=click.Path(path_type=Path),
-    help="File or folder. Default: NAME_annotated beside the input.",
+    help="Output file or folder. Default: NAME_annotated next to the input.",
 )
 @click.option(
     "--maps",
     type=click.Path(path_type=Path),
     metavar="OUT",
-    help="Write the blur maps: a folder (16-bit PNG), .npz, or .mkv (gray FFV1).",
+    help="Write the blur maps to a folder (16-bit PNG), an .npz file or an .mkv file (gray FFV1).",
 )
-@click.option("--radii", is_flag=True, help="With --maps OUT.npz: blur radii in pixels, too.")
+@click.option("--radii", is_flag=True, help="With --maps OUT.npz: also write blur radii in pixels.")
 @click.option(
     "--metrics",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write figures per frame: .csv, .jsonl or .parquet.",
+    help="Write per-frame metrics to a .csv, .jsonl or .parquet file.",
 )
-@click.option("--start", type=click.FloatRange(0), help="Skip to this second.")
-@click.option("--duration", type=click.FloatRange(0, min_open=True), help="Stop after so many seconds.")
-@click.option("--stream", type=click.IntRange(0), help="Which video stream; default: the container's best.")
-@click.option("--allow-special", is_flag=True, help="Allow pipes and devices as input.")
-@click.option("--force", is_flag=True, help="Replace existing outputs.")
+@click.option("--start", type=click.FloatRange(0), help="Start at this time in seconds.")
+@click.option("--duration", type=click.FloatRange(0, min_open=True), help="Stop after this many seconds.")
+@click.option("--stream", type=click.IntRange(0), help="Video stream to use; default: the container's best.")
+@click.option("--allow-special", is_flag=True, help="Accept pipes and devices as input.")
+@click.option("--force", is_flag=True, help="Overwrite existing outputs.")
 @request_options
 @report_options
 def command(
@@ -61,10 +61,10 @@ def command(
     debug: bool,
     **options: Any,
 ) -> int:
-    """Annotate videos, images or folders with what is in focus.
+    """Mark what is in focus in videos, images or folders.
 
-    Every frame comes out once, with its time; sound is copied bit for bit. A file gets its final name
-    only when it is complete.
+    Every frame is written exactly once, with its original timestamp. Audio is copied bit for bit. A file
+    gets its final name only when it is complete.
     """
     request = make_request(**options)
     if request.radii and maps is None:
@@ -86,11 +86,11 @@ def command(
 def _run_all(
     jobs: list[Job], request: Request, *, stop: Callable[[], bool], debug: bool
 ) -> list[dict[str, Any]]:
-    """The entries of all jobs in order; one that fails is reported and the next one begins."""
+    """Run all jobs in order and return their JSON entries; report a failed job and go on with the next."""
     engine = Engine(request.focus)
     for notice in notices_of(engine, request):
         say(notice)
-    # While the model is loaded; no daemon, which would be killed inside OpenCV if all ends at once.
+    # Runs while the model loads. Not a daemon thread: an early exit would kill that inside OpenCV.
     Thread(target=load_font).start()
     for folder in {job.output.parent for job in jobs if job.output and job.in_folder}:
         make_folder(folder)
@@ -109,7 +109,7 @@ def _run_all(
 
 
 def _run(job: Job, engine: Engine, request: Request, stop: Callable[[], bool]) -> dict[str, Any]:
-    """One job, with its progress, its notices and its line; returns its entry of the JSON summary."""
+    """Run one job, show its progress and notices, and return its entry of the JSON summary."""
     with Progress(job.source.name) as progress:
 
         def show(done: int, expected: int | None) -> bool:

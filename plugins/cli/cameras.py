@@ -1,4 +1,4 @@
-"""``br2focus cameras``: what is plugged in."""
+"""``br2focus cameras``: lists the connected cameras."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from .exits import report_options
 @click.command("cameras", epilog="Example: br2focus cameras")
 @report_options
 def command(as_json: bool, debug: bool) -> None:
-    """List the cameras that are plugged in, what they give, and their controls.
+    """List the connected cameras, their formats and their controls.
 
-    `br2focus live` takes the number, the name, or the id; the id stays the same whatever is plugged in.
+    `br2focus live` accepts the number, the name or the id. The id stays the same whatever else is plugged in.
     """
-    found = [_asked(camera) for camera in list_cameras()]
+    found = [_query(camera) for camera in list_cameras()]
     if as_json:
         entries = [each.entry() for each in found]
         click.echo(json.dumps({"cameras": entries}, default=float))  # rates are fractions
@@ -36,7 +36,7 @@ def command(as_json: bool, debug: bool) -> None:
 
 @dataclass(frozen=True)
 class _Found:
-    """A camera and what it tells of itself; ``error``: why it tells nothing, or no more."""
+    """A camera with its formats and controls; ``error`` says why they are missing or incomplete."""
 
     camera: CameraInfo
     formats: tuple[Format, ...] = ()
@@ -44,12 +44,12 @@ class _Found:
     error: str | None = None
 
     def entry(self) -> dict[str, Any]:
-        """What ``--json`` says."""
+        """Return the entry for ``--json``."""
         entry = asdict(self)
         return {**entry.pop("camera"), **entry}
 
     def lines(self) -> Iterator[str]:
-        """What is printed."""
+        """Yield the lines to print."""
         yield f"{self.camera.index}: {self.camera.name}"
         yield f"id {self.camera.id}"
         for each in self.formats:
@@ -64,7 +64,7 @@ class _Found:
             yield self.error
 
 
-def _asked(camera: CameraInfo) -> _Found:
+def _query(camera: CameraInfo) -> _Found:
     formats: tuple[Format, ...] = ()
     try:
         formats = list_formats(camera.device)

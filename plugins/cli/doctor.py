@@ -1,4 +1,4 @@
-"""``br2focus doctor``: what is here, what is missing, and how to get it."""
+"""``br2focus doctor``: reports what works, what is missing, and how to get it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from .exits import Exit, report_options
 
 State = Literal["ok", "absent", "wrong"]
 LIBRARIES = ("torch", "torchvision", "kornia", "numpy", "av", "cv2", "openvino")
-ANEW = "install anew: pip install -c constraints.txt -e '.[viewer]'"
-REMEDIES = {  # what an error says -> what to do
-    "nms": f"torch and torchvision are of different releases; {ANEW}",
+REINSTALL = "reinstall: pip install -c constraints.txt -e '.[viewer]'"
+REMEDIES = {  # part of an error message -> what to do
+    "nms": f"torch and torchvision are of different releases; {REINSTALL}",
     "libGL": "apt-get install libgl1 libglib2.0-0",
     "libglib": "apt-get install libgl1 libglib2.0-0",
     "libgthread": "apt-get install libgl1 libglib2.0-0",
@@ -44,13 +44,13 @@ REMEDIES = {  # what an error says -> what to do
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        what: its name.
-        state: "ok"; "absent", where br2focus does without it; "wrong", where it does not.
+        what: what was checked.
+        state: "ok"; "absent" if br2focus works without it; "wrong" if it does not.
         text: what was found.
-        remedy: what to do, where something is to be done.
+        remedy: what to do, or "" if there is nothing to do.
     """
 
     what: str
@@ -62,10 +62,10 @@ class Finding:
 @click.command("doctor", epilog="Example: br2focus doctor")
 @report_options
 def command(as_json: bool, debug: bool) -> int:
-    """Look for what br2focus needs: libraries, models, processor, GPU, encoders, window, cameras.
+    """Check what br2focus needs: libraries, models, processor, GPU, encoders, window, cameras.
 
-    One frame is computed, as everything else would; on a new machine that takes some twenty seconds. Exits
-    with 6 where something is wrong, not where something is absent that br2focus does without.
+    Computes one frame the same way as all other commands; on a new machine this takes about twenty seconds.
+    Exits with code 6 if something is wrong, but not if something optional is absent.
     """
     found = []
     for check in CHECKS:
@@ -79,7 +79,7 @@ def command(as_json: bool, debug: bool) -> int:
 
 
 def libraries() -> Iterator[Finding]:
-    """That each can be imported, and its version."""
+    """Check that each library can be imported, and report its version."""
     yield Finding("br2focus", "ok", f"{_version('br2focus')}, Python {platform.python_version()}")
     for name in LIBRARIES:
         try:
@@ -104,7 +104,7 @@ def libraries() -> Iterator[Finding]:
 
 
 def processor() -> Iterator[Finding]:
-    """The CPU, and the GPU if there is one that can be used."""
+    """Report the CPU, and the GPUs if any can be used."""
     from .bench.machine import machine
 
     here = machine("cpu")
@@ -121,7 +121,7 @@ def processor() -> Iterator[Finding]:
             return
         if Path("/proc/driver/nvidia/version").exists():
             text = f"a driver is there, but PyTorch {torch.__version__} cannot use it"
-            yield Finding("GPU", "absent", text, ANEW)
+            yield Finding("GPU", "absent", text, REINSTALL)
             return
     except Exception as error:
         yield Finding("GPU", "absent", first_line(error))
@@ -130,14 +130,14 @@ def processor() -> Iterator[Finding]:
 
 
 def models() -> Iterator[Finding]:
-    """Every shipped file against its hash, and one frame through the default one."""
+    """Check every shipped file against its hash, and run one frame through the default model."""
     from br2focus.models import checkpoint
 
     for name in checkpoint.shipped():
         try:
             _, digest = checkpoint.find(name)
         except Exception as error:
-            yield Finding(f"model {name}", "wrong", first_line(error), ANEW)
+            yield Finding(f"model {name}", "wrong", first_line(error), REINSTALL)
         else:
             yield Finding(f"model {name}", "ok", f"SHA-256 {digest}")
     try:
@@ -155,7 +155,7 @@ def models() -> Iterator[Finding]:
             yield Finding(
                 "cache",
                 "absent",
-                f"{folder} cannot be written: every start converts anew",
+                f"{folder} cannot be written: every start converts the model again",
                 "set BR2FOCUS_CACHE to a folder of yours",
             )
         else:
@@ -166,7 +166,7 @@ def models() -> Iterator[Finding]:
 
 
 def encoders() -> Iterator[Finding]:
-    """The codecs of ``annotate --codec``."""
+    """Check the codecs of ``annotate --codec``."""
     try:
         import av
 
@@ -186,7 +186,7 @@ def encoders() -> Iterator[Finding]:
 
 
 def window() -> Iterator[Finding]:
-    """Qt, the libraries that its window needs, and a screen."""
+    """Check Qt, the libraries that its window needs, and the screen."""
     spec = find_spec("PyQt6")
     if spec is None or spec.origin is None:
         yield Finding(
@@ -196,7 +196,7 @@ def window() -> Iterator[Finding]:
             "pip install 'br2focus[viewer]'",
         )
         return
-    # Qt blames libxcb-cursor0 whichever library is missing; the loader names the right one.
+    # Whichever library is missing, Qt blames libxcb-cursor0; the dynamic loader names the right one.
     plugin = Path(spec.origin).parent / "Qt6" / "plugins" / "platforms" / "libqxcb.so"
     try:
         ctypes.CDLL(str(plugin))
@@ -214,7 +214,7 @@ def window() -> Iterator[Finding]:
 
 
 def cameras() -> Iterator[Finding]:
-    """Those that are plugged in, and whether they may be used."""
+    """Report the connected cameras and whether they may be used."""
     try:
         from br2focus.realtime.sources.live.camera import list_cameras
 
@@ -227,7 +227,7 @@ def cameras() -> Iterator[Finding]:
             yield Finding(f"camera {camera.index}", "ok", camera.name)
         else:
             text = f"{camera.name}: no permission"
-            remedy = "sudo usermod -aG video $USER, then log in anew"
+            remedy = "sudo usermod -aG video $USER, then log in again"
             yield Finding(f"camera {camera.index}", "absent", text, remedy)
     if not found:
         yield Finding("cameras", "absent", "none is plugged in; br2focus live test needs none")
@@ -244,9 +244,9 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
 
 
 def remedy_for(error: Exception) -> str:
-    """What to do about an error of an import or a computation."""
+    """Return what to do about an error of an import or a computation."""
     text = str(error)
-    return next((remedy for sign, remedy in REMEDIES.items() if sign in text), ANEW)
+    return next((remedy for sign, remedy in REMEDIES.items() if sign in text), REINSTALL)
 
 
 def _import(name: str) -> None:
@@ -263,7 +263,7 @@ def _distribution(module: str) -> str:
 
 
 def _opencv_packages() -> list[str]:
-    """Packages that write into the folder of cv2, the one with windows first."""
+    """Return the installed packages that write into cv2's folder, the one with windows first."""
     names = {str(found.metadata["Name"]).lower() for found in distributions()}
     return sorted(name for name in names if name.startswith("opencv-") and "python" in name)
 

@@ -1,4 +1,4 @@
-"""``br2focus evaluate``: accuracy on images with masks."""
+"""``br2focus evaluate``: measures accuracy on masks, labelled points or a focal stack."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ Predict = Callable[[np.ndarray], np.ndarray]
 )
 @click.option("--images", type=click.Path(path_type=Path), help="Folder of images.")
 @click.option("--masks", type=click.Path(path_type=Path), help="Folder of masks.")
-@click.option("--polarity", type=click.Choice(["blurred", "focused"]), help="What white means in the masks.")
+@click.option("--polarity", type=click.Choice(["blurred", "focused"]), help="Meaning of white in the masks.")
 @click.option(
     "--everywhere",
     type=click.Choice(["sharp", "blurred"]),
-    help="Instead of masks: every image is that everywhere (false_alarm is then the figure).",
+    help="Instead of masks: every image is entirely sharp or blurred; the metric is then false_alarm.",
 )
-@click.option("--ignore", type=click.IntRange(0, 255), help="Gray value of pixels without a label.")
+@click.option("--ignore", type=click.IntRange(0, 255), help="Gray value of unlabelled pixels.")
 @click.option(
     "--list",
     "names",
     type=click.Path(path_type=Path),
-    help="File with the names to use, one a line.",
+    help="File with the names to use, one per line.",
 )
 @click.option("--curves", type=click.Path(path_type=Path), help="Folder for PR, ROC and F curves (PNG).")
 @click.option(
@@ -64,12 +64,12 @@ Predict = Callable[[np.ndarray], np.ndarray]
 @click.option(
     "--root",
     type=click.Path(path_type=Path),
-    help="Folder of the sources of --points; default: its own.",
+    help="Folder of the sources of --points; default: the folder of that CSV.",
 )
 @click.option(
     "--stack",
     type=click.Path(path_type=Path),
-    help="Folder with the slices of a focal stack, in order of their names, instead of --images.",
+    help="Folder with the slices of a focal stack, ordered by name, instead of --images.",
 )
 @refine_option("off")
 @engine_options
@@ -91,12 +91,12 @@ def command(
     debug: bool,
     **engine: Any,
 ) -> None:
-    """Measure the accuracy of a model: on images with masks, on labelled points, or on a focal stack.
+    """Measure the accuracy of a model on images with masks, on labelled points, or on a focal stack.
 
-    Masks: the figures compare P(blurred) with each mask at the mask's own size. Points: P at points that a
-    person labelled F (in focus), S, B (blurred) or M. Stack: the slice in which each of 48 regions is
-    sharpest, beside the one that full-size contrast names. --model also takes classical:NAME, with masks
-    or points, for a method without learning.
+    Masks: compares P(blurred) with each mask at the mask's own size. Points: P at points that a person
+    labelled F (in focus), S, B (blurred) or M. Stack: the slice in which each of 48 regions is sharpest,
+    compared with the one of highest full-size contrast. --model also accepts classical:NAME, a method without
+    learning, for masks or points.
     """
     if sum(each is not None for each in (images, points, stack)) != 1:
         raise SettingsError("give one of --images, --points and --stack")
@@ -133,7 +133,7 @@ def _footage(
     settings: EngineSettings,
     refine: RefineMode,
 ) -> dict[str, Any]:
-    """The report on points or a stack."""
+    """Return the report on points or a stack."""
     try:
         predict, name, computes = _predictor(settings, refine)
         with Progress("evaluate", "frame") as progress:
@@ -143,7 +143,7 @@ def _footage(
                 assert stack is not None
                 if computes is None:
                     raise SettingsError("--stack needs a network: contrast is beside it anyway")
-                name = computes.info.name  # scores are of unrefined maps
+                name = computes.info.name  # scores use unrefined maps
                 report = evaluate_stack(computes, stack, progress)
     except UnreadableError as error:
         raise SourceError(str(error)) from error
@@ -175,7 +175,7 @@ def _folder(
 
 
 def _predictor(settings: EngineSettings, mode: RefineMode) -> tuple[Predict, str, Engine | None]:
-    """What computes the maps, its name, and the engine; a classical method has none."""
+    """Return the function that computes the maps, its name, and the engine (None for a classical method)."""
     model = os.fspath(settings.model)
     if model.startswith(CLASSICAL_PREFIX):
         method = model.removeprefix(CLASSICAL_PREFIX)

@@ -1,4 +1,4 @@
-"""Exit codes, the one line on stderr that goes with each, and the options for more or other than that."""
+"""Exit codes, the line on stderr that goes with each, and the options ``--json`` and ``--debug``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Exit(IntEnum):
-    """What the process says by its exit code."""
+    """Exit codes of the process."""
 
     DONE = 0
     BUG = 1
@@ -39,7 +39,7 @@ class Exit(IntEnum):
 
 
 class Terminated(KeyboardInterrupt):
-    """A second SIGTERM: give up at once."""
+    """A second SIGTERM came: stop at once."""
 
 
 CODES: list[tuple[type[BaseException], Exit]] = [
@@ -58,12 +58,12 @@ CODES: list[tuple[type[BaseException], Exit]] = [
 
 
 def code_of(error: BaseException) -> Exit:
-    """The exit code that ``error`` stands for."""
+    """Return the exit code for ``error``."""
     return next((code for kind, code in CODES if isinstance(error, kind)), Exit.BUG)
 
 
 def line_of(error: BaseException) -> str:
-    """The text of ``error`` in one line."""
+    """Return the text of ``error`` as one line."""
     if isinstance(error, click.ClickException):
         return " ".join(error.format_message().split())
     if isinstance(error, FocusError):
@@ -75,14 +75,14 @@ def line_of(error: BaseException) -> str:
 
 
 def say(text: str) -> None:
-    """Write one line to stderr, where everything goes that is not the result."""
+    """Write one line to stderr, where everything goes except results."""
     print(f"br2focus: {text}", file=sys.stderr)
 
 
 def report(error: BaseException, *, debug: bool) -> int:
-    """Write one line about ``error`` to stderr (all of it with ``debug``); returns the exit code."""
+    """Write one line about ``error`` to stderr, with ``debug`` also its traceback; return the exit code."""
     if isinstance(error, click.Abort) and isinstance(error.__cause__, KeyboardInterrupt):
-        error = error.__cause__  # click's word for it does not know which signal it was
+        error = error.__cause__  # click's Abort does not tell which signal it was
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
     if isinstance(error, SystemExit):
@@ -97,9 +97,9 @@ def report(error: BaseException, *, debug: bool) -> int:
 
 
 def report_options(command: F) -> F:
-    """``--json`` and ``--debug``."""
+    """Add ``--json`` and ``--debug`` to a command."""
     for option in (
-        click.option("--debug", is_flag=True, help="Show a traceback with an error."),
+        click.option("--debug", is_flag=True, help="Show the traceback of an error."),
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout."),
     ):
         command = option(command)

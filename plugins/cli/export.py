@@ -1,4 +1,4 @@
-"""``br2focus export``: a model as a file for other programs, or with ranges for eight bits."""
+"""``br2focus export``: writes a model for other programs, or adds ranges for INT8 to a checkpoint."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ PICTURES = 32
     type=click.Path(path_type=Path),
     required=True,
     metavar="FILE",
-    help=".onnx (extra onnx), .xml (OpenVINO), or .safetensors with --calibrate.",
+    help=".onnx (needs the onnx extra), .xml (OpenVINO), or .safetensors with --calibrate.",
 )
-@click.option("--int8", is_flag=True, help="Eight bits where the model knows its ranges; .xml.")
+@click.option("--int8", is_flag=True, help="Use INT8 where the model has ranges; .xml only.")
 @click.option(
     "--calibrate",
     "folder",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="Write the checkpoint again with ranges measured on pictures of this folder.",
+    help="Write the checkpoint with INT8 ranges measured on pictures of this folder.",
 )
 @click.option(
     "--list",
     "names",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Names of the pictures of FOLDER to use, one a line.",
+    help="File with the names of the pictures in FOLDER to use, one per line.",
 )
 @click.option(
     "--frame",
     default="1920x1080",
     show_default=True,
     metavar="WIDTHxHEIGHT",
-    help="Frames that the file is for, where the model looks at their own pixels.",
+    help="Frame size that the file is for, if the model reads full-size frames.",
 )
-@click.option("--force", is_flag=True, help="Replace an existing file.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @report_options
 def command(
     model: str,
@@ -64,10 +64,11 @@ def command(
     as_json: bool,
     debug: bool,
 ) -> None:
-    """Write MODEL for another runtime; the file is checked against the network before it gets its name.
+    """Export MODEL for another runtime. The file is compared with the network before it gets its name.
 
-    It takes uint8 BGR pictures (1 x H x W x 3, sides multiples of 32) and gives P(blurred). A model with blur
-    radii also takes the luma of the frame (1 x H' x W') and gives ln radius, gain and ln softness.
+    The exported model takes uint8 BGR images (1 x H x W x 3, sides multiples of 32) and returns P(blurred).
+    A model with blur radii also takes the frame's luma (1 x H' x W') and returns ln radius, gain and ln
+    softness.
     """
     if out.suffix not in EXPORT_SUFFIXES:
         raise SettingsError(f"{out}: the suffix is one of {', '.join(EXPORT_SUFFIXES)}")
@@ -89,7 +90,7 @@ def command(
 
 
 def _pictures(folder: Path, names: Path | None) -> Iterator[Image]:
-    """`PICTURES` pictures, spread over the folder."""
+    """Yield up to `PICTURES` pictures, evenly spread over the folder."""
     files = expand([folder])
     if names is not None:
         try:

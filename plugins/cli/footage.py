@@ -1,4 +1,4 @@
-"""Figures of ``br2focus evaluate`` on real footage: labelled points, and focal stacks."""
+"""Metrics of ``br2focus evaluate`` on real footage: labelled points and focal stacks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from br2focus.realtime.sources.images import media_kind, read_image
 from br2focus.realtime.sources.video_file import VideoFile
 
 Progress = Callable[[int, int], None]
-NEAR = 2e-3  # seconds by which a listed time may differ from the frame's
+NEAR = 2e-3  # seconds that a listed time may differ from the frame's
 
 
 def evaluate_points(
@@ -29,7 +29,7 @@ def evaluate_points(
     root: Path,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Figures of `judge_points`; every frame is looked at by itself.
+    """Return the metrics of `judge_points`; every frame is predicted independently.
 
     Args:
         predict: uint8 BGR -> P(blurred), float32 of any size.
@@ -37,7 +37,7 @@ def evaluate_points(
         root: folder that their sources are relative to.
 
     Raises:
-        UnreadableError: a list is damaged, or a frame of it is not in its source.
+        UnreadableError: a list is damaged, or a listed frame is not in its source.
         SourceError: a source cannot be read.
         OSError: a list is missing.
     """
@@ -57,7 +57,7 @@ def evaluate_points(
 
 
 def _pictures(frames: dict[str, PointFrame], root: Path) -> Iterator[tuple[str, Image]]:
-    """Every listed frame; a clip is decoded once, from its start: seeks give other pixels in some files."""
+    """Yield every listed frame. A clip is decoded once from its start: a seek can change the pixels."""
     for source in dict.fromkeys(frame.source for frame in frames.values()):
         wanted = {name: f for name, f in frames.items() if f.source == source}
         if next(iter(wanted.values())).still:
@@ -78,12 +78,12 @@ def _pictures(frames: dict[str, PointFrame], root: Path) -> Iterator[tuple[str, 
 
 
 def evaluate_stack(engine: Engine, folder: Path, progress: Progress) -> dict[str, Any]:
-    """Figures of `judge_stack`; the slice of most contrast at full size stands for the truth.
+    """Return the metrics of `judge_stack`, with the slice of highest full-size contrast as ground truth.
 
     Raises:
-        UnreadableError: fewer than two slices, or slices of several sizes.
-        SourceError: one cannot be read.
-        OSError: there is no such folder.
+        UnreadableError: there are fewer than two slices, or they differ in size.
+        SourceError: a slice cannot be read.
+        OSError: the folder is missing.
     """
     slices = sorted(path for path in folder.iterdir() if path.is_file() and _is_image(path))
     if len(slices) < 2:
@@ -102,7 +102,7 @@ def evaluate_stack(engine: Engine, folder: Path, progress: Progress) -> dict[str
 
 
 def region_scores(engine: Engine, image: Image) -> list[float]:
-    """`BlurMap.score` of every region of a slice."""
+    """Return `BlurMap.score` for every region of a slice."""
     height, width = image.shape[:2]
     blur = engine.start(image)().at((width, height))
     return [blur.score(Roi("region", *box)) for box in regions(width, height)]
@@ -116,7 +116,7 @@ def _is_image(path: Path) -> bool:
 
 
 def footage_table(report: dict[str, Any]) -> str:
-    """The report as two aligned columns for a terminal."""
+    """Format the report as two aligned columns for a terminal."""
     rows = []
     for name, value in report.items():
         if name in ("reliability", "best", "contrast_best"):

@@ -1,4 +1,4 @@
-"""`br2focus live --headless`: sinks and a status line instead of a window."""
+"""``br2focus live --headless``: sinks and a status line instead of a window."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from .exits import say
 from .progress import StopSignals
 
 HUD_SECONDS = 5.0
-# What makes the sinks of a run, from its source and its present settings.
+# Creates the sinks of a run from the info of its source and a function that returns the current settings.
 Sinks = Callable[[SourceInfo, Callable[[], ViewSettings]], list[FileSink]]
 
 
 def run_headless(
     source: Source, settings: ViewSettings, sinks: Sinks, duration: float | None, *, as_json: bool
 ) -> int:
-    """Run until the source ends or ``duration`` is over; the exit code.
+    """Run until the source ends or ``duration`` is over, and return the exit code.
 
     Raises:
         FocusError: the source is lost, or an output cannot be written.
@@ -58,14 +58,14 @@ def run_headless(
 def _run(
     source: Source, pipeline: Pipeline, sinks: list[FileSink], duration: float | None
 ) -> LostError | None:
-    """Until the source ends, is lost, or ``duration`` is over; what was recorded is kept in each case."""
+    """Run until the source ends, is lost, or ``duration`` is over; in each case, recordings are kept."""
     with ExitStack() as stack:
         for sink in sinks:
             stack.enter_context(sink)
         try:
             with pipeline, _Hud(source, pipeline):
                 for number, result in enumerate(pipeline):
-                    if duration is not None and number == 0:  # a first run converts the model before
+                    if duration is not None and number == 0:  # a first run converts the model first
                         stack.enter_context(_ended_after(duration, source))
                     for sink in sinks:
                         sink.write(result)
@@ -76,7 +76,7 @@ def _run(
 
 @contextmanager
 def _ended_after(seconds: float, source: Source) -> Iterator[None]:
-    """Close ``source`` when the time is over, whatever it is doing then."""
+    """Close ``source`` after ``seconds``, whatever it is doing then."""
     timer = threading.Timer(seconds, source.close)
     timer.start()
     try:
@@ -86,7 +86,7 @@ def _ended_after(seconds: float, source: Source) -> Iterator[None]:
 
 
 def _entry(source: Source, stats: Statistics, engine: Engine) -> dict[str, Any]:
-    """What ``--json`` says."""
+    """Return the entry for ``--json``."""
     return {
         "source": source.info.name,
         "frames": stats.results,
@@ -103,7 +103,7 @@ def _entry(source: Source, stats: Statistics, engine: Engine) -> dict[str, Any]:
 
 
 class _Hud:
-    """A status line on stderr now and then, and at every change of the source's state."""
+    """Prints a status line to stderr now and then, and whenever the state of the source changes."""
 
     def __init__(self, source: Source, pipeline: Pipeline) -> None:
         self._source, self._pipeline = source, pipeline
@@ -124,16 +124,16 @@ class _Hud:
         self._thread.join()
 
     def _show(self) -> None:
-        shown, said = time.monotonic(), ""
+        shown_at, last_state = time.monotonic(), ""
         while not self._over.wait(0.2):
             state, text = self._state()
             now = time.monotonic()
-            if state != said or now - shown >= HUD_SECONDS:
-                shown, said = now, state
+            if state != last_state or now - shown_at >= HUD_SECONDS:
+                shown_at, last_state = now, state
                 print(f"{self._source.info.name}: {text}", file=sys.stderr, flush=True)
 
     def _state(self) -> tuple[str, str]:
-        """The state alone, and the whole line."""
+        """Return the state and the whole status line."""
         stats = self._pipeline.stats
         figures = (
             f"{stats.per_second:.1f} frames/s, {stats.dropped} dropped, age "

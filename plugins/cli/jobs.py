@@ -1,4 +1,4 @@
-"""Which outputs belong to which input: one job for each video and image."""
+"""Assigns outputs to inputs: one job per video or image."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from br2focus.realtime.sources.images import expand, media_kind
 
 SUFFIX_OF_CODEC = {"vp9": ".webm", "ffv1": ".mkv"}
 MARK = "_annotated"
-OPEN = (".mp4", ".mkv")  # what an open suffix becomes
-OURS = (MARK, ".partial")  # ends of stems that a folder's listing leaves out
+OPEN = (".mp4", ".mkv")  # suffixes that an open one may become
+OURS = (MARK, ".partial")  # endings of stems that listings of folders skip
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Job:
     Attributes:
         source: a video or an image.
         output: the annotated file, or None.
-        suffix_open: the suffix of ``output`` is missing: it follows from the input's sound.
-        maps, metrics: as asked for, or None.
-        in_folder: the folder of ``output`` was asked for and is made when missing.
+        suffix_open: ``output`` has no suffix yet; it depends on the input's audio.
+        maps, metrics: the requested files, or None.
+        in_folder: the user named the folder of ``output``; it is created if missing.
     """
 
     source: Path
@@ -37,11 +37,11 @@ class Job:
 
     @property
     def is_image(self) -> bool:
-        """True for a still."""
+        """True for a still image."""
         return media_kind(self.source) == "image"
 
     def names(self) -> list[Path]:
-        """Every name that an output may get."""
+        """Return every name that an output may get."""
         drawn = [self.output] if self.output else []
         if self.output and self.suffix_open:
             drawn = [self.output.with_name(self.output.name + suffix) for suffix in OPEN]
@@ -57,15 +57,15 @@ def plan(
     codec: str,
     draw: bool,
 ) -> list[Job]:
-    """The jobs for ``inputs``; with several, maps and metrics get ``-FOLDER-STEM`` before their suffix.
+    """Return the jobs for ``inputs``; with several, maps and metrics get ``-FOLDER-STEM`` before the suffix.
 
-    A folder stands for the images and videos in it and below it, without what this program wrote; under
-    ``out`` its sub-folders are kept.
+    A folder stands for the images and videos in it and its sub-folders, except files that this program wrote.
+    Its sub-folders are kept below ``out``.
 
     Raises:
-        SourceError: an input is missing, or a folder has nothing in it.
-        SettingsError: several inputs and a single output file, an output that is an input, or two inputs
-            with one output.
+        SourceError: an input is missing, or a folder contains no image or video.
+        SettingsError: several inputs have a single output file, an output is also an input, or two inputs
+            have the same output.
     """
     found = _found(inputs)
     many = len(found) > 1
@@ -92,7 +92,7 @@ def plan(
 
 
 def _found(inputs: list[Path]) -> dict[Path, Path]:
-    """Every file, with the sub-folder of the given folder that it lies in."""
+    """Return every file, with its sub-folder relative to the given folder."""
     found: dict[Path, Path] = {}
     for given in inputs:
         for file in expand([given]):
@@ -106,7 +106,7 @@ def _found(inputs: list[Path]) -> dict[Path, Path]:
 
 
 def suffix_of(source: Path, codec: str) -> str:
-    """Of the annotated file; "" where it follows from the input's sound."""
+    """Return the suffix of the annotated file; "" if it depends on the input's audio."""
     return ".png" if media_kind(source) == "image" else SUFFIX_OF_CODEC.get(codec, "")
 
 

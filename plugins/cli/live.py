@@ -1,4 +1,4 @@
-"""``br2focus live``: a camera, a stream or the built-in test, with what is in focus, as it happens."""
+"""``br2focus live``: shows what is in focus in a camera, a stream or the built-in test, in real time."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class CameraModeType(Form):
     name = "WxH[@RATE[:CODE]]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> CameraMode:
-        """Text to `CameraMode`; a usage error says the form."""
+        """Parse text into a `CameraMode`; a usage error shows the expected form."""
         found = re.fullmatch(r"(\d+)x(\d+)(?:@(\d+(?:\.\d+)?)(?::(\w{1,4}))?)?", str(value))
         if not found:
             self.fail(f"{value!r} is not {self.name}, such as 1280x720@30:MJPG", param, ctx)
@@ -49,49 +49,49 @@ class CameraModeType(Form):
 
 @click.command("live", epilog="Example: br2focus live test")
 @click.argument("source", default="0")
-@click.option("--headless", is_flag=True, help="Without a window: status lines on stderr.")
+@click.option("--headless", is_flag=True, help="Run without a window; print status lines to stderr.")
 @click.option(
     "--record",
     type=click.Path(path_type=Path),
-    help="Write the annotated video; there is no sound from cameras and streams.",
+    help="Write the annotated video; cameras and streams are recorded without audio.",
 )
-@click.option("--metrics", type=click.Path(path_type=Path), help="Figures per frame: .csv, .jsonl, .parquet.")
-@click.option("--roi", "rois", type=RoiType(), multiple=True, help="A region with a score.")
-@click.option("--overlay", type=click.Choice(KINDS), help="What is drawn.  [default: peaking]")
+@click.option("--metrics", type=click.Path(path_type=Path), help="Per-frame metrics: .csv, .jsonl, .parquet.")
+@click.option("--roi", "rois", type=RoiType(), multiple=True, help="Region to score; repeatable.")
+@click.option("--overlay", type=click.Choice(KINDS), help="Overlay to draw.  [default: peaking]")
 @click.option(
     "--smoothing",
     type=SmoothingType(),
-    help="Of maps in time; look-ahead shows the picture so many frames later (5), seconds "
-    "are a fixed time constant.  [default: adaptive]",
+    help="Temporal smoothing of maps; look-ahead delays the picture by FRAMES (5), SECONDS is a "
+    "fixed time constant.  [default: adaptive]",
 )
 @refine_option("fast")
-@click.option("--preset", metavar="NAME|FILE", help="Settings that the viewer saved; options go first.")
+@click.option("--preset", metavar="NAME|FILE", help="Preset saved in the viewer; options override it.")
 @click.option(
     "--takes",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where the window's recordings and snapshots go.  [default: your videos]",
+    help="Folder for the window's recordings and snapshots.  [default: your videos folder]",
 )
 @click.option(
     "--camera-mode",
     "mode",
     type=CameraModeType(),
-    help="What to ask the camera for, e.g. 1280x720@30.  [default: its own choice]",
+    help="Mode to request from the camera, e.g. 1280x720@30.  [default: its own choice]",
 )
 @click.option(
     "--retry-for",
     type=click.FloatRange(0),
     metavar="SECONDS",
-    help="Give up a lost source after this; default: never, once it gave a picture.",
+    help="Give up a lost source after this time; default: never, once it has delivered a picture.",
 )
 @click.option(
     "--duration",
     type=click.FloatRange(0, min_open=True),
     metavar="SECONDS",
-    help="Stop so long after the first picture.",
+    help="Stop this long after the first picture.",
 )
-@click.option("--allow-web", is_flag=True, help="Take http and https addresses.")
-@click.option("--allow-still", is_flag=True, help="The very same picture for long is no fault.")
-@click.option("--force", is_flag=True, help="Replace existing outputs.")
+@click.option("--allow-web", is_flag=True, help="Accept http and https addresses.")
+@click.option("--allow-still", is_flag=True, help="Do not treat a long frozen picture as a fault.")
+@click.option("--force", is_flag=True, help="Overwrite existing outputs.")
 @engine_options
 @report_options
 def command(
@@ -111,13 +111,13 @@ def command(
     debug: bool,
     **options: Any,
 ) -> int:
-    """Live focus from SOURCE in a window: a camera's number, name or id, an address, a file, or test.
+    """Show live focus from SOURCE in a window: a camera's number, name or id, an address, a file, or test.
 
-    Without SOURCE it is camera 0.
+    SOURCE defaults to camera 0.
 
-    Only the newest frame counts: what cannot be computed in time is dropped, and counted. A source that
-    stalls, freezes or goes is opened again and again; the recording goes on where it comes back. In the
-    window, ? shows every key.
+    Only the newest frame counts: frames that cannot be computed in time are dropped, and counted. A source
+    that stalls, freezes or disappears is reopened until it returns, and the recording then continues. In the
+    window, press ? to see all keys.
     """
     settings = _settings(preset, options)
     allowed = LiveOptions(mode, retry_for, allow_web=allow_web, allow_still=allow_still)
@@ -136,20 +136,20 @@ def command(
     folder = takes or default_folder()
 
     def plain(info: SourceInfo, now: Callable[[], ViewSettings]) -> list[FileSink]:
-        """The recorder's time is its own, so a file's sound would not fit."""
+        """Leave the audio out: the recorder keeps its own time, so a file's audio would not match."""
         return sinks(SourceInfo(info.name, rate=info.rate, live=True), now)
 
     return _in_window(Start(source, settings, folder, allowed, sinks=plain, duration=duration))
 
 
 def _refuse_input(record: Path | None, source: str) -> None:
-    """A recording that begins when it likes is no copy of a file, and must not replace it."""
+    """Refuse to overwrite the input: a recording may start at any time, so it is no copy of the file."""
     if record is not None and record.exists() and Path(source).is_file() and record.samefile(source):
         raise SinkError(f"{record}: that is the input; choose another name")
 
 
 def _settings(preset: str | None, options: dict[str, Any]) -> ViewSettings:
-    """The preset's, with what was given on the command line in its place."""
+    """Return the preset's settings, overridden by the options given on the command line."""
     settings = load_preset(preset_path(preset)) if preset else ViewSettings()
     return replace(settings, **given(options))
 
@@ -162,7 +162,7 @@ def _sinks(
     *,
     overwrite: bool,
 ) -> list[FileSink]:
-    """What ``--record`` and ``--metrics`` ask for."""
+    """Open the sinks for ``--record`` and ``--metrics``."""
 
     def render(result: FocusResult) -> Image:
         return draw(result, now().overlay, replace(now().style, legend=True))
@@ -186,11 +186,11 @@ def _in_window(start: Start) -> int:
 
         def ready(close: Callable[[], None]) -> None:
             closers.append(close)
-            if signals.code is not None:  # asked while the window was made
+            if signals.code is not None:  # the signal came while the window was created
                 close()
 
         ended = open_viewer(start, ready)
-    if not ended:  # a driver's call that never returns must not keep the process
+    if not ended:  # a driver call that never returns must not keep the process alive
         sys.stderr.flush()
         os._exit(signals.code or 0)
     return signals.code or 0

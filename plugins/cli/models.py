@@ -1,4 +1,4 @@
-"""``br2focus models``: the shipped networks and what is known of them."""
+"""``br2focus models``: lists and describes the shipped networks."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .exits import report_options
 @click.argument("models", nargs=-1, metavar="[NAME|FILE]...")
 @report_options
 def command(models: tuple[str, ...], as_json: bool, debug: bool) -> None:
-    """List the shipped networks, or describe the ones named; a file is taken too.
+    """List the shipped models, or describe the models or files that are named.
 
-    The hash of every shipped file is checked. The model card says what a network was trained on, how
-    good it is, and where it fails.
+    Checks the hash of every shipped file. The model card says what a network was trained on, how good it is,
+    and where it fails.
     """
     listed = [describe(model) for model in models or checkpoint.shipped()]
     if as_json:
@@ -32,7 +32,7 @@ def command(models: tuple[str, ...], as_json: bool, debug: bool) -> None:
 
 
 def describe(model: str) -> dict[str, Any]:
-    """What the header of ``model`` (a shipped name or a file) says, its size, hash and card.
+    """Return the header, size, hash and card of ``model``, a shipped name or a file.
 
     Raises:
         CheckpointError: there is no such model, or its file is damaged.

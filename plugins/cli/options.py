@@ -1,4 +1,4 @@
-"""Options that several subcommands share."""
+"""Options shared by several subcommands."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def engine_options(command: F) -> F:
-    """``--model``, ``--device``, ``--backend``, ``--precision``, ``--size``, ``--compile``: what computes.
+    """Add the options that choose what computes, and ``--coc``.
 
-    And ``--coc``: from which blur on something is out of focus.
+    These are ``--model``, ``--device``, ``--backend``, ``--precision``, ``--size`` and ``--compile``.
     """
     for option in (
         coc_option,
@@ -28,7 +28,7 @@ def engine_options(command: F) -> F:
             "--compile",
             "compiled",
             is_flag=True,
-            help="On a GPU: torch.compile; two fifths less time, after up to a minute for each size.",
+            help="Use torch.compile on a GPU: two fifths less time, after up to a minute per size.",
         ),
         click.option(
             "--size", type=int, metavar="PIXELS", help="Long side of the map; default: the model's."
@@ -38,22 +38,22 @@ def engine_options(command: F) -> F:
             type=click.Choice(["auto", "fp32", "bf16", "int8"]),
             default="auto",
             show_default=True,
-            help="Arithmetic on a CPU; auto is the fastest, measured once.",
+            help="Arithmetic on a CPU; auto uses the fastest, measured once.",
         ),
         click.option(
             "--backend",
             type=click.Choice(["auto", "openvino", "onnxruntime", "torch"]),
             default="auto",
             show_default=True,
-            help="Library on a CPU.",
+            help="Inference library on a CPU.",
         ),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda[:N]."),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda[:N]."),
         click.option(
             "--model",
             default="lite",
             show_default=True,
             metavar="NAME|FILE",
-            help="A shipped model or a .safetensors file.",
+            help="Shipped model or .safetensors file.",
         ),
     ):
         command = option(command)
@@ -61,26 +61,26 @@ def engine_options(command: F) -> F:
 
 
 def coc_option(command: F) -> F:
-    """``--coc``: from which blur on something is out of focus."""
+    """Add ``--coc``, the blur radius above which something is out of focus."""
     return click.option(
         "--coc",
         metavar="PIXELS|1/N",
-        help="Circle of confusion: the largest blur radius that counts as in focus, in pixels or as a share "
-        "of the longer side (1/1500).  [default: what the footage and its size allow]",
+        help="Circle of confusion: the largest blur radius that counts as in focus, in pixels or as a "
+        "fraction of the longer side (1/1500).  [default: depends on the footage and its size]",
     )(command)
 
 
 def given(options: dict[str, Any]) -> dict[str, Any]:
-    """Those of a command's ``options`` that its user gave; the others have their defaults."""
+    """Return those of a command's ``options`` that the user gave; the others have their defaults."""
     source = click.get_current_context().get_parameter_source
     return {name: v for name, v in options.items() if source(name) is not ParameterSource.DEFAULT}
 
 
 def size_of(picture: str) -> tuple[int, int]:
-    """Width and height from "640x480".
+    """Return width and height from text such as "640x480".
 
     Raises:
-        SettingsError: it is not such a text.
+        SettingsError: the text has another form, or a side is less than 16.
     """
     try:
         width, height = (int(side) for side in picture.split("x"))
@@ -92,21 +92,21 @@ def size_of(picture: str) -> tuple[int, int]:
 
 
 def refine_option(default: str) -> Callable[[F], F]:
-    """``--refine``: where the map's edges are."""
+    """Add ``--refine``, which moves the map's edges to those of the picture."""
     return click.option(
         "--refine",
         type=click.Choice(MODES),
         default=default,
         show_default=True,
-        help="Move the map's edges to those of the picture.",
+        help="Align the map's edges with those of the picture.",
     )
 
 
 class Form(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5
-    """A type whose ``name`` stands in the help as it has to be typed: click would print capitals."""
+    """A parameter type whose ``name`` appears in the help as it is typed; click would capitalize it."""
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        """The name as it is."""
+        """Return the name unchanged."""
         return self.name
 
 
@@ -116,7 +116,7 @@ class RoiType(Form):
     name = "NAME=x,y,w,h"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Roi:
-        """Text to `Roi`; a usage error says the form."""
+        """Parse text into a `Roi`; a usage error shows the expected form."""
         name, _, numbers = str(value).partition("=")
         try:
             x, y, width, height = (int(n) for n in numbers.split(","))
@@ -135,7 +135,7 @@ class SmoothingType(Form):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> SmoothingSetting:
-        """Text to a setting, None for off."""
+        """Parse text into a setting; None for ``off``."""
         if value is None or str(value) == "off":
             return None
         setting: SmoothingSetting = value

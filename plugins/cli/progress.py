@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress on stderr: a bar on a terminal, otherwise a plain line now and then."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ LINE_SECONDS = 10.0
 
 
 class Progress(Closing):
-    """Shows ``name: done/expected`` with the rate and the time left; a context manager."""
+    """Context manager that shows ``name: done/expected`` with the rate and the remaining time."""
 
     def __init__(self, name: str, unit: str = "frame") -> None:
         self._name, self._unit = name, unit
         self._bar: tqdm[None] | None = None
         self._begun = self._line = time.monotonic()
-        self._first: int | None = None  # a resumed run does not begin at 0
+        self._first: int | None = None  # a resumed run does not start at 0
 
     def __call__(self, done: int, expected: int | None, note: str = "") -> None:
-        """``done`` of ``expected`` (None: unknown) units are finished; ``note`` stands behind."""
+        """Report ``done`` of ``expected`` units (None if unknown), followed by ``note``."""
         if self._first is None:
             self._first, self._begun = done, time.monotonic()
         if sys.stderr.isatty():
@@ -56,19 +56,19 @@ class Progress(Closing):
         self._bar.update(done - self._bar.n)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
 
 
 class StopSignals:
-    """While entered, the first Ctrl-C or SIGTERM asks for a clean end and the second one ends at once.
+    """While active, the first Ctrl-C or SIGTERM requests a clean stop, and the second one stops at once.
 
     Args:
-        asked: called at the first signal, to end what waits for something else.
+        asked: called after the first signal, to end a wait that does not check `code`.
 
     Attributes:
-        code: exit code of the signal that came, or None.
+        code: exit code of the signal received, or None.
     """
 
     def __init__(self, asked: Callable[[], object] | None = None) -> None:
@@ -80,14 +80,14 @@ class StopSignals:
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.code is not None:
             for each in self._before:
-                signal.signal(each, signal.SIG_IGN)  # giving up is not interrupted again
+                signal.signal(each, signal.SIG_IGN)  # do not interrupt the shutdown again
             raise Terminated if self.code == Exit.TERMINATED else KeyboardInterrupt
         self.code = Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED
-        say("stopping; what is done stays (once more to give it up)")
+        say("stopping; what is done stays (a second signal aborts)")
         self._calls.put(True)
 
     def _wait(self) -> None:
-        """Call ``asked`` outside the signal's handler, which may have interrupted whoever holds its locks."""
+        """Call ``asked`` outside the signal handler, which may have interrupted the holder of its locks."""
         if self._calls.get() and self._asked is not None:
             self._asked()
 

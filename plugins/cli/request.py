@@ -1,4 +1,4 @@
-"""How inputs are to be annotated: the options that `annotate` and `archive` share, and what they say."""
+"""The options that `annotate` and `archive` share, and the `Request` made from them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Request:
-    """The options of one call; what they mean is in their help."""
+    """The options of one call; the help of the command explains them."""
 
     focus: FocusSettings
     overlay: OverlayKind
@@ -42,32 +42,32 @@ class Request:
 
 
 def request_options(command: F) -> F:
-    """The options of `make_request`."""
+    """Add the options of `make_request` to a command."""
     for option in (
         engine_options,
-        click.option("--strict", is_flag=True, help="A damaged input is an error (exit 3)."),
+        click.option("--strict", is_flag=True, help="Treat a damaged input as an error (exit 3)."),
         click.option(
             "--gpu-decode",
             is_flag=True,
-            help="Decode on the GPU that computes: spares the CPU; slower where that has cores to spare.",
+            help="Decode on the GPU that runs the network: saves CPU time; slower if the CPU has idle cores.",
         ),
         click.option(
             "--crf",
             type=click.IntRange(0, 63),
-            help="Quality of the codec; lower is better and larger.",
+            help="Constant rate factor of the codec; a lower one gives better quality and a larger file.",
         ),
         click.option(
             "--codec",
             type=click.Choice(list(CODECS)),
             default="h264",
             show_default=True,
-            help="Video codec.",
+            help="Video codec of the output.",
         ),
         click.option(
             "--every",
             type=click.FloatRange(0, min_open=True),
             metavar="SECONDS",
-            help="One frame in so many seconds; for figures and maps.",
+            help="Process one frame every SECONDS; for metrics and maps.",
         ),
         refine_option("best"),
         click.option(
@@ -75,34 +75,34 @@ def request_options(command: F) -> F:
             type=SmoothingType(),
             default="look-ahead",
             show_default=True,
-            help="Of maps in time: adaptive follows focus pulls, look-ahead knows the next frames (5), "
-            "seconds are a fixed time constant.",
+            help="Temporal smoothing of maps: adaptive follows focus pulls, look-ahead also uses the next "
+            "FRAMES (5), SECONDS is a fixed time constant.",
         ),
         click.option(
             "--roi",
             "rois",
             type=RoiType(),
             multiple=True,
-            help="A region with a score of its own in --metrics; repeatable.",
+            help="Region with its own score in --metrics; repeatable.",
         ),
         click.option(
             "--legend/--no-legend",
             default=True,
             show_default=True,
-            help="The small plate that explains the colours.",
+            help="Draw the legend of the colours.",
         ),
-        click.option("--stripes", is_flag=True, help="Peaking as stripes: not by colour alone."),
+        click.option("--stripes", is_flag=True, help="Draw peaking as stripes, readable without colour."),
         click.option(
             "--preset",
             metavar="NAME|FILE",
-            help="Draw what the viewer saved: overlay, style, regions, model, size, coc; options go first.",
+            help="Viewer preset: overlay, style, regions, model, size, coc. Options override it.",
         ),
         click.option(
             "--overlay",
             type=click.Choice(KINDS),
             default="heat",
             show_default=True,
-            help="What is drawn; none with --maps or --metrics alone writes no picture.",
+            help="Overlay to draw; none with only --maps or --metrics writes no picture.",
         ),
     ):
         command = option(command)
@@ -118,7 +118,7 @@ def make_request(
     compiled: bool,
     **options: Any,
 ) -> Request:
-    """What the options of `request_options`, and other fields of `Request` among them, ask for.
+    """Build a `Request` from the options of `request_options` and any other fields of `Request`.
 
     Raises:
         SettingsError: the preset or a setting of the engine is wrong.
@@ -134,18 +134,18 @@ def make_request(
 
 
 def check_every(request: Request, *, draw: bool) -> None:
-    """Refuse ``--every`` where a picture is drawn: a video of some of its frames is none.
+    """Refuse ``--every`` where pictures are drawn: it would leave gaps in the video.
 
     Raises:
-        SettingsError: it is so.
+        SettingsError: both are requested.
     """
     if draw and request.every:
         raise SettingsError("--every is for figures and maps: give --overlay none with it")
 
 
 def _saved(preset: str) -> tuple[dict[str, Any], OverlayStyle]:
-    """Options that a preset stands for, and its style; how maps are smoothed is another matter in a file."""
-    from br2focus.realtime.presets import load_preset, preset_path  # slow to import, seldom used
+    """Return the options that a preset sets, and its style; a preset does not set the smoothing of files."""
+    from br2focus.realtime.presets import load_preset, preset_path  # slow to import, rarely used
 
     saved = load_preset(preset_path(preset))
     return {name: getattr(saved, name) for name in ("overlay", "rois", "model", "size", "coc")}, saved.style

@@ -1,4 +1,4 @@
-"""One job from its input to its outputs, as `annotate` and `archive` ask for it."""
+"""Runs one job from its input to its outputs, for `annotate` and `archive`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .request import Request
 
 
 def notices_of(engine: Engine, request: Request) -> list[str]:
-    """What a user should know before the first job."""
+    """Return the notices to show before the first job."""
     left_out = request.gpu_decode and engine.gpu is None
     return engine.notices + ["--gpu-decode is for a GPU: left out"] * left_out
 
@@ -45,18 +45,18 @@ def run_job(
     part: Callable[[Path], object],
     also: Sequence[Sink] = (),
 ) -> dict[str, Any]:
-    """Annotate ``job``'s input into its outputs; returns its entry of the JSON summary.
+    """Annotate the input of ``job`` into its outputs; return its entry of the JSON summary.
 
     Args:
         job: what to read and write.
         engine: computes the maps.
-        request: how.
-        progress: see `realtime.annotate.Progress`; True ends the outputs where they are.
-        part: called with an incomplete file that an error left.
-        also: sinks beside those of ``job``.
+        request: how to annotate.
+        progress: see `realtime.annotation.Progress`; returning True ends the outputs at that frame.
+        part: called with an incomplete file that an error left behind.
+        also: further sinks.
 
     Raises:
-        FocusError: nothing appeared under a final name.
+        FocusError: the job failed; no output got its final name.
     """
     with _open(job, request, engine.gpu if request.gpu_decode else None) as source:
         if isinstance(source.info, VideoInfo) and job.output and job.suffix_open:
@@ -65,7 +65,7 @@ def run_job(
         frames = SampledSource(source, request.every) if request.every else source
         sinks = _sinks(job, frames, request)
         already = len(engine.notices)
-        shown = bool(job.output or job.maps)  # figures are of each frame's own map
+        shown = bool(job.output or job.maps)  # metrics use each frame's own, unsmoothed map
         paint = drawer(engine)
 
         def render(result: FocusResult) -> Image:
@@ -93,7 +93,7 @@ def run_job(
 def _notices(
     source: ImageFiles | VideoFile, sinks: Sequence[Sink], summary: Summary, expected: int | None
 ) -> list[str]:
-    """What a user should know of one job, a line each."""
+    """Return the notices of one job, one per line."""
     notices = [*source.notices, *(n for sink in sinks for n in sink.notices)]
     if summary.stopped:
         of_all = f" of {expected}" if expected else ""
@@ -117,7 +117,7 @@ def _open(job: Job, request: Request, gpu: int | None) -> ImageFiles | VideoFile
 
 
 def _sinks(job: Job, source: Source, request: Request) -> list[Sink]:
-    """The outputs of one job; what was opened is given up when a later one cannot be."""
+    """Open the outputs of one job; if one cannot be opened, abort the earlier ones."""
     opened: list[Sink] = []
     try:
         if job.metrics is not None:
@@ -154,7 +154,7 @@ def _require_inside(rois: tuple[Roi, ...], size: tuple[int, int] | None) -> None
 def _entry(
     job: Job, source: ImageFiles | VideoFile, summary: Summary, sinks: list[Sink], engine: Engine
 ) -> dict[str, Any]:
-    """What ``--json`` says of one input."""
+    """Return the ``--json`` entry of one input."""
     writers = [sink for sink in sinks if isinstance(sink, VideoWriter)]
     return {
         "input": str(job.source),

@@ -1,4 +1,4 @@
-"""``br2focus train``: a network from a configuration, in one process or in those of torchrun."""
+"""``br2focus train``: trains a network from a configuration, in one process or in those of torchrun."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
     "--data",
     type=click.Path(path_type=Path),
     required=True,
-    help="Folder that the configuration's paths are relative to.",
+    help="Folder that paths in the configuration are relative to.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Folder of the run; a run in it goes on. Default: runs/NAME.",
+    help="Folder of the run; a run in it is resumed. Default: runs/NAME.",
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @report_options
 def command(config: Path, data: Path, out: Path | None, device: str, as_json: bool, debug: bool) -> int:
     """Train a network from a configuration; resumes where it stopped.
 
-    The run's folder gets log.jsonl, loss.png, state.safetensors and at the end NAME.safetensors, which
-    --model takes.
+    The folder of the run gets log.jsonl, loss.png, state.safetensors and, at the end, NAME.safetensors, which
+    --model accepts.
 
     On several GPUs: torchrun --nproc-per-node 2 -m br2focus.plugins.cli train CONFIG --device cuda ...
     Each process trains on its part of every batch.
@@ -50,7 +50,7 @@ def command(config: Path, data: Path, out: Path | None, device: str, as_json: bo
     try:
         settings = read_config(config)
     except (ValueError, OSError) as error:
-        raise SettingsError(_say(error)) from error
+        raise SettingsError(_text_of(error)) from error
     with _trainer(settings, data, out or Path("runs") / settings.name, device) as trainer:
         if trainer.share.rank:
             with _interrupts_ignored():
@@ -69,20 +69,20 @@ def command(config: Path, data: Path, out: Path | None, device: str, as_json: bo
 
 @contextmanager
 def _trainer(settings: TrainingConfig, data: Path, folder: Path, device: str) -> Iterator[Trainer]:
-    """The run, ready to go on, among the processes that torchrun started."""
+    """Yield the trainer, ready to start or resume, in the process group of torchrun."""
     from br2focus.models.training.distributed import joined
 
     try:
-        folder.mkdir(parents=True, exist_ok=True)  # before minutes of reading
+        folder.mkdir(parents=True, exist_ok=True)  # fails before minutes of reading
     except OSError as error:
-        raise SinkError(_say(error)) from error
+        raise SinkError(_text_of(error)) from error
     with ExitStack() as stack:
         try:
             share, place = stack.enter_context(joined(device))
         except ValueError as error:
-            raise SettingsError(_say(error)) from error
+            raise SettingsError(_text_of(error)) from error
         except RuntimeError as error:  # no such device
-            raise ComputeError(_say(error)) from error
+            raise ComputeError(_text_of(error)) from error
         if settings.batch % share.processes:
             text = f"batch = {settings.batch} cannot be divided among {share.processes} processes"
             raise SettingsError(text)
@@ -95,13 +95,13 @@ def _prepare(settings: TrainingConfig, data: Path, folder: Path, device: str, sh
     try:
         return Trainer(settings, data, folder, device, share)
     except (FolderError, UnreadableError) as error:
-        raise SourceError(_say(error)) from error
+        raise SourceError(_text_of(error)) from error
     except FocusError:
         raise
     except (OSError, ImportError, ValueError) as error:
-        raise SourceError(_say(error)) from error
+        raise SourceError(_text_of(error)) from error
     except RuntimeError as error:  # no such device, no memory
-        raise ComputeError(_say(error)) from error
+        raise ComputeError(_text_of(error)) from error
 
 
 def _train(trainer: Trainer, report: Callable[[Event], bool | None]) -> Path | None:
@@ -112,11 +112,11 @@ def _train(trainer: Trainer, report: Callable[[Event], bool | None]) -> Path | N
     except (FloatingPointError, RuntimeError) as error:
         raise ComputeError(f"{trainer.config.name}: {error}") from error
     except OSError as error:
-        raise SinkError(_say(error)) from error
+        raise SinkError(_text_of(error)) from error
 
 
 def _reporter(trainer: Trainer, progress: Progress, signals: StopSignals) -> Callable[[Event], bool | None]:
-    """What follows every iteration: progress, the curves, and whether to stop."""
+    """Return the callback of each iteration: it updates progress and curves, and returns True to stop."""
     from br2focus.models.training.plots import plot_losses
     from br2focus.models.training.run import read_log
 
@@ -133,7 +133,7 @@ def _reporter(trainer: Trainer, progress: Progress, signals: StopSignals) -> Cal
 
 @contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """Leave Ctrl-C and SIGTERM to the first process, which stops all: torchrun sends them to each."""
+    """Ignore Ctrl-C and SIGTERM, which torchrun sends to all: the first process stops the others."""
     before = {n: signal.signal(n, signal.SIG_IGN) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -142,7 +142,7 @@ def _interrupts_ignored() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _say(error: Exception) -> str:
+def _text_of(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     return str(error)

@@ -1,1 +1,1 @@
-"""Focus drawn over a picture, and maps refined to its edges; with OpenCV, or with PyTorch on a GPU."""
+"""Focus overlays and edge refinement of maps, with OpenCV or with PyTorch on a GPU."""

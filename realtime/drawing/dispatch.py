@@ -1,4 +1,4 @@
-"""Where refining and overlays are computed: on the GPU that computes the maps, else on the CPU."""
+"""Selects where refinement and overlays run: on the GPU that computes the maps, else on the CPU."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ MakeRenderer = Callable[[str, Callable[[str], None]], "GpuRenderer"]
 
 @runtime_checkable
 class GpuHost(Protocol):
-    """A network that shares its GPU, as `Engine` does."""
+    """A network that shares its GPU, like `Engine`."""
 
     def tenant(self, make: MakeRenderer, /) -> GpuRenderer | None:
-        """What ``make`` makes for the device, once; None on a CPU."""
+        """Return the object that ``make`` creates once for the device; None on a CPU."""
 
 
 def refiner(network: object) -> Refine:
-    """`refining.refine` on the GPU of ``network``, if it is a `GpuHost` with one; else on the CPU."""
+    """Return `refining.refine` on the GPU of ``network`` if it is a `GpuHost` with one, else on the CPU."""
     renderer = _renderer(network)
     return refine if renderer is None else renderer.refine
 
 
 def painter(network: object) -> Paint:
-    """`overlay.paint` in the same way; what was refined just now is drawn without another upload."""
+    """Return `overlay.paint` likewise; just-refined frames are drawn without another upload."""
     renderer = _renderer(network)
     return paint if renderer is None else renderer.paint
 
 
 def drawer(network: object) -> Painter:
-    """Draws overlays with their legend on results of ``network``, where `painter` does."""
+    """Return a function that draws overlays with legend, on the same device as `painter`."""
     paint_there = painter(network)
 
     def drawn(result: FocusResult, kind: OverlayKind, style: OverlayStyle | None) -> Image:

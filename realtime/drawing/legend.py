@@ -1,4 +1,4 @@
-"""The plate on a picture that says what the colours mean."""
+"""The legend that explains an overlay's colours."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 from br2focus.realtime.frame import Image
 from br2focus.realtime.overlay_style import OverlayKind
 
-COLOUR_MAP = cv2.COLORMAP_VIRIDIS  # readable with every colour vision, and in gray
+COLOUR_MAP = cv2.COLORMAP_VIRIDIS  # readable with any type of colour vision, and in gray
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def put_legend(image: Image, kind: OverlayKind, model: str, colour: tuple[int, int, int]) -> None:
-    """Put the plate into the lower left corner of ``image``, in place; a small picture has none."""
+    """Draw the legend into the lower left corner of ``image`` in place; skipped if the image is too small."""
     patch = legend(kind, model, max(image.shape[0] / 720, 0.5), colour)
     height, width = patch.shape[:2]
     margin = height // 3
@@ -25,18 +25,18 @@ def put_legend(image: Image, kind: OverlayKind, model: str, colour: tuple[int, i
 
 @lru_cache(maxsize=1)
 def colour_table() -> Image:
-    """The colour of each of 256 levels of focus: BGR 256 x 1 x 3; OpenCV makes one in every call."""
+    """Return the colours of 256 focus levels, BGR 256 x 1 x 3; OpenCV would rebuild them in every call."""
     return u8(cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], COLOUR_MAP))
 
 
 def load_font() -> None:
-    """What the first text waits for, some 20 ms; from any thread."""
+    """Load the font, which takes about 20 ms; may be called from any thread."""
     cv2.getTextSize("", FONT, 0.5, 1)
 
 
 @lru_cache(maxsize=16)
 def legend(kind: OverlayKind, model: str, scale: float, colour: tuple[int, int, int]) -> Image:
-    """The small plate that says what the colours mean, and which model says so."""
+    """Return a small plate with the meaning of the colours and the name of the model."""
     size, pad = 0.5 * scale, round(8 * scale)
     named = f"br2focus {model}".strip()
     words = ["blurred", "in focus", named] if kind in ("heat", "side-by-side") else [kind, named]
@@ -63,5 +63,5 @@ def _swatch(kind: OverlayKind, width: int, colour: tuple[int, int, int]) -> Imag
 
 
 def u8(image: object) -> Image:
-    """``image`` as a uint8 array, for type checkers: OpenCV does not say what it returns."""
+    """Return ``image`` as a uint8 array for type checkers, since OpenCV's return types are unspecific."""
     return np.asarray(image, np.uint8)

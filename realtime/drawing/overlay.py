@@ -1,6 +1,7 @@
-"""Focus overlays: pure functions from a picture and its blur map to a picture.
+"""Focus overlays: pure functions from an image and its blur map to an image.
 
-Pictures are uint8 BGR H x W x 3; maps float32 H x W in [0, 1], 1 = blurred. Nothing is drawn in place.
+Images are uint8 BGR H x W x 3; maps are float32 H x W in [0, 1], 0 = in focus, 1 = blurred. Nothing is drawn
+in place.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 STRIPE_PERIOD = 12
-NOISE_ANSWER = 6  # of `second_differences`, per standard deviation of the noise
-# Standard deviation of either component of the gradient (Sobel over 8) per standard deviation of the noise.
+NOISE_ANSWER = 6  # response of `second_differences` per standard deviation of the noise
+# Standard deviation of each gradient component (Sobel / 8) per standard deviation of the noise.
 GRADIENT_NOISE = math.sqrt(12) / 8
-SAMPLED = 4  # every fourth pixel each way is looked at for a share of all: a tenth of the time
-MIN_BLURRED = 0.02  # share of the picture that the noise can be told from
-PARTS = 16  # of a picture, one of which is flat
+SAMPLED = 4  # statistics use every fourth pixel in x and y: a tenth of the time
+MIN_BLURRED = 0.02  # smallest blurred share of an image from which the noise can be estimated
+PARTS = 16  # an image is split into this many parts, one of which is flat
 Plane = TypeVar("Plane", NDArray[np.int16], "Tensor")
 
 
 def heat(image: Image, blur: Values, style: OverlayStyle) -> Image:
-    """The map in colours over the picture: yellow in focus, violet blurred."""
+    """Draw the map in colours over the image: yellow in focus, violet blurred."""
     table = colour_table()
 
     def drawn(rows: slice) -> Image:
@@ -48,7 +49,7 @@ def heat(image: Image, blur: Values, style: OverlayStyle) -> Image:
 
 
 def mask(image: Image, blur: Values, style: OverlayStyle) -> Image:
-    """What is blurred becomes dark and gray, what is in focus stays as it is."""
+    """Darken and desaturate what is blurred; keep what is in focus."""
 
     def drawn(rows: slice) -> Image:
         part, gray = image[rows], grounded(image[rows], "gray")
@@ -61,7 +62,7 @@ def mask(image: Image, blur: Values, style: OverlayStyle) -> Image:
 
 
 def outline(image: Image, blur: Values, style: OverlayStyle) -> Image:
-    """A line around what is in focus (the border P = .5), dark-edged so that it shows on any ground."""
+    """Draw a line around what is in focus (P = 0.5), dark-edged to be visible on any background."""
     widths = outline_widths(image.shape[1])
 
     def drawn(rows: slice) -> Image:
@@ -76,15 +77,15 @@ def outline(image: Image, blur: Values, style: OverlayStyle) -> Image:
 
 
 def outline_widths(width: int) -> tuple[int, int]:
-    """Sides of the squares that the line and its dark edge are dilated by, for a picture's width."""
+    """Return the dilation sizes of the line and of its dark edge for an image width."""
     line = max(2, width // 480)
     return 2 * line + 1, 2 * line + 5
 
 
 def edges(image: Image) -> Values:
-    """Gradient magnitude of the luma by the Sobel operator, in gray levels a pixel: float32 H x W."""
+    """Return the Sobel gradient magnitude of the luma in gray levels per pixel: float32 H x W."""
     gray = _luma(image)
-    # 1/8 is the norm of the Sobel kernel: a ramp of one level a pixel has the gradient 1.
+    # 1/8 normalizes the Sobel kernel: a ramp of one level per pixel has gradient 1.
     dx = cv2.Sobel(gray, cv2.CV_32F, 1, 0, scale=1 / 8, borderType=cv2.BORDER_REPLICATE)
     dy = cv2.Sobel(gray, cv2.CV_32F, 0, 1, scale=1 / 8, borderType=cv2.BORDER_REPLICATE)
     return np.asarray(cv2.magnitude(dx, dy), np.float32)
@@ -95,7 +96,7 @@ def _luma(image: Image) -> Image:
 
 
 def peaking(image: Image, blur: Values, style: OverlayStyle) -> Image:
-    """Colour on the edges that are in focus: contrast gated by the map, so blurred contrast stays dark."""
+    """Colour the edges that are in focus; the map gates contrast, so blurred contrast is not marked."""
     threshold = peaking_threshold(image, blur, style)
 
     def drawn(rows: slice) -> Image:
@@ -114,7 +115,7 @@ def peaking(image: Image, blur: Values, style: OverlayStyle) -> Image:
 
 
 def peaking_threshold(image: Image, blur: Values, style: OverlayStyle) -> float:
-    """The gradient from which an edge is peaked: the style's, or the one that its gate or share asks for."""
+    """Return the smallest gradient that is peaked: the style's, raised by its noise gate or share."""
     threshold = style.threshold
     if style.noise_gate:
         threshold = max(threshold, style.noise_gate * GRADIENT_NOISE * noise(image, blur))
@@ -127,10 +128,10 @@ def peaking_threshold(image: Image, blur: Values, style: OverlayStyle) -> float:
 
 
 def noise(image: Image, blur: Values) -> float:
-    """Standard deviation of the sensor's noise in the luma, in gray levels.
+    """Estimate the standard deviation of the sensor noise in the luma, in gray levels.
 
-    By Immerkær's estimate ("Fast Noise Variance Estimation", CVIU 1996) over what is blurred, where fine
-    detail cannot be anything else; over the flattest part of a picture that is sharp everywhere.
+    Uses Immerkær's estimate ("Fast Noise Variance Estimation", CVIU 1996) over the blurred regions, where
+    fine detail can only be noise; in an image that is sharp everywhere, over the flattest part.
     """
     answer = np.abs(second_differences(_luma(image).astype(np.int16)))
     if not answer.size:
@@ -145,7 +146,7 @@ def noise(image: Image, blur: Values) -> float:
 
 
 def second_differences(gray: Plane) -> Plane:
-    """Of both directions, in every `SAMPLED`-th row of ... x H x W: no answer to planes, one to noise."""
+    """Differentiate twice in both directions, in every `SAMPLED`-th row; only noise responds, not planes."""
     above, here, below = (gray[..., n : gray.shape[-2] - 2 + n : SAMPLED, :] for n in range(3))
     across: Any = above - 2 * here + below
     found: Plane = across[..., :-2] - 2 * across[..., 1:-1] + across[..., 2:]
@@ -153,7 +154,7 @@ def second_differences(gray: Plane) -> Plane:
 
 
 def grounded(image: Image, ground: Ground) -> Image:
-    """What an overlay lies on: ``image`` itself, its gray form, or black."""
+    """Return the background of an overlay: ``image`` itself, its gray version, or black."""
     if ground == "colour":
         return image
     if ground == "alone":
@@ -162,7 +163,7 @@ def grounded(image: Image, ground: Ground) -> Image:
 
 
 def side_by_side(image: Image, blur: Values, style: OverlayStyle) -> Image:
-    """The picture and its heat map next to each other, H x 2W x 3."""
+    """Return the image next to its heat map, H x 2W x 3."""
     return np.ascontiguousarray(np.hstack([image, heat(image, blur, style)]))
 
 
@@ -179,7 +180,7 @@ Paint = Callable[[OverlayKind, Image, Values, OverlayStyle], Image]
 
 
 def paint(kind: OverlayKind, image: Image, values: Values, style: OverlayStyle) -> Image:
-    """The overlay ``kind``, which is in `DRAW`, without a legend."""
+    """Draw the overlay ``kind``, which must be in `DRAW`, without a legend."""
     return DRAW[kind](image, values, style)
 
 
@@ -190,13 +191,13 @@ def draw(
     *,
     paint: Paint = paint,
 ) -> Image:
-    """``result``'s picture with the overlay ``kind`` and its legend; the picture itself for "none".
+    """Draw the overlay ``kind`` with its legend on the image of ``result``; for "none" return the image.
 
     Args:
-        paint: makes the overlay, here or on a GPU.
+        paint: draws the overlay, on the CPU or on a GPU.
 
     Raises:
-        ValueError: ``kind`` is not one of `KINDS`.
+        ValueError: if ``kind`` is not one of `KINDS`.
     """
     if kind == "none":
         return result.frame.image
@@ -211,19 +212,19 @@ def draw(
 
 @lru_cache(maxsize=4)
 def stripes(width: int, height: int) -> NDArray[np.bool_]:
-    """Diagonal stripes: bool H x W, True where dark."""
+    """Return diagonal stripes: bool H x W, True where dark."""
     y, x = np.ogrid[:height, :width]
     found: NDArray[np.bool_] = striped(x + y)
     return found
 
 
 def striped(diagonal: Any) -> Any:
-    """Whether ``diagonal``, an array of x + y of pixels, is in a dark stripe."""
+    """Return whether ``diagonal``, an array of pixel coordinates x + y, is in a dark stripe."""
     return diagonal % STRIPE_PERIOD < STRIPE_PERIOD // 2
 
 
 def _in_bands(image: Image, drawn: Callable[[slice], Image]) -> Image:
-    """A picture as large as ``image``, put together from what ``drawn`` gives for some rows at a time."""
+    """Assemble an image of the size of ``image`` from the bands of rows that ``drawn`` returns."""
     result = np.empty_like(image)
 
     def fill(rows: slice) -> None:
@@ -234,13 +235,13 @@ def _in_bands(image: Image, drawn: Callable[[slice], Image]) -> Image:
 
 
 def _with_halo(rows: slice, reach: int) -> tuple[slice, slice]:
-    """``rows`` with ``reach`` more on either side, where there are any; and where ``rows`` are in these."""
+    """Return ``rows`` extended by ``reach`` rows on both sides where possible, and ``rows`` within them."""
     above = min(rows.start, reach)
     return slice(rows.start - above, rows.stop + reach), slice(above, above + rows.stop - rows.start)
 
 
 def _filled(image: Image, colour: tuple[int, int, int]) -> Image:
-    """A picture of one colour, as large as ``image``; a tenth of the time of `numpy.full_like`."""
+    """Return an image of one colour, as large as ``image``; ten times as fast as `numpy.full_like`."""
     filled = np.empty_like(image)
     cv2.rectangle(filled, (0, 0), (image.shape[1], image.shape[0]), colour, cv2.FILLED)
     return filled
@@ -251,7 +252,7 @@ def _square(side: int) -> Image:
 
 
 def _where(chosen: NDArray[np.bool_], yes: Image, no: Image) -> Image:
-    """``yes`` where ``chosen`` (H x W), else ``no``; OpenCV copies by mask faster than NumPy."""
+    """Return ``yes`` where ``chosen`` (H x W), else ``no``; OpenCV's masked copy is faster than NumPy's."""
     result = no.copy()
     cv2.copyTo(yes, chosen.view(np.uint8), result)
     return result

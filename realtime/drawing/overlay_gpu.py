@@ -1,7 +1,7 @@
-"""The overlays of `overlay` for pictures that lie on a GPU, in PyTorch and kornia.
+"""The overlays of `overlay` for images on a GPU, in PyTorch and kornia.
 
-Pictures are float B x 3 x H x W RGB in [0, 1], maps float B x 1 x H x W. The tests hold each function to
-its OpenCV form within rounding.
+Images are float B x 3 x H x W RGB in [0, 1], maps float B x 1 x H x W. Tests require each function to match
+its OpenCV version within rounding.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .overlay import (
 
 
 def heat(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
-    """The map in colours over the picture: yellow in focus, violet blurred; B x 3 x H x W."""
+    """Draw the map in colours over the image: yellow in focus, violet blurred; B x 3 x H x W."""
     colours = _constant(colour_table, device=image.device)[:, 0].flip(1).to(image) / 255
     level = ((1 - blur[:, 0]) * 255).round().long().clamp(0, 255)
     ground = grounded(image, style.ground)
@@ -42,7 +42,7 @@ def heat(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
 
 
 def mask(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
-    """What is blurred becomes dark and gray, what is in focus stays as it is; B x 3 x H x W."""
+    """Darken and desaturate what is blurred; keep what is in focus; B x 3 x H x W."""
     gray = grounded(image, "gray")
     dark = (1 - style.opacity) * image + style.opacity * 0.45 * gray
     if style.ground == "alone":
@@ -51,7 +51,7 @@ def mask(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
 
 
 def edges(image: Tensor) -> Tensor:
-    """Gradient magnitude of the luma by the Sobel operator, in 1/255 a pixel; B x 1 x H x W."""
+    """Return the Sobel gradient magnitude of the luma, in 1/255 per pixel; B x 1 x H x W."""
     gray = kornia.color.rgb_to_grayscale(image) * 255
     # kornia's own gradient copies its kernel from the host in every call.
     kernels = _constant(_sobel, device=image.device)
@@ -61,7 +61,7 @@ def edges(image: Tensor) -> Tensor:
 
 
 def peaking(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
-    """Colour on the edges that are in focus; B x 3 x H x W."""
+    """Colour the edges that are in focus; B x 3 x H x W."""
     strength, in_focus = edges(image), blur < 0.5
     threshold = peaking_threshold(image, blur, style)
     drawn = grounded(image, style.ground)
@@ -75,7 +75,7 @@ def peaking(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
 
 
 def peaking_threshold(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
-    """The gradient from which an edge is peaked, for each picture: B x 1 x 1 x 1."""
+    """Return the smallest gradient that is peaked in each image: B x 1 x 1 x 1."""
     gate = style.noise_gate * GRADIENT_NOISE * noise(image, blur)
     threshold = gate.clamp(min=style.threshold)
     if style.strongest < 1:
@@ -88,7 +88,7 @@ def peaking_threshold(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tenso
 
 
 def noise(image: Tensor, blur: Tensor) -> Tensor:
-    """Standard deviation of the sensor's noise in the luma of each picture, in 1/255: B."""
+    """Estimate the standard deviation of the sensor noise in the luma of each image, in 1/255: B."""
     gray = kornia.color.rgb_to_grayscale(image) * 255
     answer = second_differences(gray).abs()
     if not answer.numel():
@@ -102,7 +102,7 @@ def noise(image: Tensor, blur: Tensor) -> Tensor:
 
 
 def grounded(image: Tensor, ground: Ground) -> Tensor:
-    """What an overlay lies on: ``image`` itself, its gray form, or black; B x 3 x H x W."""
+    """Return the background of an overlay: ``image`` itself, its gray version, or black; B x 3 x H x W."""
     if ground == "colour":
         return image
     if ground == "alone":
@@ -111,7 +111,7 @@ def grounded(image: Tensor, ground: Ground) -> Tensor:
 
 
 def outline(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
-    """A line around what is in focus (the border P = .5), dark-edged; B x 3 x H x W."""
+    """Draw a dark-edged line around what is in focus (P = 0.5); B x 3 x H x W."""
     focused = (blur < 0.5).to(image)
     line, edge = (_grown(focused, side) > focused for side in outline_widths(image.shape[3]))
     colour = _colour(style.colour, image)
@@ -120,38 +120,38 @@ def outline(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
 
 
 def _grown(mask: Tensor, side: int) -> Tensor:
-    """Dilated by a square; kornia's dilation takes side x side floats for each pixel of a GPU."""
+    """Dilate by a square; kornia's dilation allocates side x side floats per pixel on a GPU."""
     rows = F.max_pool2d(mask, (side, 1), stride=1, padding=(side // 2, 0))
     return F.max_pool2d(rows, (1, side), stride=1, padding=(0, side // 2))
 
 
 def side_by_side(image: Tensor, blur: Tensor, style: OverlayStyle) -> Tensor:
-    """The picture and its heat map next to each other; B x 3 x H x 2W."""
+    """Return the image next to its heat map; B x 3 x H x 2W."""
     return torch.cat([image, heat(image, blur, style)], 3)
 
 
 def _stripes(width: int, height: int, device: torch.device) -> Tensor:
-    """`overlay.stripes` where the picture is: bool H x W."""
+    """Return `overlay.stripes` on the device of the image: bool H x W."""
     y, x = torch.arange(height, device=device)[:, None], torch.arange(width, device=device)
     dark: Tensor = striped(x + y)
     return dark
 
 
-@cache  # without a limit: a graph reads them as long as it lives, and they are small
+@cache  # unbounded: CUDA graphs read the constants as long as they live, and they are small
 def _constant(make: Callable[..., NDArray[Any]], *given: Hashable, device: torch.device) -> Tensor:
-    """What ``make`` gives, on the device for good.
+    """Return the result of ``make`` as a tensor that stays on the device.
 
-    A copy from the host waits for all that was queued before it, and cannot be part of a graph.
+    A copy from the host waits for all work queued before it, and cannot be part of a CUDA graph.
     """
     return torch.from_numpy(np.array(make(*given))).to(device)
 
 
 def _colour(bgr: tuple[int, int, int], image: Tensor) -> Tensor:
-    """RGB in [0, 1], 1 x 3 x 1 x 1."""
+    """Return a BGR colour as RGB in [0, 1], 1 x 3 x 1 x 1."""
     return _constant(np.array, bgr, device=image.device).flip(0).to(image).view(1, 3, 1, 1) / 255
 
 
 def _sobel() -> NDArray[np.float32]:
-    """Both directions, whose weights sum to one: 2 x 1 x 3 x 3."""
+    """Return the kernels for both directions, 2 x 1 x 3 x 3, normalized for one level per pixel."""
     across = np.outer([1, 2, 1], [-1, 0, 1]) / 8
     return np.stack([across, across.T])[:, None].astype(np.float32)

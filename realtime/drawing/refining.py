@@ -1,9 +1,9 @@
-"""Maps that end where the picture's edges are: a guided filter where the map has an edge.
+"""Aligns the edges of maps with those of the image, by a guided filter.
 
-A network's map stops at a quarter of its resolution; lifted to the frame it ends beside the edge. The guided
-filter (He, Sun, Tang, "Guided Image Filtering", TPAMI 2013; its fast form, arXiv 1505.00996) makes the map a
-local linear function of the picture, whose edges it so takes over. Only where the map itself has an edge:
-where it is even, or goes slowly from one value to another, it stays as it is; no focus is invented there.
+A network's map has a quarter of its resolution; upscaled to the frame, its edges miss those of the image. The
+guided filter (He, Sun, Tang, "Guided Image Filtering", TPAMI 2013; fast version: arXiv 1505.00996) makes the
+map a local linear function of the image and so transfers the image's edges. It is applied only where the map
+itself has an edge. Where the map is flat or changes slowly it stays unchanged, so no focus is invented there.
 """
 
 from __future__ import annotations
@@ -23,39 +23,39 @@ if TYPE_CHECKING:
 
 RefineMode = Literal["off", "fast", "best"]
 MODES: tuple[RefineMode, ...] = get_args(RefineMode)
-WIDTH = 640  # of the picture that the sizes here are meant for
-RADIUS = 6  # of the window in pixels at `WIDTH`
-SHRUNK = {"fast": 3, "best": 2}  # how much smaller the filter works
-# Of a guide's variance, in its own units (0..1): less is flat.
+WIDTH = 640  # image width for which the sizes below are given
+RADIUS = 6  # radius of the filter window in pixels at `WIDTH`
+SHRUNK = {"fast": 3, "best": 2}  # downscaling factor of the filter
+# Regularization: a guide with less variance, for values 0..1, counts as flat.
 EPSILON = {"fast": 1e-4, "best": 3e-4}
-PASSES = 3  # of "best"; each takes the map of the one before, this much farther from .5
+PASSES = 3  # number of passes of "best"; each takes the previous map, pushed away from 0.5 by `SHARPER`
 SHARPER = 1.3
-COLOUR = 0.6  # of red less blue, the second guide of "best": chosen of .4, .6, .8
-REACH = 4  # pixels around an edge of the map that move with it, at `WIDTH`
-# Of the map within `REACH`: up to the first it is even, from the second on an edge.
+COLOUR = 0.6  # scale of red minus blue, the second guide of "best"; chosen from 0.4, 0.6, 0.8
+REACH = 4  # pixels around an edge of the map that are adjusted, at `WIDTH`
+# Range of the map's values within `REACH`: flat up to the first limit, an edge from the second on.
 SPANS = (0.05, 0.3)
 
 Plane = TypeVar("Plane", Values, "Tensor")
 
 
 def check_mode(mode: str) -> None:
-    """Refuse what is no mode.
+    """Reject an unknown mode.
 
     Raises:
-        SettingsError: it is none of `MODES`.
+        SettingsError: if it is not one of `MODES`.
     """
     if mode not in MODES:
         raise SettingsError(f"refine {mode!r}: choose one of {', '.join(MODES)}")
 
 
 def refine(image: Image, blur: BlurMap, mode: RefineMode) -> BlurMap:
-    """``blur`` at the size of ``image``, with its edges moved to those of the picture.
+    """Return ``blur`` at the size of ``image``, with its edges aligned with those of the image.
 
     Args:
         image: uint8 BGR H x W x 3.
-        blur: its map, of any size.
-        mode: "off" only brings the map to H x W; "fast" is guided by the luma, "best" by colour too, in
-            `PASSES`. A map that follows from blur radii loses nothing that is in focus.
+        blur: its map, at any size.
+        mode: "off" only resizes the map to H x W; "fast" is guided by luma, "best" also by colour, in
+            `PASSES` passes. In a map derived from blur radii, everything in focus stays in focus.
     """
     height, width = image.shape[:2]
     if mode == "off":
@@ -70,8 +70,8 @@ def refine(image: Image, blur: BlurMap, mode: RefineMode) -> BlurMap:
     else:
         gain, offset = nearest_lines(luma, _colour(image, size), start, mean)
     share = _edges(start, mode)
-    # What is added to the map, blended while it is small: fresh memory of a frame's size costs more than
-    # the arithmetic, so there are two of these, and the first becomes the result.
+    # The correction is blended at low resolution, since allocating memory of the frame's size costs more than
+    # the arithmetic. Only two such arrays are needed, and the first becomes the result.
     change, base = (
         np.asarray(cv2.resize(each, (width, height)), np.float32)
         for each in (share * gain, share * (offset - start))
@@ -80,24 +80,24 @@ def refine(image: Image, blur: BlurMap, mode: RefineMode) -> BlurMap:
     change += base
     whole = blur.at((width, height)).values
     change += whole
-    # Thin things in focus are in such a map, and would be lost in the line of their window.
+    # Such a map resolves thin objects in focus, which the linear fit over a window would lose.
     if blur.radii is not None:
         cv2.min(change, whole, dst=change)
     return BlurMap(np.clip(change, 0, 1, out=change))
 
 
 def small_size(width: int, height: int, mode: RefineMode) -> tuple[int, int]:
-    """Width and height of the picture that the filter works on."""
+    """Return width and height of the image that the filter works on."""
     scale = max(1.0, width / WIDTH) * SHRUNK[mode]
     return max(1, round(width / scale)), max(1, round(height / scale))
 
 
 def nearest_line(luma: Plane, target: Plane, mean: Callable[[Any], Any]) -> tuple[Plane, Plane]:
-    """Gain and offset of the line of ``luma`` nearest to ``target`` around every pixel.
+    """Return gain and offset of the linear fit of ``target`` to ``luma`` around every pixel.
 
     Args:
-        luma, target: in [0, 1], of one size.
-        mean: over the window around every pixel.
+        luma, target: in [0, 1], of the same size.
+        mean: mean over the window around every pixel.
     """
     mean_luma, mean_target = mean(luma), mean(target)
     covariance = mean(luma * target) - mean_luma * mean_target
@@ -109,7 +109,10 @@ def nearest_line(luma: Plane, target: Plane, mean: Callable[[Any], Any]) -> tupl
 def nearest_lines(
     luma: Plane, colour: Plane, target: Plane, mean: Callable[[Any], Any]
 ) -> tuple[Plane, Plane]:
-    """`nearest_line` with a second guide, in `PASSES`; its part is in the offset, which is as coarse."""
+    """Return `nearest_line` with a second guide, after `PASSES` passes.
+
+    The offset includes the part of the second guide, which has the same low resolution.
+    """
     mean_luma, mean_colour = mean(luma), mean(colour)
     first = mean(luma * luma) - mean_luma * mean_luma + EPSILON["best"]
     second = mean(colour * colour) - mean_colour * mean_colour + EPSILON["best"]
@@ -132,7 +135,7 @@ def nearest_lines(
 
 
 def edge_share(span: Plane) -> Plane:
-    """How much of an edge a map is whose values span so much: 0 to 1."""
+    """Return how much a range of map values counts as an edge, 0 to 1."""
     beyond: Any = (span - SPANS[0]) / (SPANS[1] - SPANS[0])
     share: Plane = beyond.clip(0, 1)
     return share
@@ -151,13 +154,14 @@ def _mean(mode: RefineMode) -> Callable[[Values], Values]:
 def _small(values: Image | Values, size: tuple[int, int]) -> Values:
     *steps, last = halvings(values.shape[1], values.shape[0], size)
     for step in steps:
-        values = cv2.resize(values, step)  # type: ignore[assignment]  # the dtype stays as it is
-    # Whole levels are too coarse for the filter only after this step, which is not a plain mean of four.
+        values = cv2.resize(values, step)  # type: ignore[assignment]  # the dtype does not change
+    # Only this step needs floats: it is not a plain mean of four pixels, and integer levels would be too
+    # coarse for the filter.
     return np.asarray(cv2.resize(values.astype(np.float32, copy=False), last), np.float32)
 
 
 def _edges(values: Values, mode: RefineMode) -> Values:
-    """1 where the small map ``values`` has an edge, 0 where it is even, soft between."""
+    """Return 1 where the small map ``values`` has an edge, 0 where it is flat, with a soft transition."""
     side = 2 * (REACH // SHRUNK[mode]) + 1
     window = np.ones((side, side), np.uint8)
     span = np.asarray(cv2.dilate(values, window) - cv2.erode(values, window), np.float32)

@@ -1,6 +1,6 @@
-"""The refining of `refining` for pictures that lie on a GPU: its lines, with means of PyTorch.
+"""The refinement of `refining` for images on a GPU: the same linear fits, with means in PyTorch.
 
-A test holds it to the OpenCV form within rounding.
+A test requires it to match the OpenCV version within rounding.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from .refining import (
 
 
 def refine(image: Tensor, blur: Tensor, mode: RefineMode, *, keep: bool = False) -> Tensor:
-    """``blur`` at the size of ``image``, with its edges moved to those of the picture; B x 1 x H x W.
+    """Return ``blur`` at the size of ``image``, edges aligned with those of the image; B x 1 x H x W.
 
     Args:
         image: float B x 3 x H x W RGB in [0, 1].
-        blur: float B x 1 x h x w in [0, 1], of any size.
+        blur: float B x 1 x h x w in [0, 1], at any size.
         mode: as in `refining.refine`.
-        keep: lose nothing that is in focus, as for maps that follow from blur radii.
+        keep: keep everything in focus, as for maps derived from blur radii.
     """
     height, width = image.shape[-2:]
     whole = _sized(blur, (width, height))
     if mode == "off":
         return whole.clamp(max=1)
     size = small_size(width, height, mode)
-    gray: Tensor = (255 * kornia.color.rgb_to_grayscale(image)).round() / 255  # as OpenCV has it
+    gray: Tensor = (255 * kornia.color.rgb_to_grayscale(image)).round() / 255  # rounded as in OpenCV
     luma, start = _small(gray, size), _small(blur, size)
     mean = partial(_mean, reach=RADIUS // SHRUNK[mode])
     if mode == "fast":
@@ -66,7 +66,7 @@ def _small(values: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _mean(values: Tensor, reach: int) -> Tensor:
-    # PyTorch cannot reflect what is smaller than the window.
+    # PyTorch cannot reflect an image that is smaller than the window.
     border = "reflect" if min(values.shape[-2:]) > reach else "replicate"
     return F.avg_pool2d(F.pad(values, (reach,) * 4, mode=border), 2 * reach + 1, stride=1)
 

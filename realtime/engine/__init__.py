@@ -1,1 +1,1 @@
-"""From a picture to its blur map: backends, how one is chosen, and what happens when one fails."""
+"""Computes the blur map of an image: backends, their selection, and fallbacks after failures."""

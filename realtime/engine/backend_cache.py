@@ -1,4 +1,4 @@
-"""Which backends are kept: one for each size of frame, the least recently used closed first."""
+"""A cache of backends: one per frame size, with least-recently-used eviction."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ MAX_ON_CPU, MAX_ON_GPU = 16, 2
 
 
 class _Key(NamedTuple):
-    """What a backend is made for.
+    """What a backend was created for.
 
     Attributes:
-        size: of the frame, or of the map where the network needs no more.
-        spacing: of the evidence, for a backend that takes frames of any size; None for one size alone.
+        size: size of the frame, or of the map if the network needs only that.
+        spacing: evidence spacing of a backend that accepts frames of any size; None for a single size.
     """
 
     size: tuple[int, int]
@@ -28,16 +28,16 @@ class _Key(NamedTuple):
 
 
 class BackendCache:
-    """Keeps backends by the size of their frames.
+    """Caches backends by frame size.
 
     Args:
-        factory: whose backends they are.
+        factory: creates the backends.
     """
 
     def __init__(self, factory: BackendFactory) -> None:
         self._factory, self._placement = factory, factory.placement
         self._backends: dict[_Key, Backend] = {}  # least recently used first
-        self._frame_size: tuple[int, int] | None = None  # of the clip that is running
+        self._frame_size: tuple[int, int] | None = None  # of the current clip
 
     def __contains__(self, backend: Backend) -> bool:
         return backend in self._backends.values()
@@ -47,15 +47,15 @@ class BackendCache:
 
     @property
     def depth(self) -> int:
-        """How many frames the backend used last takes before the first must be finished."""
+        """How many frames the last-used backend accepts before the first must be finished."""
         return next(reversed(self._backends.values())).depth if self._backends else 1
 
     def get(self, frame_size: tuple[int, int], make: Callable[[tuple[int, int], bool], Backend]) -> Backend:
-        """The backend for frames of ``frame_size`` (width, height).
+        """Return the backend for frames of ``frame_size`` (width, height).
 
         Args:
-            make: makes it where there is none, from the size and whether it takes other frames of this
-                shape too.
+            make: creates a missing backend, from the size and whether it must also accept other frames with
+                this aspect ratio.
         """
         key = self._key(frame_size)
         backend = self._backends.pop(key, None)
@@ -64,17 +64,17 @@ class BackendCache:
             while len(self._backends) >= most:
                 self._backends.pop(next(iter(self._backends))).close()
             backend = make(frame_size, key.spacing is not None)
-            key = self._key(frame_size)  # making it may have changed the device
+            key = self._key(frame_size)  # creating it may have changed the device
         if key.spacing is None:
             self._frame_size = frame_size
         self._backends[key] = backend
         return backend
 
     def close(self) -> None:
-        """Close all of them."""
+        """Close all backends."""
         backends, self._backends = self._backends, {}
         for backend in backends.values():
-            with suppress(RuntimeError):  # a lost device cannot even be waited for
+            with suppress(RuntimeError):  # waiting for a lost device fails
                 backend.close()
 
     def _key(self, frame_size: tuple[int, int]) -> _Key:
@@ -83,7 +83,7 @@ class BackendCache:
         size = network_size(frame_size, self._factory.size)
         if not self._factory.detail:
             return _Key(size)
-        # A clip has a backend of its own. Photographs of many sizes share one that takes them all.
+        # A clip gets its own backend. Photographs of many sizes share one that accepts all of them.
         if self._backends and frame_size != self._frame_size:
             return _Key(size, spacing_of(frame_ratio(frame_size, size)))
         return _Key(frame_size)

@@ -1,4 +1,4 @@
-"""From a picture to its blur map.
+"""Computes the blur map of an image.
 
 >>> engine = Engine("lite")  # doctest: +SKIP
 >>> engine(frame_bgr).values.shape  # doctest: +SKIP
@@ -38,7 +38,7 @@ Tenant = TypeVar("Tenant", bound=GpuTenant)
 
 
 class Engine(Closing):
-    """Computes blur maps. One thread at a time uses it; a backend is made for each size of frame.
+    """Computes blur maps; creates one backend per frame size. Only one thread may use it at a time.
 
     A context manager that calls `close`.
 
@@ -47,18 +47,18 @@ class Engine(Closing):
         settings: fields of `EngineSettings` by name, such as ``device="cpu"``.
 
     Attributes:
-        settings: what was asked for.
-        info: the header of the checkpoint.
-        notices: one line for everything that was given up or redone.
-        factory: makes backends, for callers that measure one by itself.
-        reference: how sharp the footage can be, and from which blur on something is out of focus.
-        seconds: what the caller spent on the last finished map: resizing, network, and waiting for it.
+        settings: the requested settings.
+        info: header of the checkpoint.
+        notices: one line for everything that was skipped, replaced or recomputed.
+        factory: creates backends, for callers that benchmark one in isolation.
+        reference: the best sharpness of the footage, and the blur above which something is out of focus.
+        seconds: time the caller spent on the last finished map: resizing, network, and waiting for it.
 
     Raises:
-        CheckpointError: the model is missing or damaged.
-        ComputeError: the device does not exist.
-        SettingsError: a setting is out of range, or the CPU cannot run what was asked for.
-        TypeError: an unknown setting, or settings given both ways.
+        CheckpointError: if the model is missing or damaged.
+        ComputeError: if the device does not exist.
+        SettingsError: if a setting is out of range, or the CPU does not support the requested settings.
+        TypeError: if a setting is unknown, or settings are given both as an object and by name.
     """
 
     def __init__(self, model: AnyPath | EngineSettings = "lite", **settings: Unpack[EngineOptions]) -> None:
@@ -82,30 +82,31 @@ class Engine(Closing):
 
     @property
     def size(self) -> int:
-        """Long side of the map in pixels; less than was asked for where a GPU's memory is short."""
+        """Long side of the map in pixels; less than requested if a GPU is short of memory."""
         return self.factory.size
 
     @property
     def device(self) -> str:
-        """What computes, for reports: "cpu (openvino bf16)"; without a backend before the first frame."""
+        """Compute device for reports, e.g. "cpu (openvino bf16)"; without backend before the first frame."""
         device = self._placement.device
         return f"{device} ({self._ran_on})" if self._ran_on else device
 
     @property
     def gpu(self) -> int | None:
-        """Number of the GPU that computes; None on a CPU."""
+        """Number of the GPU in use; None on a CPU."""
         return self._placement.gpu
 
     @property
     def selection(self) -> Selection | None:
-        """What runs on the CPU and why, once that was measured or remembered."""
+        """The selected CPU backend and the reason, once measured or read from the cache."""
         return self.factory.selection
 
     def tenant(self, make: Callable[[str, Callable[[str], None]], Tenant]) -> Tenant | None:
-        """Something else that computes on this engine's GPU; None on a CPU.
+        """Return an object that shares this engine's GPU; None on a CPU.
 
         Args:
-            make: makes it once from the device's name and a function that takes a line for the user.
+            make: creates the object once, from the device name and a function that receives messages for the
+                user.
         """
         if self.gpu is None:
             return None
@@ -116,28 +117,28 @@ class Engine(Closing):
             return tenants[make]  # type: ignore[return-value]  # made by `make`
 
     def warm(self, frame_size: tuple[int, int]) -> Backend:
-        """The backend for frames of ``frame_size`` (width, height), made if needed.
+        """Return the backend for frames of ``frame_size`` (width, height), creating it if needed.
 
         Raises:
-            ComputeError: nothing here can run the network.
+            ComputeError: if nothing on this computer can run the network.
         """
         backend = self._fallback.backend(frame_size)
         self._ran_on = backend.name
         return backend
 
     def start(self, image: Image, seconds: float | None = None) -> Callable[[], BlurMap]:
-        """Begin one frame; calling the result waits for its map, at the network's size.
+        """Start one frame; calling the result waits for its map, at the network's size.
 
-        Frames in flight have one size, and are at most the backend's ``depth``. A backend that fails is
-        replaced, and the frame begun anew.
+        All frames in flight have the same size, and there are at most ``depth`` (of the backend) of them. If
+        a backend fails, it is replaced and the frame is started again.
 
         Args:
             image: uint8 BGR H x W x 3.
-            seconds: media time. With it the frame is judged beside those before it (see `Reference`),
-                without it by itself.
+            seconds: presentation time. If given, the frame is judged against earlier ones (see `Reference`),
+                else on its own.
 
         Raises:
-            ComputeError: nothing here can run the network.
+            ComputeError: if nothing on this computer can run the network.
         """
         begun = time.monotonic()
         fitted = fit(image, self.size)
@@ -164,35 +165,35 @@ class Engine(Closing):
         return finish
 
     def __call__(self, image: Image) -> BlurMap:
-        """The blur map of one frame (uint8 BGR H x W x 3), at its size."""
+        """Return the blur map of one frame (uint8 BGR H x W x 3), at the frame's size."""
         return self.start(image)().at((image.shape[1], image.shape[0]))
 
     def stream(
         self, frames: Iterable[Frame], depth: int, size: tuple[int, int] | None = None
     ) -> Iterator[tuple[Frame, BlurMap]]:
-        """Every frame of one clip with its map at the network's size, in order.
+        """Yield every frame of one clip with its map at the network's size, in order.
 
         An error of ``frames`` is raised after the maps of the frames before it.
 
         Args:
-            frames: of one clip: the reference begins anew.
-            depth: frames in flight. One is for live pictures; more raise throughput and latency, and a GPU
+            frames: frames of one clip; the reference is reset.
+            depth: frames in flight. Use one for live video. More raise throughput and latency, and a GPU
                 takes as many as fill its batches.
-            size: width and height of the frames where they are known: the backend is made while the first
-                frame is on its way.
+            size: width and height of the frames, if known; then the backend is created before the first frame
+                arrives.
         """
         self._set_frames_in_flight(depth)
         self.reference.reset()
-        if size is not None and min(network_size(size, self.size)) > GRID:  # others are padded first
+        if size is not None and min(network_size(size, self.size)) > GRID:  # smaller frames are padded first
             self.warm(size)
         return self._in_order(frames, depth)
 
     def close(self) -> None:
-        """Release the backends, and what is on a GPU; the engine may be used again."""
+        """Release the backends and GPU memory; the engine may be used again."""
         self._fallback.release()
 
     def _check_options(self) -> None:
-        """Say which of the settings have no effect here."""
+        """Add a notice for every setting that has no effect here."""
         if self.settings.coc is not None and not self.factory.detail:
             self.notices.append(f"{self.info.name} gives no blur radii: --coc is left out")
         if not self.settings.compiled:
@@ -211,7 +212,7 @@ class Engine(Closing):
             self._placement.load = Load(BATCH if depth > 1 else 1)
 
     def _in_order(self, frames: Iterable[Frame], depth: int) -> Iterator[tuple[Frame, BlurMap]]:
-        """Start frames until as many as may wait do, then give the oldest, again and again."""
+        """Start frames until the maximum number is in flight, then yield the oldest, repeatedly."""
         waiting: deque[tuple[Frame, Callable[[], BlurMap]]] = deque()
         coming, error = iter(frames), None
         try:
@@ -232,16 +233,16 @@ class Engine(Closing):
             if error is not None:
                 raise error
         finally:
-            for _, finish in waiting:  # left early: a backend gets its slots back
+            for _, finish in waiting:  # iteration ended early: return the slots to the backend
                 with suppress(Exception):
                     finish()
 
     def _judged(self, values: Values, fitted: Fitted, image: Image, seconds: float | None) -> BlurMap:
-        """The blur map of what the network gives; with radii it depends on the footage."""
+        """Convert the network's output to a blur map; with radii, the result depends on the footage."""
         if values.ndim == 2:
             return BlurMap(values)
         height, width = image.shape[:2]
-        if fitted.used[0] != width:  # the frame was shrunk before
+        if fitted.used[0] != width:  # the frame was downscaled for padding
             values = enlarged(values, width / fitted.used[0])
         size = network_size((width, height), self.size)
         return self.reference.judged(values, max(width, height), size, seconds)

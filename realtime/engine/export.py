@@ -1,10 +1,10 @@
-"""A model as a file for other programs, checked against the network before it gets its name.
+"""Exports a model to a file for other programs; the file is checked against the network before it is kept.
 
-Every file takes ``pictures`` (uint8 BGR 1 x H x W x 3, sides multiples of 32) and gives P(blurred) (float32
-1 x H x W): the scale of the input, the resizing of the map and the sigmoid are in it. That of a network with
-``detail`` also takes ``luma``, the frame's own (uint8 1 x H' x W'), measures its evidence itself, and gives
-1 x 3 x H/2 x W/2: ln of the blur radius in pixels of the frame, gain, and ln of the footage's softness.
-P(radius > limit) is sigmoid(gain * (ln radius - ln limit)).
+Every file takes ``pictures`` (uint8 BGR 1 x H x W x 3, sides multiples of 32) and returns P(blurred) (float32
+1 x H x W); input scaling, resizing of the map and the sigmoid are included. For a network with ``detail``, it
+also takes ``luma``, the frame's luma at full resolution (uint8 1 x H' x W'), measures the evidence itself,
+and returns 1 x 3 x H/2 x W/2: ln of the blur radius in pixels of the frame, gain, and ln of the footage's
+softness. P(radius > limit) is sigmoid(gain * (ln radius - ln limit)).
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from br2focus.realtime.frame import Image, Values
 from .backends.model_cache import keep
 
 EXPORT_SUFFIXES = (".onnx", ".xml", ".safetensors")
-CHECKED_AT = ((160, 96), (64, 64), (96, 224))  # width and height of the network's picture
+CHECKED_AT = ((160, 96), (64, 64), (96, 224))  # width and height of the network's input
 TOLERANCE = {"fp32": (1e-3, 1e-4), "int8": (0.25, 0.03)}  # largest and mean difference in P
 
 
 class Exported(NamedTuple):
-    """The file, and its largest and mean difference from the network in PyTorch (in P)."""
+    """The exported file, and the largest and mean difference in P from the PyTorch network."""
 
     path: Path
     largest: float
@@ -42,19 +42,19 @@ class Exported(NamedTuple):
 def export(
     model: AnyPath, path: AnyPath, *, int8: bool = False, frame_size: tuple[int, int] = (1920, 1080)
 ) -> Exported:
-    """Write the checkpoint ``model`` as .onnx (ONNX) or .xml and .bin (OpenVINO).
+    """Export the checkpoint ``model`` as .onnx (ONNX) or as .xml and .bin (OpenVINO).
 
     Args:
         model: name or path.
-        path: the file.
-        int8: round the layers whose ranges the checkpoint knows.
-        frame_size: width and height of the frames, for a network with ``detail``: the file takes others for
-            which the spacing of the evidence is the same (see `limits.spacing_of`).
+        path: the output file.
+        int8: quantize the layers whose ranges are in the checkpoint.
+        frame_size: width and height of the frames, for a network with ``detail``; the file also accepts other
+            frames with the same evidence spacing (see `limits.spacing_of`).
 
     Raises:
-        SettingsError: the suffix is another one, or ``int8`` with ONNX or a model without ranges.
-        ComputeError: a library is missing, or the file does not compute what the network does.
-        SinkError: it cannot be written.
+        SettingsError: if the suffix is unknown, or ``int8`` is used with ONNX or a model without ranges.
+        ComputeError: if a library is missing, or the file's results differ from those of the network.
+        SinkError: if the file cannot be written.
     """
     from br2focus.models.fast_detail import inference_net
     from br2focus.models.int8 import with_ranges
@@ -78,21 +78,21 @@ def export(
             raise ComputeError(f"{error}: pip install 'br2focus[onnx]'") from error
         largest, mean = (max(values) for values in zip(*differences, strict=True))
         allowed = TOLERANCE["int8" if int8 else "fp32"]
-        if not (largest <= allowed[0] and mean <= allowed[1]):  # written so that NaN fails too
+        if not (largest <= allowed[0] and mean <= allowed[1]):  # written so that NaN fails, too
             raise ComputeError(f"{path}: not kept, it differs from the network by {largest:.2g}")
         _move(file, path)
     return Exported(path, largest, mean)
 
 
 def calibrate(model: AnyPath, path: AnyPath, pictures: Iterable[Image]) -> Exported:
-    """Write the checkpoint ``model`` again, with the ranges that its eight-bit layers take on ``pictures``.
+    """Save a copy of the checkpoint ``model`` with the ranges of its int8 layers measured on ``pictures``.
 
     Args:
-        pictures: uint8 BGR, any size; some thirty of the kind that the model is for.
+        pictures: uint8 BGR, any size; about thirty of the kind that the model is meant for.
 
     Raises:
-        SettingsError: there are no pictures, or ``path`` is no .safetensors file.
-        SinkError: it cannot be written.
+        SettingsError: if there are no pictures, or ``path`` is not a .safetensors file.
+        SinkError: if the file cannot be written.
     """
     import torch
 
@@ -138,7 +138,7 @@ def _difference(
 
 
 def _p(values: Values) -> Values:
-    """P(blurred) itself, or that of radii at the limit in the middle of them."""
+    """Return P(blurred); computed from radii with their median as the limit, if needed."""
     if values.ndim == 3:
         return values
     log_radius, gain, _ = values[0]
@@ -146,7 +146,7 @@ def _p(values: Values) -> Values:
 
 
 class Format(NamedTuple):
-    """How a network is written, and how the file is opened."""
+    """How a network is written to a file, and how the file is loaded."""
 
     write: Callable[[Any, Path], object]
     open: Callable[[Path], Callable[[list[Image]], Values]]

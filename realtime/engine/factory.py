@@ -1,4 +1,4 @@
-"""Makes the backends of one model: reads the checkpoint and hands it to the library that runs it."""
+"""Creates the backends of one model: reads the checkpoint and passes it to an inference library."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 
     from .backends.cuda_net import CudaNet
 
-COMMON_FRAME = (1280, 720)  # backends are compared on it: most videos have its shape
+COMMON_FRAME = (1280, 720)  # used to compare backends; most videos have its aspect ratio
 
 
 class BackendFactory:
-    """Makes backends for frames of any size.
+    """Creates backends for frames of any size.
 
     Args:
-        settings: the model and what was asked for.
-        placement: where it runs now.
+        settings: the model and the requested settings.
+        placement: where the network currently runs.
 
     Attributes:
-        info: the header of the checkpoint.
-        selection: what runs on the CPU and why, once that was measured or remembered.
+        info: header of the checkpoint.
+        selection: the selected CPU backend and the reason, once measured or read from the cache.
 
     Raises:
-        CheckpointError: the model is missing or damaged.
-        SettingsError: the CPU cannot run what was asked for.
+        CheckpointError: if the model is missing or damaged.
+        SettingsError: if the CPU does not support the requested settings.
     """
 
     def __init__(self, settings: EngineSettings, placement: Placement) -> None:
@@ -48,28 +48,28 @@ class BackendFactory:
         self.path, self.sha256 = checkpoint.find(settings.model)
         self.info: ModelInfo = checkpoint.read_info(self.path)
         self.selection: Selection | None = None
-        self._specs: list[BackendSpec] = []  # what this CPU can run, once somebody asks
-        self._gpu_nets: dict[int, CudaNet] = {}  # by the spacing of the evidence; shared by frame sizes
+        self._specs: list[BackendSpec] = []  # what this CPU can run; filled on demand
+        self._gpu_nets: dict[int, CudaNet] = {}  # by evidence spacing; shared by frame sizes
         if (settings.backend, settings.precision) != ("auto", "auto"):
-            self._specs = self._available()  # refuse what is not possible at once
+            self._specs = self._available()  # reject impossible settings early
 
     @property
     def full_size(self) -> int:
-        """Long side of the map in pixels, as asked for."""
+        """Requested long side of the map in pixels."""
         return self.settings.size or self.info.size
 
     @property
     def size(self) -> int:
-        """Long side of the map in pixels; less than `full_size` where a GPU's memory is short."""
+        """Long side of the map in pixels; less than `full_size` if a GPU is short of memory."""
         return self.placement.load.side(self.full_size)
 
     @property
     def detail(self) -> bool:
-        """Whether the network also looks at the frame at its own size."""
+        """True if the network also looks at the frame at full resolution."""
         return self.info.config.detail != "none"
 
     def net(self, frame_size: tuple[int, int] = COMMON_FRAME) -> InferenceNet:
-        """The network in its fast form for frames of ``frame_size`` (width, height), read anew."""
+        """Load the network in its fast form for frames of ``frame_size`` (width, height)."""
         from br2focus.models.fast_detail import inference_net
 
         net, info = checkpoint.load(self.path)
@@ -78,12 +78,12 @@ class BackendFactory:
     def on_cpu(
         self, spec: BackendSpec, frame_size: tuple[int, int], *, depth: int, any_frame: bool = False
     ) -> Backend:
-        """A backend on the CPU for frames of ``frame_size``; the caller closes it.
+        """Create a CPU backend for frames of ``frame_size``; the caller must close it.
 
         Args:
             spec: library and arithmetic.
-            depth: frames in flight, for libraries that take several.
-            any_frame: one that also takes other frames of this shape; slower.
+            depth: frames in flight, for libraries that support several.
+            any_frame: also accept other frames with this aspect ratio; slower.
         """
         cache, size = cache_folder(), network_size(frame_size, self.size)
         frame = frame_size if self.detail else None
@@ -109,7 +109,7 @@ class BackendFactory:
         return TorchBackend(self.net(frame_size), size, spec.precision)
 
     def on_gpu(self, frame_size: tuple[int, int]) -> Backend:
-        """A backend on the GPU for frames of ``frame_size``, in batches as large as memory allows."""
+        """Create a GPU backend for frames of ``frame_size``, with batches as large as memory allows."""
         from .backends.cuda import CudaBackend
         from .backends.cuda_net import CudaNet
 
@@ -124,14 +124,14 @@ class BackendFactory:
         return CudaBackend(self._gpu_nets[spacing], frame_size, size, batch=batch)
 
     def reference(self, frame_size: tuple[int, int]) -> Backend:
-        """The network in float32 on the same device, or on the CPU where that fails."""
+        """Create a float32 backend on the same device, or on the CPU if that fails."""
         if not self.placement.on_cpu:
             with suppress(*FAULTS):
                 return self._reference_on_gpu(frame_size)
         return self.on_cpu(REFERENCE, frame_size, depth=1)
 
     def select(self) -> BackendSpec:
-        """What runs on the CPU: the only spec that is possible, or the fastest one for most videos."""
+        """Return what to run on the CPU: the only possible spec, or the fastest one for most videos."""
         self._specs = self._specs or self._available()
         if len(self._specs) == 1:
             return self._specs[0]
@@ -148,11 +148,11 @@ class BackendFactory:
         return self.selection.spec
 
     def release(self) -> None:
-        """Release the networks on a GPU, and what others hold there; both are made again when needed."""
+        """Release GPU networks and tenants' GPU memory; both are recreated when needed."""
         self.placement.release_tenants()
         if self._gpu_nets:
             self._gpu_nets = {}
-            gc.collect()  # a network on two streams refers to itself
+            gc.collect()  # a network on two streams contains a reference cycle
 
     def _reference_on_gpu(self, frame_size: tuple[int, int]) -> Backend:
         import torch
@@ -168,7 +168,7 @@ class BackendFactory:
         return available_backends(asked.backend, asked.precision, calibrated=bool(self.info.ranges))
 
     def _calibrated_net(self, frame_size: tuple[int, int]) -> InferenceNet:
-        """The network with the ranges of its eight-bit layers, for runtimes that round them."""
+        """Load the network with the ranges of its int8 layers, for runtimes that quantize them."""
         from br2focus.models.int8 import with_ranges
 
         net, ranges = self.net(frame_size), self.info.ranges

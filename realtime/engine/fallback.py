@@ -1,6 +1,6 @@
-"""What happens after a failure: less is asked of the GPU, then the CPU computes, at last PyTorch alone.
+"""Fallbacks after a failure: less load on the GPU, then the CPU, finally PyTorch on the CPU.
 
-Each step down leaves a notice. A frame is never lost: it is begun anew on what comes next.
+Each step adds a notice. No frame is lost: it is restarted on the next backend.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from .factory import BackendFactory
 from .load import FAULTS, Load, full_batch, is_short_of_memory
 from .selection import REFERENCE, BackendSpec
 
-MAX_REDONE = 3  # results that are not finite, until the backend is given up
+MAX_REDONE = 3  # non-finite results after which the backend is abandoned
 
 
 class Fallback:
-    """Gives backends that work, and replaces one that fails.
+    """Provides working backends and replaces failing ones.
 
     Args:
-        factory: makes them.
-        cache: keeps them.
-        notify: takes a line for the user.
+        factory: creates backends.
+        cache: stores backends.
+        notify: receives messages for the user.
     """
 
     def __init__(self, factory: BackendFactory, cache: BackendCache, notify: Callable[[str], None]) -> None:
@@ -36,18 +36,18 @@ class Fallback:
         self._placement = factory.placement
 
     def backend(self, frame_size: tuple[int, int]) -> Backend:
-        """The backend for frames of ``frame_size`` (width, height), made if needed.
+        """Return the backend for frames of ``frame_size`` (width, height), creating it if needed.
 
         Raises:
-            ComputeError: nothing here can run the network.
+            ComputeError: if nothing on this computer can run the network.
         """
         return self._cache.get(frame_size, self._make)
 
     def start(self, picture: Image) -> tuple[Backend, Pending]:
-        """Begin ``picture`` on the first backend that takes it.
+        """Start ``picture`` on the first backend that accepts it.
 
         Raises:
-            ComputeError: nothing here can run the network.
+            ComputeError: if nothing on this computer can run the network.
         """
         while True:
             backend = self.backend(_size(picture))
@@ -57,12 +57,12 @@ class Fallback:
                 self.on_backend_failure(backend, error, picture)
 
     def on_backend_failure(self, failed: Backend, error: Exception, picture: Image) -> None:
-        """Change the placement, so that the next backend is another one.
+        """Change the placement, so that the next backend is a different one.
 
-        Several frames in flight may fail together: only the first of them changes anything.
+        Several frames in flight may fail together; only the first failure changes anything.
 
         Raises:
-            ComputeError: nothing is left to try.
+            ComputeError: if there is nothing left to try.
         """
         if failed not in self._cache:
             return
@@ -76,10 +76,10 @@ class Fallback:
         self._notify(f"{failed.name} failed ({first_line(error)}): now PyTorch on the CPU")
 
     def finite(self, values: Values, picture: Image, device: str) -> Values:
-        """``values``, or the result of ``picture`` in float32 where they are not finite.
+        """Return ``values`` if they are finite, else the result of ``picture`` in float32.
 
         Raises:
-            ComputeError: the result is not finite in float32 either, or cannot be computed.
+            ComputeError: if the float32 result is not finite either, or cannot be computed.
         """
         if np.isfinite(values).all():
             return values
@@ -88,7 +88,7 @@ class Fallback:
             self._notify(f"{device} gave a result that is not finite: redone in fp32")
         try:
             values = self._factory.reference(_size(picture)).start(picture)()
-        except FAULTS as error:  # it was made, and could not run
+        except FAULTS as error:  # it was created but could not run
             if self._placement.on_cpu:
                 raise ComputeError(f"the network failed: {first_line(error)}") from error
             values = self._factory.on_cpu(REFERENCE, _size(picture), depth=1).start(picture)()
@@ -96,27 +96,27 @@ class Fallback:
             name = self._factory.info.name
             raise ComputeError(f"the model {name!r} gives results that are not finite")
         if self._placement.redone == MAX_REDONE:
-            self.release()  # from now on `_make` gives the reference
+            self.release()  # from now on `_make` returns the reference
         return values
 
     def release(self) -> None:
-        """Close the backends and release the GPU's memory; all is made again when needed."""
+        """Close the backends and release GPU memory; everything is recreated when needed."""
         self._cache.close()
         self._factory.release()
 
     def _make(self, frame_size: tuple[int, int], any_frame: bool) -> Backend:
-        """The best backend that starts."""
+        """Create the best backend that starts."""
         if self._placement.redone >= MAX_REDONE:
             return self._factory.reference(frame_size)
         while not self._placement.on_cpu:
             try:
                 return self._factory.on_gpu(frame_size)
-            except FAULTS as error:  # no memory, a lost driver, a failed capture
+            except FAULTS as error:  # out of memory, a lost driver, a failed capture
                 if len(self._cache) and is_short_of_memory(error):
-                    self._cache.close()  # of other sizes of frames, and idle
+                    self._cache.close()  # idle ones of other frame sizes
                 else:
                     self._degrade_gpu(f"torch {self._placement.device}", error, frame_size)
-            gc.collect()  # the error refers to itself, and to the memory that it came from
+            gc.collect()  # the error is in a reference cycle, which holds its GPU memory
         spec, depth = self._spec(), self._placement.frames_in_flight
         try:
             return self._factory.on_cpu(spec, frame_size, depth=depth, any_frame=any_frame)
@@ -128,7 +128,7 @@ class Fallback:
         return self._factory.on_cpu(REFERENCE, frame_size, depth=1)
 
     def _spec(self) -> BackendSpec:
-        """What runs on the CPU, selected at its first use."""
+        """Return what to run on the CPU; selected on first use."""
         if self._placement.spec is None:
             self._placement.spec = self._factory.select()
             selection = self._factory.selection
@@ -137,9 +137,10 @@ class Fallback:
         return self._placement.spec
 
     def _degrade_gpu(self, name: str, error: Exception, frame_size: tuple[int, int]) -> None:
-        """Ask less of a GPU whose memory is short; after the least, or another failure, use the CPU.
+        """Reduce the load of a GPU that is short of memory, or switch to the CPU.
 
-        A compiled network is first tried without `torch.compile`.
+        The CPU is used after the smallest load, or after any other failure; a compiled network is first
+        retried without `torch.compile`.
         """
         placement, short = self._placement, is_short_of_memory(error)
         failed = f"{name} failed ({first_line(error)})"
@@ -153,7 +154,7 @@ class Fallback:
         full = self._factory.full_size
         less = placement.load.less(full, full_batch(frame_size)) if short else None
         if less is None:
-            self._cache.close()  # of other sizes of frames
+            self._cache.close()  # those of other frame sizes
             self._factory.release()
             placement.device, instead = "cpu", "the CPU"
         else:

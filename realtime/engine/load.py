@@ -1,4 +1,4 @@
-"""How much a GPU is asked to do at once, and what less can be asked of one whose memory is short."""
+"""The amount of work given to a GPU at once, and how to reduce it when memory is short."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 
 import cv2
 
-# What a library raises when its device or its memory fails; anything else is a bug.
+# Raised by libraries when their device or memory fails; anything else is a bug.
 FAULTS = (RuntimeError, MemoryError, cv2.error)
-BATCH = 8  # pictures that a GPU computes at once where nobody waits for a single one
-SLOTS = 3  # batches in flight: one is uploaded, one computed, one downloaded
-PINNED_BYTES = 1 << 29  # of pictures in all slots: memory that the system cannot swap
-SMALLEST_SIDE = 160  # of a map
-# How CUDA, PyTorch and the C++ library say it.
+BATCH = 8  # images per GPU batch when nobody waits for a single one
+SLOTS = 3  # batches in flight: one uploading, one computing, one downloading
+PINNED_BYTES = 1 << 29  # image memory of all slots; pinned, so the system cannot swap it
+SMALLEST_SIDE = 160  # of a map, in pixels
+# Wording in CUDA, PyTorch and the C++ standard library.
 NO_MEMORY = (
     "out of memory",
     "allocate memory",
@@ -24,24 +24,24 @@ NO_MEMORY = (
 
 @dataclass(frozen=True)
 class Load:
-    """What a GPU is asked for.
+    """The amount of work given to a GPU at once.
 
     Attributes:
-        batch: pictures computed at once.
-        share: of the long side of the map that was asked for.
+        batch: images per batch.
+        share: share of the requested long side of the map.
     """
 
     batch: int = 1
     share: float = 1.0
 
     def side(self, asked: int) -> int:
-        """Long side of the map in pixels."""
+        """Return the long side of the map in pixels."""
         return asked if self.share == 1 else max(SMALLEST_SIDE, round(asked * self.share))
 
     def less(self, asked: int, most: int) -> Load | None:
-        """The next smaller load: half the batch (of at most ``most``), then three quarters of the map.
+        """Return the next smaller load, or None if there is none.
 
-        None where there is none.
+        First the batch (of at most ``most``) is halved, then the map is reduced to three quarters.
         """
         batch = min(self.batch, most)
         if batch > 1:
@@ -50,14 +50,14 @@ class Load:
         return smaller if smaller.side(asked) < self.side(asked) else None
 
     def smaller_than(self, before: Load, asked: int) -> str:
-        """What became less, for the user."""
+        """Describe the reduction for the user."""
         if self.share < before.share:
             return f"maps of {self.side(asked)} pixels"
         return f"{self.batch} pictures at once" if self.batch > 1 else "one picture at a time"
 
 
 def is_short_of_memory(error: BaseException | None) -> bool:
-    """Whether ``error``, or one that it hides, says that memory is full, a GPU's or the computer's."""
+    """Return whether ``error``, or its cause, reports that GPU or system memory is exhausted."""
     while error is not None:
         text = str(error).lower()
         if isinstance(error, MemoryError) or any(words in text for words in NO_MEMORY):
@@ -67,7 +67,7 @@ def is_short_of_memory(error: BaseException | None) -> bool:
 
 
 def full_batch(frame_size: tuple[int, int]) -> int:
-    """Pictures of ``frame_size`` that a batch holds at most, a power of two up to `BATCH`."""
+    """Return the batch size for images of ``frame_size``, a power of two up to `BATCH`."""
     batch, bytes_each = BATCH, 3 * frame_size[0] * frame_size[1]
     while batch > 1 and SLOTS * batch * bytes_each > PINNED_BYTES:
         batch //= 2

@@ -1,4 +1,4 @@
-"""A frame to what a backend takes, and its map without what was added."""
+"""Pads small frames for the network and removes the padding from their maps."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .backends import shrink
 
 
 class Fitted(NamedTuple):
-    """A picture as a backend takes it, and the width and height of it that is not padding."""
+    """An image as a backend accepts it, and the width and height of its unpadded part."""
 
     picture: Image
     used: tuple[int, int]
 
 
 def fit(image: Image, long_side: int) -> Fitted:
-    """``image`` itself; one whose side would be under 32 pixels in the network is shrunk and padded."""
+    """Return ``image`` itself, or downscaled and padded if a side would be under 32 pixels in the network."""
     height, width = image.shape[:2]
     scale = min(1.0, long_side / max(height, width))
     if min(height, width) * scale >= GRID:
@@ -34,7 +34,7 @@ def fit(image: Image, long_side: int) -> Fitted:
 
 
 def without_padding(values: Values, fitted: Fitted) -> Values:
-    """``values`` (h x w, or planes x h x w) of what is not padding: themselves where there is none."""
+    """Return ``values`` (h x w, or planes x h x w) without padding; unchanged if there is none."""
     height, width = fitted.picture.shape[:2]
     if fitted.used == (width, height):
         return values

@@ -1,4 +1,4 @@
-"""Where the network runs now. A failure changes it, and nothing else does."""
+"""Where the network currently runs; only a failure changes it."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from .selection import BackendSpec
 
 
 class GpuTenant(Protocol):
-    """Holds memory of the GPU that computes, and gives it back when asked."""
+    """An object that holds memory of the compute GPU and releases it on request."""
 
     def release(self) -> None:
-        """Give memory back; more may be taken later."""
+        """Release memory; more may be allocated later."""
 
 
 @dataclass
 class Placement:
-    """Where the network runs now.
+    """Where the network currently runs.
 
     Attributes:
         device: "cpu", "cuda" or "cuda:N".
-        compiled: with `torch.compile`.
-        spec: library and arithmetic on the CPU; None until it is selected.
-        load: what a GPU is asked to do at once.
+        compiled: whether `torch.compile` is used.
+        spec: library and arithmetic on the CPU; None until selected.
+        load: amount of work given to a GPU at once.
         frames_in_flight: how many frames may be started before the first is finished.
-        redone: frames so far whose result was not finite.
-        tenants: by what made them, see `tenant`.
+        redone: number of frames so far with a non-finite result.
+        tenants: GPU tenants by the function that created them (see `Engine.tenant`).
     """
 
     device: str
@@ -41,15 +41,15 @@ class Placement:
 
     @property
     def on_cpu(self) -> bool:
-        """Whether the CPU computes."""
+        """True if the network runs on the CPU."""
         return self.device == "cpu"
 
     @property
     def gpu(self) -> int | None:
-        """Number of the GPU that computes; None on a CPU."""
+        """Number of the GPU in use; None on a CPU."""
         return None if self.on_cpu else int(self.device.partition(":")[2] or 0)
 
     def release_tenants(self) -> None:
-        """Ask all tenants for their memory."""
+        """Ask all tenants to release their memory."""
         for tenant in self.tenants.values():
             tenant.release()

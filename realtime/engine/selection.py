@@ -1,4 +1,4 @@
-"""Selects the library and arithmetic that run a model on this CPU: measured once, then remembered."""
+"""Selects the inference library and arithmetic for a model on this CPU: measured once, then cached."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from .load import FAULTS, is_short_of_memory
 
 Library = Literal["openvino", "onnxruntime", "torch"]
 LIBRARIES: tuple[Library, ...] = ("openvino", "onnxruntime", "torch")
-PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "int8")  # the most exact first
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "int8")  # most exact first
 ROUNDS, UNCOUNTED, COUNTED = 3, 2, 3
-MARGIN = 0.95  # a less exact spec has to be this much faster
-AVX512_VNNI = 23  # OpenCV's number: its Python module has no name for it
+MARGIN = 0.95  # a less exact spec must take less than this share of the time
+AVX512_VNNI = 23  # OpenCV's constant, which its Python module does not export
 
 
 class BackendSpec(NamedTuple):
@@ -41,7 +41,7 @@ class BackendSpec(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As backends call themselves: "openvino bf16"."""
+        """Name as reported by backends, e.g. "openvino bf16"."""
         return f"{self.library} {self.precision}"
 
 
@@ -50,14 +50,14 @@ REFERENCE = BackendSpec("torch", "fp32")
 
 @dataclass(frozen=True)
 class Selection:
-    """What was selected and why.
+    """The selected backend and the reason.
 
     Attributes:
         spec: the fastest one; among equals the most exact.
-        milliseconds: time of a map for every spec that ran, by its name; {} where nothing was measured.
-        size: width and height of the map that was measured.
-        fresh: measured now, not read from the cache.
-        failed: why a spec could not run, by its name; only where it was tried now.
+        milliseconds: time per map of every spec that ran, by name; {} if nothing was measured.
+        size: width and height of the measured map.
+        fresh: True if it was measured now, not read from the cache.
+        failed: why a spec could not run, by name; only for specs that were tried now.
     """
 
     spec: BackendSpec
@@ -78,13 +78,13 @@ class Selection:
 
 
 def available_backends(library: str, precision: str, *, calibrated: bool) -> list[BackendSpec]:
-    """The specs that this computer can run and that match the arguments; "auto" matches all.
+    """Return the specs that this computer supports and that match the arguments; "auto" matches all.
 
-    PyTorch is not selected by itself where another library is installed: it is slower everywhere we looked,
-    and importing it takes longer than a short job.
+    PyTorch is not selected automatically if another library is installed. It was slower on every computer we
+    tried, and importing it takes longer than a short job.
 
     Raises:
-        SettingsError: there are none.
+        SettingsError: if there are none.
     """
     possible = [spec for lib in LIBRARIES for spec in _of(lib, calibrated=calibrated)]
     asked = [
@@ -120,7 +120,7 @@ def _of(library: Library, *, calibrated: bool) -> list[BackendSpec]:
 
 
 def _has_int8() -> bool:
-    """Whether this CPU sums products of bytes in 32 bits; others do it in 16, which saturate."""
+    """Return whether this CPU accumulates int8 products in 32 bits; 16 bits, as on others, saturate."""
     try:
         flags = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -137,22 +137,22 @@ def select(
     sha256: str,
     cache: Path,
 ) -> Selection:
-    """The best of ``possible`` for the model ``sha256`` on this computer; from ``cache`` if it is known.
+    """Return the best of ``possible`` for the model ``sha256`` on this computer, from ``cache`` if known.
 
-    A result is not kept where nothing ran, or where a backend ran out of memory: that may change.
+    The result is not cached if nothing ran, or if a backend ran out of memory, since that may change.
 
     Args:
-        make: makes a backend for maps of ``size`` (width, height); one that fails, there or at its first
-            map, is left out.
-        size: of the map.
-        frame_size: of the frames; None for that of the map.
+        make: creates a backend for maps of ``size`` (width, height); one that fails, on creation or at its
+            first map, is left out.
+        size: size of the map.
+        frame_size: size of the frames; None for that of the map.
     """
     path = cache / f"selection-{_key(sha256, possible)}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):
         known = json.loads(path.read_text())
         if known["milliseconds"]:
             return Selection(BackendSpec(*known["spec"]), known["milliseconds"], tuple(known["size"]))
-    if not _writable(cache):  # every spec would convert the model again in every run
+    if not _writable(cache):  # every run would convert the model again for each spec
         return Selection(max(possible, key=lambda spec: PRECISIONS.index(spec.precision)), {}, size)
     times, errors = _measured(possible, make, frame_size or size)
     milliseconds = {spec.name: ms for spec, ms in times.items()}
@@ -172,9 +172,10 @@ def _writable(folder: Path) -> bool:
 
 
 def best(times: Mapping[BackendSpec, float]) -> BackendSpec:
-    """The fastest spec, where it is clearly faster than every more exact one; `REFERENCE` when there is none.
+    """Return the fastest spec, or `REFERENCE` if there is none.
 
-    Among equally exact ones, OpenVINO has the first word: it takes several frames at once.
+    Specs are compared from the most exact one on, and each must be clearly faster than the best so far. Among
+    equally exact ones OpenVINO comes first, because it accepts several frames at once.
     """
 
     def rank(spec: BackendSpec) -> tuple[int, int]:
@@ -193,9 +194,9 @@ def _measured(
     make: Callable[[BackendSpec], Backend],
     size: tuple[int, int],
 ) -> tuple[dict[BackendSpec, float], dict[BackendSpec, Exception]]:
-    """Median milliseconds of each spec, and the error of each that failed.
+    """Return the median milliseconds of each spec, and the error of each that failed.
 
-    They run in turns, so that whatever else runs here hits all of them.
+    The specs take turns, so that other load on the computer affects all of them.
     """
     picture = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     backends: dict[BackendSpec, Backend] = {}
@@ -220,12 +221,15 @@ def _measured(
 
 
 def _close(backend: Backend) -> None:
-    with suppress(RuntimeError):  # one that failed may fail again
+    with suppress(RuntimeError):  # a backend that failed may fail again
         backend.close()
 
 
 def _timed(backend: Backend, picture: Image) -> list[float]:
-    """Seconds of a few maps; the first ones do not count: threads of another library still wait for work."""
+    """Return the seconds of a few maps.
+
+    The first ones do not count, since threads of another library may still be busy-waiting.
+    """
     seconds = []
     for _ in range(UNCOUNTED + COUNTED):
         begun = time.perf_counter()
@@ -235,12 +239,12 @@ def _timed(backend: Backend, picture: Image) -> list[float]:
 
 
 def _key(sha256: str, possible: Sequence[BackendSpec]) -> str:
-    """Changes with the model, the code, the computer, the libraries and the specs."""
+    """Return a key that changes with the model, the code, the computer, the libraries and the specs."""
     from .backends.openvino import cpu_name
 
     parts = [*(spec.name for spec in possible), cpu_name(), str(cores())]
     for library in LIBRARIES[:2]:
         spec = find_spec(library)
-        if spec is not None and spec.origin is not None:  # when it was installed; cheaper than its version
+        if spec is not None and spec.origin is not None:  # installation time; cheaper than the version
             parts.append(str(Path(spec.origin).stat().st_mtime_ns))
     return hashlib.sha256(f"{graph_key(sha256, '')} {parts}".encode()).hexdigest()[:24]

@@ -1,4 +1,4 @@
-"""How maps are computed: the settings of an engine."""
+"""Settings of an engine: how blur maps are computed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MIN_SIZE, MAX_SIZE = 64, 2048
 
 
 class EngineOptions(TypedDict, total=False):
-    """The fields of `EngineSettings` besides the model, for calls that take them by name."""
+    """The fields of `EngineSettings` other than the model, for calls that take them as keyword arguments."""
 
     device: str
     size: int | None
@@ -29,21 +29,22 @@ class EngineOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """How maps are computed.
+    """Settings for computing blur maps.
 
     Attributes:
         model: name of a shipped model, or a .safetensors file.
         device: "auto", "cpu", "cuda" or "cuda:N".
         size: long side of the map in pixels; None for the model's own.
-        backend: library on the CPU; "auto" is the fastest one, measured once (see `selection`).
-        precision: arithmetic on the CPU; "auto" in the same way. "int8" needs a calibrated checkpoint.
+        backend: inference library on the CPU; "auto" for the fastest one, measured once (see `selection`).
+        precision: arithmetic on the CPU; "auto" likewise. "int8" needs a calibrated checkpoint.
         compiled: on a GPU, let `torch.compile` fuse the operations between convolutions. A map takes two
-            fifths less time, the first frame of each size up to a minute. Needs a C compiler.
+            fifths less time, but the first frame of each size takes up to a minute. Needs a C compiler.
         coc: circle of confusion, the largest blur radius that counts as in focus: pixels of the frame, or
-            text as ``--coc`` takes it ("1/1500" of the longer side); None for what the footage allows.
+            text as accepted by ``--coc`` ("1/1500" of the longer side); None for a limit derived from the
+            footage.
 
     Raises:
-        SettingsError: ``size`` or ``coc`` is out of range.
+        SettingsError: if ``size`` or ``coc`` is out of range.
     """
 
     model: AnyPath = "lite"

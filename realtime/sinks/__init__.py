@@ -1,1 +1,1 @@
-"""Where results go: video files, images, maps, metrics."""
+"""Sinks write results as video files, images, maps and metrics."""

@@ -1,4 +1,4 @@
-"""Copies the audio packets of an input into an output, beside the video as it is written."""
+"""Copies the audio packets of an input into an output while its video is written."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from br2focus.realtime.container import choose_stream, open_container
 from br2focus.realtime.errors import SettingsError
 from br2focus.realtime.video_info import VideoInfo
 
-LOOK_AHEAD = Fraction(1, 2)  # seconds of audio written before the video of the same time
-MP4_AUDIO = frozenset({"aac", "mp3", "opus", "flac", "alac", "ac3", "eac3"})  # what players expect
+LOOK_AHEAD = Fraction(1, 2)  # audio is written this many seconds ahead of the video
+MP4_AUDIO = frozenset({"aac", "mp3", "opus", "flac", "alac", "ac3", "eac3"})  # what players expect in MP4
 
 
 def suggest_suffix(info: VideoInfo) -> str:
-    """ ".mp4" when MP4 players read every audio codec of ``info.path``, else ".mkv".
+    """Return ".mp4" if MP4 players support every audio codec of ``info.path``, else ".mkv".
 
     Raises:
-        SourceError: the file cannot be opened.
+        SourceError: if the file cannot be opened.
     """
     with open_container(info.path, allow_special=True) as container:
         codecs = {_codec(stream) for stream in container.streams.audio}
@@ -33,16 +33,17 @@ def suggest_suffix(info: VideoInfo) -> str:
 
 
 class AudioCopy:
-    """Every audio stream of ``info.path``, packet for packet, with its times; and the chapters of a whole
-    input.
+    """Copies every audio stream of ``info.path`` packet by packet, with its timestamps.
+
+    Chapters are copied if the whole input is used.
 
     Args:
-        info: the input; with ``start`` or ``duration``, the packets inside that part.
-        target: gets one stream for each; must not be started yet.
+        info: the input; with ``start`` or ``duration``, only packets inside that section are copied.
+        target: gets one stream for each audio stream; must not be started yet.
 
     Raises:
-        SettingsError: the container of ``target`` cannot carry one of the codecs.
-        SourceError: the input cannot be opened.
+        SettingsError: if the container of ``target`` does not support one of the codecs.
+        SourceError: if the input cannot be opened.
     """
 
     def __init__(self, info: VideoInfo, target: OutputContainer) -> None:
@@ -61,7 +62,7 @@ class AudioCopy:
 
     @property
     def streams(self) -> int:
-        """How many streams are copied."""
+        """Number of copied streams."""
         return len(self._streams)
 
     @property
@@ -70,7 +71,7 @@ class AudioCopy:
         return tuple(self._notices)
 
     def begin(self, first_frame: Fraction) -> None:
-        """The video starts at ``first_frame``, in seconds; a part of the input is cut from there on."""
+        """Start copying; the video begins at ``first_frame`` (seconds), where a partial input is cut."""
         info = self._info
         start = first_frame if info.start else None
         if info.duration is not None:
@@ -80,13 +81,13 @@ class AudioCopy:
             self._next = next(self._packets, None)
 
     def advance(self, seconds: Fraction) -> None:
-        """Write the packets up to a little after ``seconds``. Raises as the target's ``mux`` does."""
+        """Write the packets up to shortly after ``seconds``; raises as the target's ``mux`` does."""
         while self._next is not None and _time(self._next) <= seconds + LOOK_AHEAD:
             self._streams[self._next.stream_index].mux(self._next, self._target)
             self._next = next(self._packets, None)
 
     def finish(self, last_frame: Fraction) -> None:
-        """Write the rest; of a job stopped early, what belongs to the video up to ``last_frame``."""
+        """Write the remaining packets; for a job that stopped early, only up to ``last_frame``."""
         end = self._expected_end()
         if end is None or last_frame >= end - max(Fraction(2), end / 20):
             while self._next is not None:
@@ -102,7 +103,7 @@ class AudioCopy:
 
     def _add_streams(self) -> None:
         for stream in self._source.streams:
-            known = getattr(stream, "codec_context", None) is not None  # None in spite of its type
+            known = getattr(stream, "codec_context", None) is not None  # can be None despite its type
             if isinstance(stream, AudioStream) and known:
                 self._streams[stream.index] = _Stream(self._copy_of(stream))
                 continue
@@ -127,9 +128,9 @@ class AudioCopy:
         return copy
 
     def _read(self, start: Fraction | None) -> Iterator[Packet[Any]]:
-        """The packets of the part, as the input orders them, moved as the frames were."""
+        """Yield the packets of the section in input order, shifted like the video frames."""
         shift, end = self._info.shift, self._end
-        if start is not None and start > 2:  # a second before: seeking lands on a keyframe or after
+        if start is not None and start > 2:  # one second earlier, as seeking lands on or after a keyframe
             self._source.seek(int((start - shift - 1) * av.time_base))
         chosen = [self._source.streams[index] for index in self._streams]
         try:
@@ -139,7 +140,7 @@ class AudioCopy:
                 _move(packet, shift)
                 begins = packet.pts * packet.time_base
                 ends = begins + (packet.duration or 0) * packet.time_base
-                if end is not None and begins > end + 1:  # streams may be interleaved unevenly
+                if end is not None and begins > end + 1:  # streams may be unevenly interleaved
                     return
                 if (start is None or ends > start) and (end is None or begins < end):
                     yield packet
@@ -147,7 +148,7 @@ class AudioCopy:
             self._notices.append(f"audio is damaged and ends early ({error.strerror})")
 
     def _expected_end(self) -> Fraction | None:
-        """When the video should end, in seconds."""
+        """Return the expected end of the video in seconds."""
         video = choose_stream(self._source, self._info.path, None)
         if video.duration is None or video.time_base is None:
             return self._end
@@ -158,7 +159,7 @@ class AudioCopy:
 
 @dataclass
 class _Stream:
-    """One output stream and the time of its last packet, which must increase."""
+    """An output stream and its last decoding timestamp, which must increase strictly."""
 
     copy: AudioStream
     last: int | None = None

@@ -1,4 +1,4 @@
-"""The video codecs that can be written, with settings that are fast enough for live use."""
+"""The supported video codecs, with settings that are fast enough for live use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .muxer import CONTAINERS, Encoder
 
 @dataclass(frozen=True)
 class _Codec:
-    """An encoder of the user's choice: its FFmpeg name, containers, defaults and the range of its CRF."""
+    """A selectable encoder: its FFmpeg name, containers, defaults and CRF range."""
 
     encoder: str
     suffixes: tuple[str, ...]
@@ -25,11 +25,11 @@ class _Codec:
     tag: str | None = None
 
 
-# No B-frames: with a fragment boundary among reordered frames, FFmpeg writes an MP4 edit list that ends
-# before the last frame. It is also faster, and less is lost in a kill.
+# No B-frames. If a fragment boundary falls among reordered frames, FFmpeg writes an MP4 edit list that ends
+# before the last frame. Encoding is also faster this way, and a killed process loses less.
 CODECS = {
-    # The fastest preset with CABAC, 8x8 transform and deblocking back on: at the same quality 2.5 times
-    # less CPU time than "veryfast" and 1.5 times its size (measured on a 720p heat overlay).
+    # The fastest preset with CABAC, 8x8 transform and deblocking re-enabled. At the same quality it takes 2.5
+    # times less CPU time than "veryfast" and is 1.5 times as large (measured on a 720p heat overlay).
     "h264": _Codec(
         "libx264",
         (".mp4", ".mov", ".mkv"),
@@ -61,15 +61,16 @@ CODECS = {
 
 @dataclass(frozen=True)
 class VideoSettings:
-    """How the video is encoded.
+    """Video encoder settings.
 
     Attributes:
         codec: "h264" (plays everywhere), "hevc", "av1", "vp9" or "ffv1" (lossless coding, in .mkv).
-        crf: constant quality, 0 the best; None = the default of the codec.
-        preset: speed of the encoder, e.g. "slow" for h264, "6" for av1; None = fast enough for live use.
+        crf: constant rate factor, 0 = best; None for the codec's default.
+        preset: encoder speed, e.g. "slow" for h264, "6" for av1; None for one that is fast enough for live
+            use.
 
     Raises:
-        SettingsError: an unknown codec, or a CRF that the codec does not have.
+        SettingsError: if the codec is unknown, or does not support the CRF or the preset.
     """
 
     codec: str = "h264"
@@ -88,10 +89,10 @@ class VideoSettings:
             raise SettingsError(f"codec {self.codec!r} has no preset: leave it out")
 
     def encoder(self, path: Path) -> Encoder:
-        """The encoder for a file of this name.
+        """Return the encoder for a file with this name.
 
         Raises:
-            SettingsError: the container that its suffix means does not hold the codec.
+            SettingsError: if the container given by the suffix does not support the codec.
         """
         codec = CODECS[self.codec]
         if path.suffix.lower() not in CONTAINERS:

@@ -1,4 +1,4 @@
-"""Annotated pictures: a folder of them, or a single one."""
+"""Annotated images: a folder of them, or a single one."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 
 
 def by_index(result: FocusResult) -> str:
-    """The index of the frame in six digits, e.g. "000123"."""
+    """Return the index of the frame as six digits, e.g. "000123"."""
     return f"{result.frame.index:06d}"
 
 
 def save_picture(path: AnyPath, image: NDArray[Any]) -> None:
-    """Write ``image`` (uint8 BGR, or uint16 gray) in the format of the suffix.
+    """Write ``image`` (uint8 BGR, or uint16 gray) in the format given by the suffix.
 
     Raises:
-        SinkError: the format refuses it (its size, for instance).
-        OSError: the disk refuses it.
+        SinkError: if the format cannot encode it, for instance because of its size.
+        OSError: if the file cannot be written.
     """
     path = Path(path)
     done, data = cv2.imencode(path.suffix, image)
@@ -39,10 +39,10 @@ def save_picture(path: AnyPath, image: NDArray[Any]) -> None:
 
 
 def check_suffix(suffix: str) -> str:
-    """``suffix`` in lower case.
+    """Return ``suffix`` in lower case.
 
     Raises:
-        SettingsError: not a picture format that is written here.
+        SettingsError: if it is not a supported image format.
     """
     if suffix.lower() not in SUFFIXES:
         raise SettingsError(f"picture format {suffix!r}: choose one of {', '.join(SUFFIXES)}")
@@ -50,18 +50,18 @@ def check_suffix(suffix: str) -> str:
 
 
 class ImageFolderWriter(FileSink):
-    """Writes ``render(result)`` of every result as a picture of its own into a folder.
+    """Writes ``render(result)`` of every result as a separate image into a folder.
 
     Args:
-        folder: gets its name when all pictures are there.
-        render: the picture of a result, uint8 BGR.
-        suffix: format, e.g. ".png".
-        name: file name of a result without the suffix; must differ from result to result.
-        overwrite: allow a folder that holds files; those of the same names are replaced.
+        folder: appears under this name once all images are written.
+        render: returns the picture of a result, uint8 BGR.
+        suffix: image format, e.g. ".png".
+        name: returns the file name of a result without suffix; must be unique per result.
+        overwrite: accept a folder that already contains files; those with the same names are replaced.
 
     Raises:
-        SettingsError: unknown suffix.
-        SinkError: the folder holds files, or cannot be written.
+        SettingsError: if the suffix is unknown.
+        SinkError: if the folder already contains files, or cannot be written.
     """
 
     FAILURES: ClassVar[tuple[type[Exception], ...]] = (OSError, cv2.error)
@@ -90,14 +90,14 @@ class ImageFileWriter(FileSink):
     """Writes ``render(result)`` of a single result.
 
     Args:
-        path: the picture; its suffix is the format.
-        render: the picture of a result, uint8 BGR.
+        path: the image; its suffix determines the format.
+        render: returns the picture of a result, uint8 BGR.
         overwrite: replace an existing file, but never ``source``.
         source: the input.
 
     Raises:
-        SettingsError: unknown suffix.
-        SinkError: the file cannot be written, or a second result came.
+        SettingsError: if the suffix is unknown.
+        SinkError: if the file cannot be written, or a second result arrives.
     """
 
     FAILURES: ClassVar[tuple[type[Exception], ...]] = (OSError, cv2.error)

@@ -1,4 +1,4 @@
-"""Blur maps as data: 16-bit pictures, NumPy arrays, or a gray video."""
+"""Blur maps as data: 16-bit images, NumPy arrays or a gray video."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .images import by_index, save_picture
 from .muxer import Encoder, Muxer
 from .sink import FileSink
 
-FULL = 65535  # P = 1 in 16 bits
+FULL = 65535  # 16-bit value of P = 1
 
 
 class _Store(Protocol):
@@ -35,25 +35,27 @@ class _Store(Protocol):
 
 
 class MapWriter(FileSink):
-    """Writes the blur map of every result, in the form that the name means.
+    """Writes the blur map of every result, in a format determined by the name.
 
     * no suffix: a folder of 16-bit gray PNGs named by frame index, 0..65535 = P 0..1;
-    * ``.npz``: an array ``blur_000000`` (float16 H x W) for each frame, with ``radii`` also
-      ``radius_000000`` (float16 H x W, blur radius in pixels of the frame), and ``index``, ``pts`` (int64)
-      and ``time_base`` (its numerator and denominator); read it with `numpy.load`, one map at a time;
-    * ``.mkv``: gray FFV1 with 16 bits, lossless; its times are rounded to a millisecond.
+    * ``.npz``: per frame an array ``blur_000000`` (float16 H x W) and, with ``radii``, ``radius_000000``
+      (float16 H x W, blur radius in pixels of the frame); also ``index``, ``pts`` (int64) and ``time_base``
+      (numerator and denominator). Read it with `numpy.load`, one map at a time;
+    * ``.mkv``: lossless 16-bit gray FFV1; times are rounded to a millisecond.
 
-    Every form is written as it comes: memory does not grow with the clip (16 bytes a frame for ``.npz``).
+    Every format is written incrementally, so memory does not grow with the clip (16 bytes per frame for
+    ``.npz``).
 
     Args:
         path: the file or folder.
         like: the source of the results, or its ``info``.
-        overwrite: replace an existing file; in a folder, files of the same names.
-        radii: write blur radii too; for ``.npz`` and models that give them.
+        overwrite: replace an existing file, or files with the same names in a folder.
+        radii: also write blur radii; only for ``.npz`` and models that estimate them.
 
     Raises:
-        SettingsError: unknown suffix, or radii in another form; while writing, a model without radii.
-        SinkError: it exists, is the input, or cannot be written.
+        SettingsError: if the suffix is unknown, or radii are requested in another format; while writing, if
+            the model estimates no radii.
+        SinkError: if the output exists, is the input, or cannot be written.
     """
 
     FAILURES: ClassVar[tuple[type[Exception], ...]] = (OSError, av.FFmpegError, cv2.error)
@@ -101,7 +103,7 @@ class MapWriter(FileSink):
 
 
 def in_16_bits(result: FocusResult) -> NDArray[np.uint16]:
-    """The map of ``result``: uint16 H x W, 0..65535 = P 0..1."""
+    """Return the map of ``result`` as uint16 H x W, 0..65535 = P 0..1."""
     values: NDArray[np.uint16] = np.rint(result.blur * np.float32(FULL)).astype(np.uint16)
     return values
 
@@ -119,7 +121,7 @@ class _Folder:
 
 
 class _Arrays:
-    """A ``.npz`` written member by member: `numpy.savez` would hold the clip in memory."""
+    """A ``.npz`` file written member by member; `numpy.savez` would hold the whole clip in memory."""
 
     def __init__(self, path: Path, *, radii: bool) -> None:
         self._radii = radii

@@ -1,4 +1,4 @@
-"""Figures of every frame as a table: CSV, JSON lines or Parquet."""
+"""Per-frame metrics as a table: CSV, JSON lines or Parquet."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .sink import FileSink
 
 Row = dict[str, int | float | None]
 COLUMNS = ("index", "pts", "seconds", "in_focus_share", "sharpness")
-BATCH = 1024  # rows a Parquet row group
+BATCH = 1024  # rows per Parquet row group
 
 
 class _Table(Protocol):
@@ -29,18 +29,22 @@ class _Table(Protocol):
 
 
 class MetricsWriter(FileSink):
-    """Writes one row a frame: ``index``, ``pts``, ``seconds``, ``in_focus_share``, ``sharpness`` (both 0
-    to 1) and ``NAME_sharpness`` for every ROI; each of that frame alone, without smoothing in time.
+    """Writes one row per frame with its focus metrics.
+
+    The columns are ``index``, ``pts``, ``seconds``, ``in_focus_share`` and ``sharpness`` (both 0 to 1), and
+    ``NAME_sharpness`` for every ROI. All values describe that frame alone, without temporal smoothing.
 
     Args:
         path: ``.csv``, ``.jsonl`` or ``.parquet``.
-        rois: rectangles in pixels of the frame, with names that differ.
-        now: where the regions of these names are by now; one that is gone or outside has no value.
+        rois: rectangles in pixels of the frame, with unique names.
+        now: returns the current positions of these regions by name; a region that is missing or outside the
+            frame has no value.
         overwrite: replace an existing file.
 
     Raises:
-        SettingsError: unknown suffix, or a ROI's name that is taken; while writing, a ROI outside the frame.
-        SinkError: the file exists or cannot be written.
+        SettingsError: if the suffix is unknown or a ROI's name is already taken; while writing, if a ROI lies
+            outside the frame.
+        SinkError: if the file exists or cannot be written.
     """
 
     def __init__(
@@ -77,7 +81,7 @@ class MetricsWriter(FileSink):
         self._table.add(row | self._sharpness(result.measured))
 
     def _sharpness(self, blur: BlurMap) -> Row:
-        """Of every region."""
+        """Return the sharpness of every region."""
         if self._now is None:
             try:
                 return {f"{roi.name}_sharpness": blur.sharpness(roi) for roi in self._rois}
@@ -85,7 +89,7 @@ class MetricsWriter(FileSink):
                 raise SettingsError(str(error)) from error
         row: Row = {f"{roi.name}_sharpness": None for roi in self._rois}
         for roi in self._now():
-            with suppress(ValueError):  # outside
+            with suppress(ValueError):  # outside the frame
                 if f"{roi.name}_sharpness" in row:
                     row[f"{roi.name}_sharpness"] = blur.sharpness(roi)
         return row

@@ -1,4 +1,4 @@
-"""One video stream into a container file that survives a kill: encoder, times, colour tags."""
+"""Encodes one video stream into a container file that stays playable if the process is killed."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from br2focus.realtime.output import Output
 from br2focus.realtime.video_info import Colour
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
-FRAGMENT_SECONDS = Fraction(1, 4)  # what a kill may cost beside the encoder's own delay
+FRAGMENT_SECONDS = Fraction(1, 4)  # loss if the process is killed, besides the encoder's own delay
 KEYFRAME_SECONDS = 2
-LEAST_MOV_TIMESCALE = 10_000  # FFmpeg doubles a coarser one until it is as fine
+LEAST_MOV_TIMESCALE = 10_000  # FFmpeg doubles a coarser timescale until it reaches this
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """Which encoder and how.
+    """An encoder and its options.
 
     Attributes:
-        name: as FFmpeg calls it, e.g. "libx264".
-        pix_fmt: of the frames it is given.
-        options: of the encoder.
-        tag: the four-character code in MP4 and MOV, where it is not FFmpeg's default.
+        name: FFmpeg's name, e.g. "libx264".
+        pix_fmt: pixel format of the input frames.
+        options: encoder options.
+        tag: four-character code in MP4 and MOV, if it differs from FFmpeg's default.
     """
 
     name: str
@@ -43,14 +43,14 @@ class Encoder:
 
 
 class Muxer:
-    """A container with one video stream; `container` may be given more streams before `start`.
+    """A container with one video stream; more streams may be added to `container` before `start`.
 
     Args:
-        output: its temporary file is written at once; the suffix chooses the container.
-        encoder: of the video stream, which is stream 0.
+        output: its temporary file is written immediately; the suffix selects the container.
+        encoder: encoder of the video stream, which is stream 0.
 
     Raises:
-        SinkError: no such encoder in this build.
+        SinkError: if this FFmpeg build lacks the encoder.
     """
 
     def __init__(self, output: Output, encoder: Encoder) -> None:
@@ -81,13 +81,14 @@ class Muxer:
         """Open the encoder and write the header.
 
         Raises:
-            SinkError: the encoder refuses the size or an option.
+            SinkError: if the encoder rejects the size or an option.
         """
         context = self._stream.codec_context
         context.width, context.height = size
         context.pix_fmt = self._encoder.pix_fmt
         self._stream.time_base = context.time_base = time_base
-        # encoders take an unknown rate as 24; one finer than the time base makes frames of no duration
+        # Encoders assume 24 for an unknown rate. A rate finer than the time base produces frames of zero
+        # duration.
         context.framerate = min(rate or Fraction(30), 1 / time_base, Fraction(240))
         context.gop_size = max(round(KEYFRAME_SECONDS * context.framerate), 1)
         context.sample_aspect_ratio = sample_aspect
@@ -105,11 +106,11 @@ class Muxer:
             raise SinkError(f"{self._path}: {text}") from error
 
     def encode(self, frame: av.VideoFrame, seconds: Fraction) -> None:
-        """Encode ``frame``, shown at ``seconds``, and write the packets that are ready.
+        """Encode ``frame`` with presentation time ``seconds`` and write the packets that are ready.
 
         Raises:
-            SinkError: it is not shown later than the one before.
-            OSError, av.FFmpegError: the encoder or the disk refuses.
+            SinkError: if its time does not exceed that of the previous frame.
+            OSError, av.FFmpegError: if encoding or writing fails.
         """
         time_base = self._stream.codec_context.time_base
         pts = round(seconds / time_base)
@@ -123,26 +124,30 @@ class Muxer:
         self._mux(frame)
 
     def drain(self) -> None:
-        """Write what the encoder still holds; no frame may follow. Raises as `finish` does."""
+        """Flush the encoder; no frame may follow.
+
+        Raises:
+            OSError, av.FFmpegError: if encoding or writing fails.
+        """
         if not self._drained:
             self._drained = True
             self._mux(None)
 
     def finish(self) -> None:
-        """Drain the encoder and write the trailer.
+        """Flush the encoder and write the trailer.
 
         Raises:
-            OSError, av.FFmpegError: the encoder or the disk refuses.
+            OSError, av.FFmpegError: if encoding or writing fails.
         """
         try:
             self.drain()
             self.container.close()
-            self._file.check()  # closing a full disk's fragmented MP4 reports success
+            self._file.check()  # closing a fragmented MP4 on a full disk reports success
         finally:
             self._file.close()
 
     def abandon(self, *, complete: bool) -> None:
-        """Let go after a failure; ``complete``: first write what the encoder still holds."""
+        """Release everything after a failure; with ``complete``, flush the encoder first."""
         with suppress(Exception):
             if complete:
                 self.drain()
@@ -153,7 +158,7 @@ class Muxer:
 
     @property
     def broken(self) -> bool:
-        """The disk refused a write."""
+        """True if a write to the disk failed."""
         return self._file.error is not None
 
     def _mux(self, frame: av.VideoFrame | None) -> None:
@@ -165,7 +170,7 @@ class Muxer:
         self._file.check()
 
     def _put(self, packet: Packet[Stream]) -> None:
-        """Write the packet before ``packet``: an MP4 fragment that ends with it needs its true duration."""
+        """Write the previous packet: the last one in an MP4 fragment needs its true duration."""
         assert packet.dts is not None
         held, self._held = self._held, packet
         if held is not None:
@@ -177,7 +182,7 @@ class Muxer:
         options = {"flush_packets": "1", "max_interleave_delta": "1000000"}
         piece = FRAGMENT_SECONDS * 1000
         if self._format not in ("mp4", "mov"):
-            # the default shifts every stream when the audio starts before zero
+            # by default every stream is shifted if the audio starts before zero
             return options | {
                 "cluster_time_limit": str(int(piece)),
                 "avoid_negative_ts": "disabled",
@@ -187,7 +192,7 @@ class Muxer:
             timescale *= 2
         flags = "frag_keyframe+hybrid_fragmented"
         if not any(_is_adts(stream) for stream in self.container.streams):
-            flags += "+delay_moov"  # a killed file then has its edit lists; FFmpeg cannot with ADTS
+            flags += "+delay_moov"  # keeps edit lists in a killed file; FFmpeg cannot with ADTS
         return options | {
             "movflags": flags,
             "frag_duration": str(int(piece * 1000)),
@@ -202,7 +207,7 @@ def _is_adts(stream: Stream) -> bool:
 
 
 class _File:
-    """A file for PyAV that keeps its first error: FFmpeg reports a full disk late or not at all."""
+    """A file for PyAV that stores its first error, since FFmpeg reports a full disk late or never."""
 
     def __init__(self, path: Path) -> None:
         self.error: OSError | None = None

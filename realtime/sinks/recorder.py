@@ -1,4 +1,4 @@
-"""Recording that is switched on and off while live sources run, one after the other."""
+"""Recording that can be switched on and off while a sequence of live sources runs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .sink import FileSink
 
 
 class Recorder:
-    """Passes results to sinks while it is on; `stop` may come from another thread than `write`.
+    """Passes results to sinks while recording; `stop` and `write` may be called from different threads.
 
-    A take begins at 0 and is numbered through; where one source follows another, or comes back, the gap is as
-    long as it really was.
+    Each recording starts at time 0 with consecutive frame numbers. When one source follows another, or comes
+    back, the recording contains the gap at its real length.
 
     Attributes:
-        error: why what was recorded is not complete, since the last `start`.
+        error: why the recording since the last `start` is incomplete, or None.
     """
 
     def __init__(self) -> None:
@@ -34,14 +34,14 @@ class Recorder:
 
     @property
     def seconds(self) -> float | None:
-        """For how long it has been on; None while off."""
+        """Seconds since the recording started; None while it is off."""
         return time.monotonic() - self._since if self._sinks else None
 
     def start(self, sinks: Sequence[FileSink]) -> None:
-        """Record into ``sinks``, which belong to this object from now on.
+        """Start recording into ``sinks`` and take ownership of them.
 
         Raises:
-            ValueError: it is on.
+            ValueError: if a recording is already running.
         """
         with self._lock:
             if self._sinks:
@@ -50,10 +50,11 @@ class Recorder:
             self.error = None
 
     def write(self, result: FocusResult, source: object = None) -> None:
-        """Record one result of ``source``; where that is another one, the time line takes the real gap.
+        """Record one result of ``source``; if the source has changed, the real time gap is kept.
 
         Raises:
-            SinkError: it cannot be written; the recording is over, the text names what is left of it.
+            SinkError: if it cannot be written. The recording has ended, and the message names the files that
+                are left.
         """
         with self._lock:
             if not self._sinks:
@@ -66,14 +67,17 @@ class Recorder:
                 for sink in self._sinks:
                     sink.write(stamped)
             except Exception as error:
-                self.error = _naming(error, self._give_up())
+                self.error = _with_kept_files(error, self._give_up())
                 raise self.error from error
 
     def stop(self) -> list[Path]:
-        """Complete what is recorded; its files. Results may come meanwhile, and are not recorded.
+        """Complete the recording; results that arrive meanwhile are not recorded.
+
+        Returns:
+            The recorded files.
 
         Raises:
-            SinkError: one of them could not be completed; the others are.
+            SinkError: if one file could not be completed; the others are complete.
         """
         with self._lock:
             sinks, self._sinks = self._sinks, ()
@@ -82,7 +86,7 @@ class Recorder:
             try:
                 sink.close()
             except Exception as caught:
-                error = error or _naming(caught, [sink.kept] if sink.kept else [])
+                error = error or _with_kept_files(caught, [sink.kept] if sink.kept else [])
         if error is not None:
             self.error = error
             raise error
@@ -95,8 +99,8 @@ class Recorder:
         return [sink.kept for sink in sinks if sink.kept is not None]
 
 
-def _naming(error: Exception, kept: Sequence[Path]) -> Exception:
-    """``error`` with what is left of the recording."""
+def _with_kept_files(error: Exception, kept: Sequence[Path]) -> Exception:
+    """Return ``error`` with the files that are left of the recording added to its message."""
     if not kept or not isinstance(error, SinkError):
         return error
     return SinkError(f"{error}; what was written until then is {', '.join(map(str, kept))}")

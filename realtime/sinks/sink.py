@@ -1,4 +1,4 @@
-"""Where results go: the Sink protocol, and what every sink that writes files shares."""
+"""The `Sink` protocol and the base classes of all sinks that write files."""
 
 from __future__ import annotations
 
@@ -17,25 +17,33 @@ Render = Callable[[FocusResult], Image]
 
 
 def picture_of(result: FocusResult) -> Image:
-    """The picture that was drawn of ``result``, or its frame where none was."""
+    """Return the picture drawn for ``result``, or its frame if none was drawn."""
     return result.frame.image if result.drawn is None else result.drawn
 
 
 class Sink(Protocol):
-    """Takes results in order. Leaving the context cleanly closes it, leaving by an exception aborts it."""
+    """Receives results in order; a clean exit from the context closes it, an exception aborts it."""
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What a user should know about the output, a line each."""
+        """Messages for the user about the output, one line each."""
 
     def write(self, result: FocusResult) -> None:
-        """Take one result. Raises `SinkError`; after the first error every call raises it again."""
+        """Write one result.
+
+        Raises:
+            SinkError: if it cannot be written; every later call raises the first error again.
+        """
 
     def close(self) -> None:
-        """Complete the output: only now does the final name appear. Raises `SinkError`."""
+        """Complete the output, which only now appears under its final name.
+
+        Raises:
+            SinkError: if the output cannot be completed.
+        """
 
     def abort(self) -> None:
-        """Give up: never raises; nothing appears under the final name."""
+        """Abandon the output, so nothing appears under the final name; never raises."""
 
     def __enter__(self) -> Self: ...
 
@@ -48,7 +56,7 @@ class Sink(Protocol):
 
 
 class ClosingSink:
-    """The context manager half of a sink."""
+    """Context-manager mixin for sinks."""
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -59,7 +67,7 @@ class ClosingSink:
         """Complete the output."""
 
     def abort(self) -> None:
-        """Give up without a final output."""
+        """Abandon the output."""
 
     def __enter__(self) -> Self:
         return self
@@ -77,15 +85,16 @@ class ClosingSink:
 
 
 class FileSink(ClosingSink):
-    """The half of a sink that writes an `Output`: the first error is kept and raised again.
+    """Base class of sinks that write an `Output`; stores the first error and raises it again.
 
-    A sink fills in `_write`, `_finish` and, where it holds something open, `_cancel`.
+    Subclasses implement `_write` and, if they hold resources, override `_finish` and `_cancel`.
 
     Args:
-        output: where it goes.
+        output: the output to write to.
 
     Attributes:
-        FAILURES: exceptions that mean "cannot be written" and become a `SinkError`; others pass as they are.
+        FAILURES: exceptions that mean "cannot be written" and are converted to a `SinkError`; others
+            propagate unchanged.
     """
 
     FAILURES: ClassVar[tuple[type[Exception], ...]] = (OSError,)
@@ -102,20 +111,20 @@ class FileSink(ClosingSink):
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What a user should know of the output, one line each."""
+        """Messages for the user about the output, one line each."""
         return ()
 
     @property
     def kept(self) -> Path | None:
-        """The incomplete but usable file that `abort` left, if any."""
+        """The incomplete but usable file that `abort` left behind, or None."""
         return None
 
     def write(self, result: FocusResult) -> None:
-        """Take one result.
+        """Write one result.
 
         Raises:
-            SinkError: it cannot be written; every later call raises the same.
-            ValueError: the sink is closed.
+            SinkError: if it cannot be written; every later call raises the same error.
+            ValueError: if the sink is closed.
         """
         with self._writing():
             self._write(result)
@@ -124,7 +133,7 @@ class FileSink(ClosingSink):
         """Complete the output; a second call does nothing.
 
         Raises:
-            SinkError: it could not be completed, or an earlier write had failed.
+            SinkError: if the output cannot be completed, or an earlier write failed.
         """
         if self._ended and self._error is None:
             return
@@ -137,7 +146,7 @@ class FileSink(ClosingSink):
         self._ended = True
 
     def abort(self) -> None:
-        """Give up; never raises."""
+        """Abandon the output; never raises."""
         if not self._ended:
             self._ended = True
             with suppress(Exception):
@@ -151,7 +160,7 @@ class FileSink(ClosingSink):
         self._output.commit()
 
     def _cancel(self) -> None:
-        """Let go of everything after a failure."""
+        """Release all resources after a failure."""
         self._output.discard()
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""One moment kept: the picture, the picture with its overlay, the 16-bit map, and the figures as JSON."""
+"""A snapshot of one moment: image, overlay, 16-bit map, and figures as JSON."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from .sink import FileSink, Render
 class SnapshotWriter(FileSink):
     """Writes one result into a folder: ``picture.png``, ``overlay.png``, ``map.png``, ``snapshot.json``.
 
-    The map has 16 bits, 0..65535 = P 0..1, as it is shown. The JSON holds the frame's index and time, its
+    The map is the displayed one in 16 bits, 0..65535 = P 0..1. The JSON holds the frame's index and time, its
     share in focus and sharpness, and ``facts``.
 
     Args:
-        folder: made here; gets its name when all four files are there.
-        render: the picture with its overlay.
-        facts: what else to write down, e.g. the model and the scores of regions.
+        folder: created here; appears under its name once all four files are written.
+        render: returns the picture with its overlay.
+        facts: additional entries for the JSON, e.g. the model and the scores of regions.
 
     Raises:
-        SinkError: it exists or cannot be written.
+        SinkError: if the folder exists or cannot be written.
     """
 
     FAILURES: ClassVar[tuple[type[Exception], ...]] = (OSError, cv2.error)

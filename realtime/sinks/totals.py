@@ -1,4 +1,4 @@
-"""What a whole input comes to: its means, and where it is sharpest."""
+"""Summary of a whole input: mean figures and the sharpest moment."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .sink import ClosingSink
 
 
 class Totals(ClosingSink):
-    """Means over the frames, each of its own map alone (see `Metrics`); writes nothing."""
+    """Averages the figures of each frame's own map (see `MetricsWriter`); writes nothing."""
 
     def __init__(self) -> None:
         self._frames = 0
@@ -17,7 +17,7 @@ class Totals(ClosingSink):
         self._second = 0.0
 
     def write(self, result: FocusResult) -> None:
-        """Count one frame."""
+        """Add one frame."""
         share, sharpness = result.figures
         self._frames += 1
         self._share += share
@@ -26,7 +26,11 @@ class Totals(ClosingSink):
             self._best, self._second = sharpness, float(result.frame.seconds)
 
     def summary(self) -> dict[str, float]:
-        """Means of ``in_focus_share`` and ``sharpness``, and the frame with the most of the latter; or {}."""
+        """Return the means of ``in_focus_share`` and ``sharpness``, and the sharpest frame.
+
+        Returns:
+            An empty dict if there were no frames.
+        """
         if not self._frames:
             return {}
         return {

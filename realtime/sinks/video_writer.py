@@ -1,4 +1,4 @@
-"""The annotated video: pictures encoded with the times of their frames, audio copied bit for bit."""
+"""Annotated video: encodes pictures with the times of their frames and copies audio bit for bit."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from .codecs import VideoSettings
 from .muxer import Muxer
 from .sink import FileSink, Render, picture_of
 
-DEFAULT_RATE = Fraction(30)  # of pictures without a time, where the source does not tell
+DEFAULT_RATE = Fraction(30)  # for pictures without a time if the source has no known rate
 
 
 class VideoWriter(FileSink):
     """Writes pictures or results as one video.
 
-    The times are those of the frames; Matroska and WebM round them to a millisecond. Colour tags and the
-    shape of a pixel are those of ``like``. If that is a file, its chapters and audio streams are copied;
-    other metadata (place, device) is not. Odd sizes get one more row or column, a copy of the last.
+    Timestamps are those of the frames; Matroska and WebM round them to a millisecond. Colour tags and pixel
+    aspect ratio are taken from ``like``. If ``like`` is a file, its chapters and audio streams are copied;
+    other metadata (location, device) is not. Odd sizes are padded by repeating the last row or column.
 
     Args:
         path: the file; .mp4, .mov, .mkv or .webm.
-        like: the source of the frames, or its ``info``; None for a video of its own.
-        render: the picture of a result, uint8 BGR; by default what the pipeline drew, else the frame.
+        like: the source of the frames, or its ``info``; None for a standalone video.
+        render: returns the picture of a result, uint8 BGR; by default what the pipeline drew, else the frame.
         settings: codec and quality.
         overwrite: replace an existing file, but never the input.
 
     Raises:
-        SettingsError: the container does not hold the codec or the audio.
-        SinkError: the file cannot be written; before the first frame where that can be known.
+        SettingsError: if the container does not support the codec or the audio.
+        SinkError: if the file cannot be written; raised before the first frame where possible.
     """
 
     FAILURES: ClassVar[tuple[type[Exception], ...]] = (OSError, av.FFmpegError)
@@ -77,29 +77,29 @@ class VideoWriter(FileSink):
 
     @property
     def audio_streams(self) -> int:
-        """How many audio streams are copied."""
+        """Number of copied audio streams."""
         return self._audio.streams if self._audio else 0
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What a user should know of the output, one line each."""
+        """Messages for the user about the output, one line each."""
         audio = self._audio.notices if self._audio else ()
         return audio + (self._canvas.notices if self._canvas else ())
 
     @property
     def kept(self) -> Path | None:
-        """The playable part that `abort` left under a name with ".partial", if any."""
+        """The playable file with ".partial" in its name that `abort` left behind, or None."""
         return self._kept
 
     def write(self, result: FocusResult | Image) -> None:
-        """Take one result, or one picture: uint8 BGR H x W x 3.
+        """Write one result, or one picture: uint8 BGR H x W x 3.
 
-        The picture of `FocusResult.overlay` has the time of its frame. Another array comes one frame after
-        the picture before it, at the rate of ``like`` (30 a second where that is not known).
+        A picture from `FocusResult.overlay` carries the time of its frame. Any other array follows one frame
+        after the previous picture, at the rate of ``like`` (30 per second if unknown).
 
         Raises:
-            SinkError: it cannot be written; every later call raises the same.
-            ValueError: the writer is closed.
+            SinkError: if it cannot be written; every later call raises the same error.
+            ValueError: if the writer is closed.
         """
         with self._writing():
             self._write(result)
@@ -118,7 +118,7 @@ class VideoWriter(FileSink):
         self._frames, self._last = self._frames + 1, seconds
 
     def _time(self, frame: Frame | None) -> tuple[Fraction, Fraction]:
-        """When the next picture is shown, and the unit of its time, both in seconds."""
+        """Return the presentation time and the time base of the next picture, both in seconds."""
         if frame is not None:
             return frame.seconds, frame.time_base
         step = 1 / (self._rate or DEFAULT_RATE)
@@ -147,7 +147,7 @@ class VideoWriter(FileSink):
         return canvas
 
     def _finish(self) -> None:
-        if not self._frames:  # a video of no frames is no video
+        if not self._frames:  # without frames there is no valid video
             self._cancel()
             return
         self._muxer.drain()
@@ -172,7 +172,7 @@ class VideoWriter(FileSink):
 
 
 class _Canvas:
-    """The size of the video; pictures of another size are fitted into it without stretching."""
+    """The frame size of the video; pictures of other sizes are letterboxed into it."""
 
     def __init__(self, size: tuple[int, int], *, even: bool) -> None:
         self._first = size
@@ -188,7 +188,7 @@ class _Canvas:
         return (f"{self._refitted} frames of another size were fitted into {width} x {height}",)
 
     def fit(self, image: Image) -> Image:
-        """uint8 BGR of `size`."""
+        """Return ``image`` as uint8 BGR of `size`."""
         if image.shape[1::-1] != self._first:
             image = self._letterbox(image)
             self._refitted += 1
@@ -212,5 +212,5 @@ class _Canvas:
 
 
 def _bordered(image: Image, sides: tuple[int, int, int, int], kind: int) -> Image:
-    """``image`` with more pixels at its top, bottom, left and right."""
+    """Return ``image`` with extra pixels at its top, bottom, left and right."""
     return cv2.copyMakeBorder(image, *sides, kind, value=(0, 0, 0))  # type: ignore[return-value]

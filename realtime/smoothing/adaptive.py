@@ -1,9 +1,9 @@
-"""Smoothing that lets flicker decay and follows what changes: along the motion, at once in a focus pull.
+"""Motion-compensated smoothing that averages out flicker but follows a focus pull at once.
 
-A running average of maps, carried along by the optical flow of a small picture; what is near .5 counts less
-in it. It is forgotten where the map changes: where the changes of neighbouring frames go the same way
-(flicker goes to and fro), where two maps in turn, or one by much, are far from it, where the picture itself
-becomes finer or coarser, or where the flow does not explain it.
+It keeps a running average of the maps, warped by the optical flow of a downscaled image; values near 0.5 get
+less weight. The average is discarded where the map really changes: where the changes of neighbouring frames
+have the same direction (flicker alternates), where two successive maps, or one by a large amount, differ from
+the average, where the image itself becomes finer or coarser, or where the flow does not explain the image.
 """
 
 from __future__ import annotations
@@ -22,39 +22,42 @@ from br2focus.realtime.resizing import Picture, halved
 
 from .protocol import MAX_GAP, EachFrame, is_cut, thumbnail
 
-SIDE = 320  # long side of the picture that is worked on
-FLOW_SIDE = 32  # pixels under which there is no flow
-CALM = 0.4  # seconds, the time constant of what only flickers
-UNDECIDED = 0.05  # what a value of .5 counts, where 0 and 1 count 1
-# Seconds over which the direction of changes is watched, and what a map keeps at least of what is known.
+SIDE = 320  # long side of the working image in pixels
+FLOW_SIDE = 32  # smallest side in pixels for which the flow is computed
+CALM = 0.4  # time constant of the average in seconds, where the map only flickers
+UNDECIDED = 0.05  # weight of a value of 0.5, where 0 and 1 have weight 1
+# Time constant in seconds over which the direction of changes is tracked, and the smallest share of the past
+# that is kept per map.
 TREND, TREND_KEPT = 0.12, 0.75
-# Of the trend: the share of changes that cancel out is 1 - this. Flicker of independent noise has about .3.
+# Limits of the trend's consistency: 1 minus the share of changes that cancel out. Independent flicker noise
+# has about 0.3.
 TO_AND_FRO, ONE_WAY = 0.5, 0.8
-STILL, MOVING = 0.002, 0.008  # change of P a frame that counts as one
-NEAR, FAR = 0.05, 0.15  # distance of the average from the map, where the map before says so too
-ALONE_NEAR, ALONE_FAR = 0.15, 0.35  # and where it does not
-COHERENT = 0.1  # of the width: changes of focus are at least so large
-# Pixels of motion that are averaged over time, and seconds: hands and noise shake.
+STILL, MOVING = 0.002, 0.008  # limits of the change of P per frame that counts as a change
+NEAR, FAR = 0.05, 0.15  # limits of the distance of the average from two successive maps
+ALONE_NEAR, ALONE_FAR = 0.15, 0.35  # the same for a single map
+COHERENT = 0.1  # smallest extent of a focus change, as a share of the width
+# Motion up to this many pixels is averaged over time, with this time constant in seconds, to suppress hand
+# tremor and noise.
 TREMOR, STEADY = 1.5, 0.15
-# Change of the logarithm of fine structure, around a pixel (noise makes .07, motion up to .5), and its median
-# over the picture (motion makes .1); seconds for which maps wander after it.
+# Limits of the change in log fine detail around a pixel (noise causes 0.07, motion up to 0.5), and of its
+# median over the image (motion causes 0.1); seconds for which maps drift afterwards.
 REFOCUSED, EVERYWHERE, SETTLING = (0.08, 0.16), (0.1, 0.15), 0.5
-COARSE = 4  # how much smaller the picture of fine structure is
-UNEXPLAINED = (12.0, 36.0)  # gray levels that the flow leaves
-CHANGING = 0.005  # share of the picture from which it counts as changing
+COARSE = 4  # downscaling factor of the fine-detail image
+UNEXPLAINED = (12.0, 36.0)  # limits of the residual after motion compensation in gray levels
+CHANGING = 0.005  # share of the image from which on it counts as changing
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What smoothing knows after one frame; all of the small picture's size, float32 h x w.
+    """State of the smoothing after one frame; arrays have the working size, float32 h x w.
 
     Attributes:
         raw: the frame's own map.
-        own: what it counts at each place.
-        average: of the maps so far.
-        mass: what these count together.
-        kept: share of what was known before that still counts, 0 to 1; None where nothing was.
-        places: h x w x 2, where each pixel was in the frame before, x and y; None where there is none.
+        own: weight of ``raw`` per pixel.
+        average: running average of the maps.
+        mass: total weight of the average.
+        kept: share of the earlier weight that still counts, 0 to 1; None if there was no earlier frame.
+        places: h x w x 2, x and y of each pixel in the previous frame; None if there was none.
     """
 
     raw: Values
@@ -66,11 +69,12 @@ class Step:
 
 
 class AdaptiveSmoother(EachFrame):
-    """Smooths maps over time without a visible delay; starts anew at a cut, a gap, or a new size.
+    """Smooths maps over time without a visible delay; restarts at a cut, a gap, or a new size.
 
     Attributes:
-        delay: by how many seconds the map lags behind the picture where it differs from it now by more than
-            `NEAR`; 0 where it does not: what changes more slowly is behind by less than that.
+        delay: lag of the map behind the image in seconds, where the average currently differs from the
+            frame's own map by more than `NEAR`; 0 if it does not. Slower changes lag by less than that
+            difference.
     """
 
     def __init__(self) -> None:
@@ -78,10 +82,10 @@ class AdaptiveSmoother(EachFrame):
         self.reset()
 
     def reset(self) -> None:
-        """Forget the past; the next map passes unchanged."""
+        """Clear the history; the next map passes unchanged."""
         self.delay = 0.0
         self._step: Step | None = None
-        self._changes: tuple[Values, Values] | None = None  # their trend, and their size
+        self._changes: tuple[Values, Values] | None = None  # their trend and their magnitude
         self._detail = self._refocus = np.zeros((0, 0), np.float32)
         self._gray: Image | None = None
         self._thumbnail: Image | None = None
@@ -90,12 +94,12 @@ class AdaptiveSmoother(EachFrame):
         self._size = (0, 0)
 
     def __call__(self, frame: Frame, blur: BlurMap) -> BlurMap:
-        """The smoothed map of ``frame``, of the size of ``blur``: float32 in [0, 1]."""
+        """Return the smoothed map of ``frame``, of the size of ``blur``: float32 in [0, 1]."""
         step = self.step(frame, blur)
         return blur if step.kept is None else lifted(blur, step.average - step.raw)
 
     def step(self, frame: Frame, blur: BlurMap) -> Step:
-        """Take the next frame."""
+        """Process the next frame and return the new state."""
         gray = _gray(frame.image)
         small, elapsed = thumbnail(gray), frame.seconds - self._time
         raw = halved(blur.values, (gray.shape[1], gray.shape[0]))
@@ -103,7 +107,7 @@ class AdaptiveSmoother(EachFrame):
         new = before is None or frame.size != self._size or not 0 < elapsed <= MAX_GAP
         if before is None or new or is_cut(self._thumbnail, small):
             self.reset()
-            own = _counts(raw)
+            own = _weights(raw)
             self._changes = np.zeros_like(raw), np.zeros_like(raw)
             self._detail = _detail(gray)
             self._refocus = np.zeros_like(self._detail)
@@ -128,9 +132,9 @@ class AdaptiveSmoother(EachFrame):
         follows = np.maximum(follows, _away(distance, earlier))
         follows = np.maximum(follows, self._refocused(gray, elapsed))
         follows = np.maximum(follows, self._unexplained(gray, places))
-        # Soft, for a rim between what was taken and what was averaged would be seen.
+        # Blurred, since a hard border between replaced and averaged values would be visible.
         kept = np.asarray((1 - mean_around(follows)) * np.float32(math.exp(-elapsed / CALM)))
-        own = _counts(raw)
+        own = _weights(raw)
         mass = np.asarray(own + kept * mass)
         weight = own / mass
         self.delay = _delay(weight, np.abs(distance), elapsed)
@@ -139,7 +143,7 @@ class AdaptiveSmoother(EachFrame):
         return Step(raw, own, average + weight * off, mass, kept, places)
 
     def _places(self, gray: Image, elapsed: float) -> Values:
-        """Where each pixel was in the last picture: x and y."""
+        """Return x and y of each pixel in the previous image."""
         assert self._gray is not None
         motion = np.zeros((*gray.shape, 2), np.float32)
         if min(gray.shape) >= FLOW_SIDE:
@@ -152,7 +156,7 @@ class AdaptiveSmoother(EachFrame):
         return np.asarray(used + grid(*gray.shape), np.float32)
 
     def _refocused(self, gray: Image, elapsed: float) -> Values:
-        """Where all of the picture has become finer or coarser, now or a moment ago: 0 to 1."""
+        """Return where the whole image became finer or coarser, now or a moment ago: 0 to 1."""
         detail = _detail(gray)
         change = np.asarray(np.abs(np.log((detail + 1) / (self._detail + 1))), np.float32)
         everywhere = np.asarray(np.median(change), np.float32)
@@ -162,7 +166,7 @@ class AdaptiveSmoother(EachFrame):
         return np.asarray(cv2.resize(self._refocus, gray.shape[::-1]), np.float32)
 
     def _unexplained(self, gray: Image, places: Values) -> Values:
-        """Where the flow fails (things that come into view): 0 to 1."""
+        """Return where the flow fails, such as at newly visible objects: 0 to 1."""
         assert self._gray is not None
         left = cv2.absdiff(gray, moved(self._gray, places))
         left = cv2.blur(left, (5, 5)).astype(np.float32)
@@ -170,7 +174,7 @@ class AdaptiveSmoother(EachFrame):
 
 
 def _detail(gray: Image) -> Values:
-    """How much fine structure is around each pixel, in a picture `COARSE` times smaller."""
+    """Return the amount of fine detail around each pixel, downscaled by `COARSE`."""
     answer = cv2.convertScaleAbs(cv2.Laplacian(gray, cv2.CV_16S))
     height, width = (max(1, side // COARSE) for side in gray.shape)
     small = cv2.resize(answer, (width, height), interpolation=cv2.INTER_AREA)
@@ -178,7 +182,7 @@ def _detail(gray: Image) -> Values:
 
 
 def lifted(blur: BlurMap, change: Values) -> BlurMap:
-    """``blur`` with the small ``change`` added: its own detail stays."""
+    """Return ``blur`` plus the upscaled ``change``, which keeps the map's own fine detail."""
     height, width = blur.values.shape
     values = np.asarray(cv2.resize(change, (width, height)), np.float32)
     values += blur.values
@@ -186,16 +190,16 @@ def lifted(blur: BlurMap, change: Values) -> BlurMap:
 
 
 def moved(values: Picture, places: Values) -> Picture:
-    """``values`` carried from where ``places`` are; of the same dtype."""
+    """Warp ``values`` by sampling them at ``places``; the dtype is kept."""
     border = cv2.BORDER_REPLICATE
-    # None says that x and y are in one array, which the stubs do not know; an empty array gives NaN.
+    # None means that x and y are in one array, which the stubs do not cover; an empty array yields NaN.
     second: Any = None
     return np.asarray(cv2.remap(values, places, second, cv2.INTER_LINEAR, borderMode=border), values.dtype)
 
 
 @lru_cache(maxsize=4)
 def grid(height: int, width: int) -> Values:
-    """The place of each pixel: float32 h x w x 2, x and y."""
+    """Return the coordinates of each pixel: float32 h x w x 2, x and y."""
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     places = np.dstack([columns, rows])
     places.flags.writeable = False
@@ -203,13 +207,13 @@ def grid(height: int, width: int) -> Values:
 
 
 def mean_around(values: Values) -> Values:
-    """The mean over what a change of focus covers at least."""
+    """Return the mean over the smallest extent of a focus change."""
     reach = max(3, round(COHERENT * values.shape[1]) | 1)
     return np.asarray(cv2.blur(values, (reach, reach)), np.float32)
 
 
 def between(value: Values, low: float, high: float) -> Values:
-    """0 up to ``low``, 1 from ``high`` on, smooth between."""
+    """Return a smooth step: 0 up to ``low``, 1 from ``high`` on."""
     share = np.clip((value - low) / (high - low), 0, 1)
     return np.asarray(share * share * (3 - 2 * share), np.float32)
 
@@ -221,19 +225,19 @@ def _gray(image: Image) -> Image:
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), np.uint8)
 
 
-def _counts(raw: Values) -> Values:
-    """What each value counts in an average."""
+def _weights(raw: Values) -> Values:
+    """Return the weight of each value in an average."""
     return np.asarray(UNDECIDED + (1 - UNDECIDED) * np.abs(2 * raw - 1), np.float32)
 
 
 def _mixed(known: Values, new: Values, keep: float) -> Values:
-    """What is known after something new."""
+    """Blend old and new values."""
     return np.asarray(cv2.addWeighted(known, keep, new, 1 - keep, 0), np.float32)
 
 
 def _one_way(change: Values, trend: Values, size: Values, elapsed: float) -> Values:
-    """Where changes before this one went one way, and this one goes on: 0 to 1."""
-    slower = 30 * elapsed  # changes a frame are counted at 30 frames a second
+    """Return where earlier changes had one direction and this one continues it: 0 to 1."""
+    slower = 30 * elapsed  # the limits per frame are for 30 frames per second
     going = np.abs(trend)
     share = between(np.asarray(going / (size + 5e-4), np.float32), TO_AND_FRO, ONE_WAY)
     share *= between(going, STILL * slower, MOVING * slower)
@@ -241,14 +245,14 @@ def _one_way(change: Values, trend: Values, size: Values, elapsed: float) -> Val
 
 
 def _away(distance: Values, earlier: Values) -> Values:
-    """Where the map is off, on the same side as the map before, or by much: 0 to 1."""
+    """Return where the average is off: on the same side for two maps, or by much for one; 0 to 1."""
     off = np.abs(distance)
     both = np.where(distance * earlier > 0, np.minimum(off, np.abs(earlier)), np.float32(0))
     return np.maximum(between(both, NEAR, FAR), between(off, ALONE_NEAR, ALONE_FAR))
 
 
 def _delay(weight: Values, distance: Values, elapsed: float) -> float:
-    """Of an average with these weights where it is away from the map, in seconds."""
+    """Return the lag in seconds of an average with these weights, where it differs from the map."""
     changing = distance > NEAR
     if changing.mean() < CHANGING:
         return 0.0

@@ -1,4 +1,4 @@
-"""Which smoothing a setting means."""
+"""Creates the smoother for a setting."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .protocol import Smoother
 # "adaptive", "look-ahead" or "look-ahead:FRAMES", seconds, or None for raw maps; see `check_smoothing`.
 SmoothingSetting = float | str | None
 MAX_SECONDS = 60.0
-SPARE_CORES = 4  # with fewer, another thread costs more than it saves
-MAX_AHEAD = 30  # frames that look-ahead may wait for
+SPARE_CORES = 4  # with fewer cores, another thread costs more than it saves
+MAX_AHEAD = 30  # largest look-ahead in frames
 CHOICES = (
     f"choose adaptive, look-ahead, look-ahead:FRAMES (1 to {MAX_AHEAD}), "
     f"a time in seconds (up to {MAX_SECONDS:g}), or off"
@@ -22,10 +22,10 @@ CHOICES = (
 
 
 def check_smoothing(setting: SmoothingSetting) -> None:
-    """Refuse what is no setting.
+    """Reject an invalid setting.
 
     Raises:
-        SettingsError: an unknown name, or a number of frames or seconds out of its range.
+        SettingsError: if the name is unknown, or the number of frames or seconds is out of range.
     """
     if isinstance(setting, str):
         known = setting == "adaptive" or 1 <= frames_ahead(setting) <= MAX_AHEAD
@@ -36,7 +36,7 @@ def check_smoothing(setting: SmoothingSetting) -> None:
 
 
 def frames_ahead(setting: SmoothingSetting) -> int:
-    """How many frames "look-ahead" or "look-ahead:FRAMES" waits for; 0 for every other setting."""
+    """Return the look-ahead of "look-ahead" or "look-ahead:FRAMES" in frames; 0 for other settings."""
     if not isinstance(setting, str):
         return 0
     name, colon, frames = setting.partition(":")
@@ -46,11 +46,11 @@ def frames_ahead(setting: SmoothingSetting) -> int:
 
 
 def make_smoother(setting: SmoothingSetting, *, threaded: bool = False) -> Smoother | None:
-    """What a setting means; None for raw maps.
+    """Create the smoother for a setting; None for raw maps.
 
     Args:
         setting: see `check_smoothing`.
-        threaded: a part may run in a thread of its own where cores are free; one more frame waits then.
+        threaded: allow part of the work in another thread if cores are free; then one more frame waits.
 
     Raises:
         SettingsError: see `check_smoothing`.
@@ -66,7 +66,7 @@ def make_smoother(setting: SmoothingSetting, *, threaded: bool = False) -> Smoot
 
 
 def as_smoother(smoothing: Smoother | SmoothingSetting, *, threaded: bool = False) -> Smoother | None:
-    """``smoothing`` itself, or what it means as a setting; see `make_smoother`."""
+    """Return ``smoothing`` if it is a smoother, else the one for this setting; see `make_smoother`."""
     if smoothing is None or isinstance(smoothing, str | int | float):
         return make_smoother(smoothing, threaded=threaded)
     return smoothing

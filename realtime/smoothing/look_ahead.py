@@ -1,8 +1,8 @@
-"""Smoothing that knows what comes: a few frames wait, and each map is the average of those on both sides.
+"""Look-ahead smoothing: a few frames wait, so each map is averaged with earlier and later ones.
 
-The side before is the running average of `adaptive`; the side after is the same average of the frames that
-wait, backwards. So a map is not late: what changes evenly is in the middle of its average. Where the two
-sides disagree something changes between them, and the one that is unlike the frame's own map does not count.
+The past side is the running average of `adaptive`; the future side is the same average over the waiting
+frames, computed backwards. Maps do not lag, because a steady change is centred in its average. If the two
+sides disagree, something changes between them, and the side that differs from the frame's own map is ignored.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from br2focus.realtime.frame import BlurMap, Frame, Values
 from .adaptive import AdaptiveSmoother, Step, between, grid, lifted, mean_around, moved
 from .protocol import Smoothed
 
-AHEAD = 5  # frames that wait; more are calmer by little
-HELD_BYTES = 300e6  # of pictures and maps that wait: eleven of 4K, three of 8K
-DISAGREE = (0.1, 0.3)  # distance of the sides from each other
-UNLIKE = (0.1, 0.3)  # and of a side from the frame's own map
-LEAST = 1e-3  # what a side counts at least
+AHEAD = 5  # frames that wait; more smooth only slightly better
+HELD_BYTES = 300e6  # of waiting images and maps: eleven frames in 4K, three in 8K
+DISAGREE = (0.1, 0.3)  # limits of the distance between the two sides
+UNLIKE = (0.1, 0.3)  # limits of the distance of one side from the frame's own map
+LEAST = 1e-3  # smallest weight of a side
 
 
 class LookAheadSmoother:
-    """Smooths maps from both sides, within a shot; each frame comes out a few frames later.
+    """Smooths maps from both sides within a shot; each frame comes out a few frames later.
 
     Args:
-        ahead: how many frames wait; fewer of large pictures.
-        threaded: look at the newest frame in another thread while the oldest is averaged; then one more
-            waits.
+        ahead: number of waiting frames; fewer for large images.
+        threaded: process the newest frame in another thread while the oldest one is averaged; then one more
+            frame waits.
 
     Attributes:
-        delay: 0, maps are not later than their frames.
+        delay: 0, since maps do not lag behind their frames.
     """
 
     delay = 0.0
@@ -48,13 +48,13 @@ class LookAheadSmoother:
         self._ready: list[Smoothed] = []
 
     def reset(self) -> None:
-        """Forget the past and what waits; the next map passes unchanged."""
+        """Clear the history and discard waiting frames; the next map passes unchanged."""
         self._adaptive.reset()
         self._waiting.clear()
         self._ready.clear()
 
     def add(self, frame: Frame, blur: BlurMap) -> list[Smoothed]:
-        """Take the next frame; those that are ready now: one, after the first few."""
+        """Add the next frame; return those that are ready now, normally one once enough frames wait."""
         fit = int(HELD_BYTES // (frame.image.nbytes + blur.values.nbytes))
         limit = min(self._ahead, max(1, fit))
         if self._thread is None:
@@ -64,22 +64,22 @@ class LookAheadSmoother:
             coming = self._thread.submit(self._adaptive.step, frame, blur)
             try:
                 self._release(limit)
-            finally:  # what is ready stays so if this raises
+            finally:  # frames that are ready stay so if this raises
                 step = coming.result()
             self._waiting.append((frame, blur, step))
-        return self._taken()
+        return self._take_ready()
 
     def flush(self) -> list[Smoothed]:
-        """Those that still wait; the next map passes unchanged."""
+        """Return the frames that still wait; the next map passes unchanged."""
         self._adaptive.reset()
         self._release(0)
-        return self._taken()
+        return self._take_ready()
 
     def _release(self, limit: int) -> None:
         while len(self._waiting) > limit:
             self._ready.append(self._next())
 
-    def _taken(self) -> list[Smoothed]:
+    def _take_ready(self) -> list[Smoothed]:
         ready, self._ready = self._ready, []
         return ready
 
@@ -93,7 +93,7 @@ class LookAheadSmoother:
 
 
 def _between_sides(steps: list[Step]) -> Values:
-    """The average of both sides of the first of ``steps``."""
+    """Return the average of both sides for the first of ``steps``."""
     step = steps[0]
     own, raw = step.own, step.raw
     before = step.mass - own
@@ -107,12 +107,12 @@ def _between_sides(steps: list[Step]) -> Values:
 
 
 def _backwards(steps: list[Step]) -> tuple[Values, Values]:
-    """All steps but the first, carried back to it: the sum of what maps count times maps, and without."""
+    """Warp all later steps back to the first one; return their weighted sum and total weight."""
     total, mass = np.zeros_like(steps[0].raw), np.zeros_like(steps[0].raw)
     for step in reversed(steps[1:]):
         assert step.kept is not None and step.places is not None
         total, mass = total + step.own * step.raw, mass + step.own
-        # The flow is smooth: where a pixel goes is about where it came from, the other way.
+        # The flow is smooth, so the motion to the next frame is about the inverse of the motion from it.
         back = 2 * grid(*mass.shape) - step.places
         total, mass = step.kept * moved(total, back), step.kept * moved(mass, back)
     return total, mass

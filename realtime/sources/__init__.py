@@ -1,1 +1,1 @@
-"""Where frames come from: video files, images, arrays; live sources are in `live`."""
+"""Sources of frames: video files, images and arrays; live sources are in `live`."""

@@ -1,4 +1,4 @@
-"""Pictures that Python programs hand round: arrays, tensors and PIL images as frames."""
+"""In-memory images as frames: arrays, tensors and PIL images."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from br2focus.realtime.video_info import SourceInfo
 from .source import ClosingSource
 
 Array = NDArray[Any]
-# Modes of PIL whose pixels are gray; the others become RGB, by PIL, except those without a fixed white.
+# PIL modes with gray pixels. PIL converts all others to RGB, except those without a fixed white level.
 PIL_GRAY = ("1", "L", "LA")
 PIL_GRAY_16 = ("I;16", "I;16L", "I;16B", "I;16N")
 PIL_WITHOUT_WHITE = ("I", "F")
 
 
 class Frames(ClosingSource):
-    """A source over pictures in memory, of any kind that `as_bgr` takes.
+    """A source over images in memory, of any kind that `as_bgr` accepts.
 
     Args:
-        images: any iterable; each picture is copied, so the caller may reuse its buffer.
-        rate: frames a second, for the times given to the frames.
-        live: behave as a camera does (old frames are replaced, not queued).
-        rgb: arrays and tensors have red first.
+        images: any iterable; each image is copied, so the caller may reuse its buffer.
+        rate: frames per second, used for the frames' timestamps.
+        live: behave like a camera (stale frames are replaced instead of queued).
+        rgb: arrays and tensors are in RGB order.
 
     Raises:
-        SourceError: while iterating, an item is not such a picture.
+        SourceError: while iterating, if an item is not such an image.
     """
 
     def __init__(
@@ -61,20 +61,22 @@ class Frames(ClosingSource):
 
 
 def as_bgr(picture: Any, *, rgb: bool = False) -> Image:
-    """A contiguous uint8 BGR copy of ``picture``, H x W x 3.
+    """Return a contiguous uint8 BGR copy of ``picture``, H x W x 3.
+
+    White is 255 for uint8, 65535 for uint16 (scale 12-bit camera data first), and 1 for floating point.
+    Slight overshoot from interpolation is clipped.
 
     Args:
-        picture: an array H x W, H x W x 1, x 3 or x 4 (the fourth is alpha, left out), a `cv2.UMat` of
-            such, a PyTorch tensor of that shape or C x H x W, on any device, or a PIL picture of any mode
-            with a fixed white. White is 255 for uint8, 65535 for uint16 (a camera's 12 bits are to be scaled
-            first), and 1 for floating point; what interpolation carried a little beyond is clipped.
-        rgb: the channels of an array or tensor are red, green, blue instead of blue, green, red. A PIL
-            picture says itself what its channels are.
+        picture: an array H x W, H x W x 1, x 3 or x 4 (the fourth channel is alpha and ignored), a `cv2.UMat`
+            of such an array, a PyTorch tensor of that shape or C x H x W on any device, or a PIL image of any
+            mode with a fixed white level.
+        rgb: an array or tensor is in RGB instead of BGR order; ignored for PIL images, which state their
+            channel order.
 
     Raises:
-        ValueError: it is something else; the text says what.
+        ValueError: if it is anything else; the message says what.
     """
-    pil = sys.modules.get("PIL.Image")  # whoever has such a picture has imported its library
+    pil = sys.modules.get("PIL.Image")  # a PIL image or tensor exists only if its library is imported
     torch = sys.modules.get("torch")
     if pil is not None and isinstance(picture, pil.Image):
         array, rgb = _from_pil(picture), True
@@ -94,14 +96,14 @@ def _from_pil(picture: Any) -> Array:
     mode = picture.mode
     if mode in PIL_WITHOUT_WHITE:
         raise ValueError(f"a PIL picture of mode {mode!r} has no fixed white: convert it first")
-    if mode == "La":  # gray with alpha multiplied in
+    if mode == "La":  # gray with premultiplied alpha
         picture = picture.convert("LA")
     if mode in (*PIL_GRAY, "La"):
         picture = picture.convert("L")
     elif mode not in PIL_GRAY_16:
         picture = picture.convert("RGB")
     array = np.asarray(picture)
-    return array.astype(np.uint16) if mode in PIL_GRAY_16 else array  # the bytes may be swapped
+    return array.astype(np.uint16) if mode in PIL_GRAY_16 else array  # the byte order may be swapped
 
 
 def _from_tensor(tensor: Any) -> Array:
@@ -125,7 +127,7 @@ def _uint8(array: Array) -> Image:
     if array.dtype.kind != "f":
         raise ValueError(f"a frame is uint8, uint16, or floating point from 0 to 1, got {array.dtype}")
     low, high = float(array.min()), float(array.max())
-    if not (low >= -1 and high <= 2):  # written so that NaN fails too
+    if not (low >= -1 and high <= 2):  # written so that NaN fails, too
         raise ValueError(f"a frame of {array.dtype} goes from 0 to 1, got {low:g} to {high:g}")
     return np.rint(np.clip(array, 0, 1) * np.float32(255)).astype(np.uint8)
 
@@ -135,7 +137,7 @@ def _bgr(array: Image, *, rgb: bool) -> Image:
     if channels == 1:
         code = cv2.COLOR_GRAY2BGR
     elif channels == 3 and not rgb:
-        return np.array(array, order="C")  # the caller may reuse the buffer before drawing
+        return np.array(array, order="C")  # copied because the caller may reuse the buffer before drawing
     elif channels == 3:
         code = cv2.COLOR_RGB2BGR
     elif channels == 4:

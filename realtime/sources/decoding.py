@@ -1,4 +1,4 @@
-"""Takes every picture that can be decoded out of a video file, and counts what cannot."""
+"""Decodes every decodable frame of a video file and counts the rest."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ from br2focus.realtime.container import choose_stream, open_container
 from br2focus.realtime.errors import SourceError
 
 T = TypeVar("T")
-_READ_ERRORS = 16  # in a row, until the rest of a file is given up
+_READ_ERRORS = 16  # consecutive read errors after which the rest of a file is skipped
 
 
 class _StoppedError(Exception):
-    """Closed from outside."""
+    """The decoder was closed from outside."""
 
 
 class _RestartError(Exception):
-    """A packet was refused while frames were decoded in parallel."""
+    """A packet was rejected while frames were decoded in parallel."""
 
 
 class VideoDecoder:
-    """The decoded frames of one video stream, as stored; damaged packets are counted and left out.
+    """The decoded frames of one video stream, as stored; damaged packets are counted and skipped.
 
-    Frames are decoded in parallel until a packet is refused. Parallel decoding then loses good frames
-    too, so that the file is read once more without it, and the frames already given are passed over.
+    Frames are decoded in parallel until a packet is rejected. Since parallel decoding then loses intact
+    frames as well, the file is read again without it and the frames already delivered are skipped.
 
     Args:
         path: the file.
         stream: number among the video streams, or None for the default (`choose_stream`).
-        max_pixels: largest picture in pixels.
+        max_pixels: largest accepted frame in pixels.
         strict: raise at the first damage.
-        allow_special: read pipes and devices too.
-        gpu: number of a GPU that decodes, where it can; None: none.
-        codecs: names of the codecs that may be decoded, as FFmpeg calls them; None: all.
+        allow_special: also read pipes and devices.
+        gpu: number of a GPU to decode on where possible; None for no GPU.
+        codecs: FFmpeg names of the codecs that may be decoded; None for all.
 
     Attributes:
-        seekable: an ordinary file, that can be opened again.
-        damaged: packets that were refused or missing, and frames that the decoder calls corrupt.
-        notices: one line for each kind of trouble.
+        seekable: True for a regular file, which can be opened again.
+        damaged: packets rejected or missing, plus frames that the decoder reports as corrupt.
+        notices: one line per kind of problem.
 
     Raises:
-        SourceError: as `open_container` and `choose_stream`; another codec; the picture is too large; while
-            iterating, damage if ``strict``.
+        SourceError: as in `open_container` and `choose_stream`; if the codec is not allowed or the frame is
+            too large; while iterating, on damage if ``strict``.
     """
 
     def __init__(
@@ -74,9 +74,9 @@ class VideoDecoder:
         self._fresh = True
 
     def frames(self, target: int | None = None) -> Iterator[av.VideoFrame]:
-        """Frames in display order; from the last keyframe before the timestamp ``target`` if given.
+        """Yield frames in display order, from the last keyframe before the timestamp ``target`` if given.
 
-        A second call starts anew. Ends early after `close`.
+        A second call starts over. The iteration ends early after `close`.
         """
         given = 0
         try:
@@ -92,7 +92,10 @@ class VideoDecoder:
             return
 
     def close(self) -> None:
-        """Let the file go, at once or as soon as the call into the decoder returns."""
+        """End the iteration and release the file.
+
+        If a decoder call is in progress, the iteration ends after it and the next `close` releases the file.
+        """
         self._closed = True
         if self._busy.acquire(blocking=False):
             try:
@@ -165,7 +168,7 @@ class VideoDecoder:
         return stream
 
     def _opened(self, *, on_gpu: bool) -> InputContainer:
-        """The file with a decoder on the GPU, if there is one; a damaged file is read on the CPU."""
+        """Open the file with a GPU decoder if available; a damaged file is read on the CPU."""
         if on_gpu and self._gpu is not None:
             try:
                 return open_container(self.path, decoder=HWAccel("cuda", str(self._gpu)))
@@ -176,11 +179,11 @@ class VideoDecoder:
         return open_container(self.path, allow_special=not self.seekable)
 
     def _missing_samples(self, stream: VideoStream) -> int:
-        """How many pictures the index places behind the end of the file."""
+        """Return how many frames the index places beyond the end of the file."""
         assert self._container is not None
         if not self.seekable or "mov" not in self._container.format.name:
             return 0
-        # Of the file that is open: another may be under its name by now, or none.
+        # Size of the open file: another file, or none, may have its name by now.
         size, entries, missing = self._container.size, stream.index_entries, 0
         for number in range(len(entries) - 1, -1, -1):
             if entries[number].pos + entries[number].size <= size:
@@ -196,7 +199,7 @@ class VideoDecoder:
         try:
             self._container.seek(target, stream=self.stream, backward=True)
         except av.error.FFmpegError:
-            self._container.seek(0)  # no index: the caller passes over what comes too early
+            self._container.seek(0)  # no index: the caller skips frames that come too early
 
     def _damage(self, count: int, what: str) -> None:
         self.damaged += count
@@ -204,7 +207,7 @@ class VideoDecoder:
             raise SourceError(f"{self.path}: damaged ({what}); without --strict the rest is used")
 
     def _guarded(self, call: Callable[[], T]) -> T:
-        """A call into the decoder, that `close` from another thread never cuts the ground from."""
+        """Run a decoder call under the lock, so `close` cannot release the file during it."""
         with self._busy:
             if self._closed:
                 raise _StoppedError

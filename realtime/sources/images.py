@@ -1,4 +1,4 @@
-"""Still images as a source, and the sorting of inputs into images and videos."""
+"""Still images as a source, and the classification of inputs as images or videos."""
 
 from __future__ import annotations
 
@@ -22,36 +22,11 @@ from br2focus.realtime.video_info import SourceInfo
 from .source import ClosingSource
 
 IMAGE_SUFFIXES = (".bmp", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-VIDEO_SUFFIXES = (
-    *(
-        ".3gp",
-        ".asf",
-        ".avi",
-        ".dv",
-        ".flv",
-        ".ivf",
-        ".m2ts",
-        ".m4v",
-        ".mkv",
-        ".mov",
-        ".mp4",
-        ".mpeg",
-    ),
-    *(
-        ".mpg",
-        ".mts",
-        ".mxf",
-        ".nut",
-        ".ogg",
-        ".ogv",
-        ".rm",
-        ".ts",
-        ".vob",
-        ".webm",
-        ".wmv",
-        ".y4m",
-    ),
-    *(".264", ".265", ".h264", ".h265", ".hevc", ".m2v", ".mjpeg", ".mjpg", ".obu"),
+VIDEO_SUFFIXES = tuple(
+    """
+    .3gp .asf .avi .dv .flv .ivf .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .nut .ogg .ogv .rm
+    .ts .vob .webm .wmv .y4m .264 .265 .h264 .h265 .hevc .m2v .mjpeg .mjpg .obu
+    """.split()
 )
 _MAX_BYTES = 1 << 30
 
@@ -59,17 +34,17 @@ _MAX_BYTES = 1 << 30
 class ImageFiles(ClosingSource):
     """Image files (PNG, JPEG, BMP, TIFF, WebP), one frame each; their sizes may differ.
 
-    EXIF orientation is applied once. Gray becomes BGR, 16 bits are rounded to 8, floating-point values
-    are taken as 0 to 1, transparency is left out. May be iterated again until it is closed.
+    EXIF orientation is applied once. Gray becomes BGR, 16 bits are rounded to 8, floating-point values are
+    interpreted as 0 to 1, and alpha is ignored. The source can be iterated repeatedly until it is closed.
 
     Args:
         paths: the files, in order.
-        rate: frames a second, for the times given to the frames.
-        max_pixels: largest picture in pixels; looked up in the header, before anything is decoded.
+        rate: frames per second, used for the frames' timestamps.
+        max_pixels: largest accepted image in pixels; checked in the header, before decoding.
 
     Raises:
-        SourceError: ``paths`` is empty or the rate not above 0; while iterating: a file is missing, not an
-            image, damaged or too large, and it is named.
+        SourceError: if ``paths`` is empty or the rate is not above 0; while iterating, if a file is missing,
+            not an image, damaged or too large. The message names the file.
     """
 
     def __init__(
@@ -90,7 +65,7 @@ class ImageFiles(ClosingSource):
         self.info = SourceInfo(name=name, rate=Fraction(rate).limit_denominator(100_000), frames=count)
 
     def close(self) -> None:
-        """Stop; an iteration ends before its next image."""
+        """End the iteration before its next image."""
         self._closed.set()
 
     def __iter__(self) -> Iterator[Frame]:
@@ -105,10 +80,10 @@ class ImageFiles(ClosingSource):
 
 
 def read_image(path: AnyPath, *, max_pixels: int = 2**26) -> Image:
-    """uint8 BGR H x W x 3, upright, as `ImageFiles` describes.
+    """Read an image as uint8 BGR H x W x 3, upright, as described in `ImageFiles`.
 
     Raises:
-        SourceError: it is missing, not a PNG, JPEG, BMP, TIFF or WebP image, damaged, or too large.
+        SourceError: if it is missing, not a PNG, JPEG, BMP, TIFF or WebP image, damaged, or too large.
     """
     path = Path(path)
     data = _read(path)
@@ -120,7 +95,7 @@ def read_image(path: AnyPath, *, max_pixels: int = 2**26) -> Image:
     try:
         image = cv2.imdecode(
             np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
-        )  # applies the EXIF orientation
+        )  # applies the EXIF orientation, too
     except cv2.error:
         image = None
     if image is None:
@@ -152,7 +127,11 @@ def _eight_bits(image: np.ndarray) -> Image:
 
 
 def image_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height that the header of an image states, as stored; None: not one of the five kinds."""
+    """Return the width and height in the header of an image, before any rotation.
+
+    Returns:
+        None if the data is not in one of the five formats.
+    """
     try:
         if data[:8] == b"\x89PNG\r\n\x1a\n":
             return struct.unpack(">II", data[16:24])
@@ -164,7 +143,7 @@ def image_size(data: bytes) -> tuple[int, int] | None:
             return _tiff_size(data)
         if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
             return _webp_size(data)
-    except (struct.error, IndexError):  # cut short
+    except (struct.error, IndexError):  # truncated
         pass
     return None
 
@@ -218,9 +197,9 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
 
 
 def media_kind(path: AnyPath) -> Literal["image", "video"]:
-    """What `ImageFiles` reads is an image, by its first bytes; all else is for `VideoFile` to judge.
+    """Classify a file by its first bytes: an image if `ImageFiles` reads it, else left to `VideoFile`.
 
-    A file that cannot be read goes by its suffix, so that the error names the right thing.
+    A file that cannot be read is classified by its suffix, so the error message fits the file.
     """
     path = Path(path)
     try:
@@ -237,13 +216,12 @@ def media_kind(path: AnyPath) -> Literal["image", "video"]:
 
 
 def expand(paths: Iterable[AnyPath]) -> list[Path]:
-    """Files as given, and for a folder the images and videos in it and below it, sorted by name.
+    """Return files as given, and for each folder the images and videos in its tree, sorted by name.
 
-    Hidden files and folders are left out, links to folders are not followed, and a file found twice
-    stands once.
+    Hidden files and folders are skipped, links to folders are not followed, and duplicates are removed.
 
     Raises:
-        SourceError: a path does not exist, a folder cannot be read, or nothing was found.
+        SourceError: if a path does not exist, a folder cannot be read, or nothing was found.
     """
     found: dict[Path, None] = {}
     given = [Path(path) for path in paths]

@@ -1,4 +1,4 @@
-"""Opens a source from what a user names: a file, a folder, an address, a camera, or pictures in memory."""
+"""Opens the source that a user names: a file, folder, address, camera, or images in memory."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ def open_source(
     rgb: bool = False,
     live: LiveOptions = NO_OPTIONS,
 ) -> Source:
-    """The source that ``what`` names; a context manager.
+    """Open the source described by ``what``; a context manager.
 
     Args:
-        what: a video file; an image or a folder of images, in the order of their names; a camera's number,
-            name or device; an address such as "rtsp://..."; "test" for the built-in moving focus pull; or an
-            iterable of pictures as `Frames` takes them. A file is read as fast as its reader asks for frames.
-        start, duration: the part of a video file, in seconds.
-        strict: damage in a video file is an error.
-        rate: frames a second of pictures in memory and of images.
-        rgb: pictures in memory have red first.
-        live: how a camera or an address is opened.
+        what: a video file; an image, or a folder of images sorted by name; a camera's number, name or device;
+            an address such as "rtsp://..."; "test" for the built-in moving focus pull; or an iterable of
+            images as accepted by `Frames`. A file is read as fast as its consumer requests frames.
+        start, duration: the section of a video file, in seconds.
+        strict: treat damage in a video file as an error.
+        rate: frames per second of images in memory and of image files.
+        rgb: images in memory are in RGB order.
+        live: how to open a camera or an address.
 
     Raises:
-        SourceError: there is no such file, or it holds no readable video or images.
-        SettingsError: the address is not allowed.
+        SourceError: if the file does not exist, or contains no readable video or images.
+        SettingsError: if the address is not allowed.
     """
     if isinstance(what, int):
         return open_live(str(what), live)
@@ -64,12 +64,12 @@ def open_source(
 
 
 def _is_path(path: Path) -> bool:
-    """Whether this is meant to be a file or folder, and not the name of a camera."""
+    """Return whether this names a file or folder rather than a camera."""
     return path.exists() or path.suffix.lower() in IMAGE_SUFFIXES or is_file_name(str(path))
 
 
 def _images_in(folder: Path) -> list[Path]:
-    """The images directly in ``folder``, by name."""
+    """Return the images directly in ``folder``, sorted by name."""
     found = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     if not found:
         raise SourceError(f"{folder}: no images in this folder")

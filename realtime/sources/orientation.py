@@ -1,4 +1,4 @@
-"""How a stored picture must be turned to stand upright: display matrices of video files.
+"""Upright orientation of stored video frames, from display matrices.
 
 >>> Orientation.from_matrix([0, -65536, 0, 65536, 0, 0, 0, 0, 1 << 30]).size((640, 360))
 (360, 640)
@@ -15,10 +15,10 @@ from br2focus.realtime.frame import Image
 
 
 class Orientation(NamedTuple):
-    """A turn by a multiple of 90 degrees, with or without a mirror.
+    """A rotation by a multiple of 90 degrees, optionally mirrored.
 
     Attributes:
-        transpose: first exchange rows and columns.
+        transpose: first swap rows and columns.
         flip_x, flip_y: then mirror left-right, top-bottom.
     """
 
@@ -28,10 +28,13 @@ class Orientation(NamedTuple):
 
     @classmethod
     def from_matrix(cls, matrix: Sequence[int]) -> Orientation:
-        """Of a display matrix: nine integers, row by row, as FFmpeg and ISO 14496-12 store them.
+        """Create an orientation from a display matrix.
+
+        The matrix has nine integers in row-major order, as stored by FFmpeg and ISO 14496-12. Scale and
+        translation are ignored.
 
         Raises:
-            ValueError: it is not a turn by a multiple of 90 degrees; scale and translation are ignored.
+            ValueError: if it is not a rotation by a multiple of 90 degrees.
         """
         a, b, c, d = matrix[0], matrix[1], matrix[3], matrix[4]
         small = max(map(abs, (a, b, c, d))) // 100
@@ -43,11 +46,11 @@ class Orientation(NamedTuple):
         raise ValueError(f"not a multiple of 90 degrees: {a} {b} {c} {d}")
 
     def size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Width and height after the turn."""
+        """Return width and height after the rotation."""
         return (size[1], size[0]) if self.transpose else size
 
     def apply(self, image: Image) -> Image:
-        """The upright image, H x W x 3; the same object when nothing is to be done."""
+        """Return the upright image, H x W x 3; the same object if nothing changes."""
         if self.transpose:
             image = cv2.transpose(image)  # type: ignore[assignment]
         if self.flip_x or self.flip_y:

@@ -1,4 +1,4 @@
-"""Fewer frames of a source: one in so many seconds."""
+"""Temporal subsampling of a source: one frame per interval."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from .source import Source, WrappedSource
 
 
 class SampledSource(WrappedSource):
-    """``source`` with its first frame, and then the first one in every ``seconds``; each keeps its own time.
+    """Yields the first frame of ``source`` and the first one in every following interval, times unchanged.
 
     Args:
-        source: closed with this one.
-        seconds: above 0; those of the source's times, so that a variable rate does not matter.
+        source: the source to sample; closed together with this one.
+        seconds: length of the interval, above 0, measured in the source's timestamps, so a variable frame
+            rate does not matter.
 
     Raises:
-        SettingsError: ``seconds`` is not a number above 0.
+        SettingsError: if ``seconds`` is not a number above 0.
     """
 
     def __init__(self, source: Source, seconds: float) -> None:
         if not 0 < seconds < math.inf:
             raise SettingsError(f"one frame in every {seconds} seconds: give a number above 0")
         super().__init__(source)
-        self._step = Fraction(str(seconds))  # a fifth, not the float next to it
+        self._step = Fraction(str(seconds))  # 0.2 as exactly 1/5, not the nearest float
         info, frames = source.info, None
         if info.frames is not None and info.rate is not None:
             frames = min(info.frames, math.ceil(info.frames / info.rate / self._step))

@@ -1,4 +1,4 @@
-"""The protocol of sources, and what they share."""
+"""The `Source` protocol and the base classes of all sources."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from br2focus.realtime.video_info import SourceInfo
 
 
 class Source(Protocol):
-    """Iterates `Frame` objects in order; a context manager; `close` may come from another thread."""
+    """Iterates `Frame` objects in order; a context manager. `close` may be called from another thread."""
 
     @property
     def info(self) -> SourceInfo: ...
 
     @property
     def damaged(self) -> int:
-        """Packets that were refused or missing, and frames that the decoder calls corrupt, so far."""
+        """Packets rejected or missing so far, plus frames that the decoder reports as corrupt."""
 
     @property
     def repaired_timestamps(self) -> int:
-        """Frames whose time was missing or wrong, so far."""
+        """Frames so far whose timestamp was missing or wrong."""
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What a user should know about it, a line each, so far."""
+        """Messages for the user about the source so far, one line each."""
 
     def __iter__(self) -> Iterator[Frame]: ...
 
@@ -44,7 +44,7 @@ class Source(Protocol):
 
 
 class ClosingSource(Closing):
-    """Base of sources: a context manager that calls ``close``, and a source without faults to report."""
+    """Base class of sources: context manager that calls ``close``, and defaults without faults."""
 
     @property
     def damaged(self) -> int:
@@ -63,10 +63,12 @@ class ClosingSource(Closing):
 
 
 class WrappedSource(ClosingSource):
-    """Base of sources that change the frames of another one: its faults are theirs, and it is closed too.
+    """Base class of sources that transform the frames of another source.
+
+    It reports the faults of the other source and closes it.
 
     Args:
-        source: the other one.
+        source: the other source.
     """
 
     def __init__(self, source: Source) -> None:
@@ -74,19 +76,19 @@ class WrappedSource(ClosingSource):
 
     @property
     def damaged(self) -> int:
-        """Of the other source."""
+        """See `Source`; the value of the wrapped source."""
         return self._source.damaged
 
     @property
     def repaired_timestamps(self) -> int:
-        """Of the other source."""
+        """See `Source`; the value of the wrapped source."""
         return self._source.repaired_timestamps
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """Of the other source."""
+        """See `Source`; the value of the wrapped source."""
         return self._source.notices
 
     def close(self) -> None:
-        """End the iteration, from any thread."""
+        """End the iteration; may be called from any thread."""
         self._source.close()

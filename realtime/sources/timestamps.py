@@ -1,4 +1,4 @@
-"""Timestamps that a file gives, made usable: strictly increasing, none missing, none negative.
+"""Repairs the timestamps of a file: strictly increasing, none missing, none negative.
 
 >>> repair = TimestampRepair(step=Fraction(40), time_base=Fraction(1, 1000), origin=-80)
 >>> [repair(pts) for pts in (-80, -40, None, 40, 40, 120)]
@@ -11,32 +11,32 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-GAP = 10  # seconds: a longer silence is noticed, a longer step back is a new beginning
-ABSURD = 24 * 3600  # seconds: no recording holds a longer gap, so the number is broken
-WRAP = 1 << 33  # MPEG transport and program streams count in 33 bits
+GAP = 10  # seconds; a longer gap is reported, a longer step back starts a new segment
+ABSURD = 24 * 3600  # seconds; no recording has a longer gap, so such a timestamp is invalid
+WRAP = 1 << 33  # MPEG transport and program streams use 33-bit timestamps
 
 
 class TimestampRepair:
-    """Call it with every timestamp in the order of the frames; good ones come back unchanged.
+    """Repairs timestamps; call it with each one in frame order. Valid ones are returned unchanged.
 
-    * A first time below zero moves the whole stream, so that it starts at 0 (see `shift`); a first time
-      above zero is kept.
-    * A missing one is the decoding time where that fits, else the nominal step after the one before.
-    * A repeated one, or a step back, becomes the smallest number that still increases.
-    * A step back of more than 10 s begins a new stretch: it goes on one step after the last frame (chained
-      files, the 33-bit wrap). A gap of more than 24 h is a broken number and becomes one step.
-    * A gap of more than 10 s is kept, and noticed.
+    * A negative first timestamp shifts the whole stream to start at 0 (see `shift`); a positive one is kept.
+    * A missing timestamp becomes the decoding timestamp if that fits, else the previous one plus the nominal
+      step.
+    * A repeated timestamp or a step back becomes the smallest value that still increases.
+    * A step back of more than 10 s starts a new segment, one step after the last frame (concatenated files,
+      the 33-bit wraparound). A gap of more than 24 h is an invalid timestamp and becomes one step.
+    * A gap of more than 10 s is kept and reported.
 
     Args:
-        step: nominal time of one frame in units of ``time_base``.
-        time_base: seconds a unit.
-        origin: what the file says of its very first frame, which need not be the first that comes here.
+        step: nominal duration of one frame in units of ``time_base``.
+        time_base: seconds per unit.
+        origin: the file's timestamp of its very first frame, which need not be the first one passed in.
 
     Attributes:
-        repaired: frames whose time was missing or wrong.
-        missing: those of them that had none.
-        shift: units added to every time because the first was below zero.
-        notices: one line for each kind of trouble.
+        repaired: number of frames whose timestamp was missing or wrong.
+        missing: how many of those were missing.
+        shift: units added to every timestamp because the first one was negative.
+        notices: one line per kind of problem.
     """
 
     def __init__(self, *, step: Fraction, time_base: Fraction, origin: int | None = None) -> None:
@@ -48,11 +48,11 @@ class TimestampRepair:
             if origin < 0:
                 seconds = float(-origin * time_base)
                 self._notice("shift", f"starts {seconds:.3f} s before zero: all times moved by that")
-        self._offset = self.shift  # added to what the file says, in the present stretch
-        self._last: Fraction | None = None  # exact, so that made times do not drift
+        self._offset = self.shift  # added to the file's timestamps in the current segment
+        self._last: Fraction | None = None  # exact, so that generated timestamps do not drift
 
     def __call__(self, pts: int | None, dts: int | None = None) -> int:
-        """The usable time of the next frame, in the same units."""
+        """Return the repaired timestamp of the next frame, in the same units."""
         if pts is None:
             return self._make(dts)
         value = Fraction(pts + self._offset)
@@ -78,7 +78,7 @@ class TimestampRepair:
         return self._after()
 
     def _jump(self, pts: int, ahead: Fraction) -> int:
-        """A new stretch: back on the file's own clock where that fits, else one step on."""
+        """Start a new segment: return to the file's own clock if that fits, else continue one step on."""
         assert self._last is not None
         self.repaired += 1
         for offset in (self.shift, self._offset + WRAP):

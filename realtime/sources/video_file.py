@@ -1,4 +1,4 @@
-"""A video file as a source: upright BGR pictures with the times of the file."""
+"""A video file as a source: upright BGR frames with the file's timestamps."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ _FALLBACK_RATE = Fraction(25)
 
 
 class VideoFile(ClosingSource):
-    """Every decodable frame of a video file, once, upright, with its own time.
+    """Yields every decodable frame of a video file exactly once, upright, with its own timestamp.
 
-    The times are those of the file: an offset of the first frame is kept, only a first time below zero
-    moves the stream to 0 (``info.shift`` says by how much); see `TimestampRepair` for broken ones.
-    The file is opened, and its first frame decoded, at once; it is read by iterating, one time.
+    Timestamps are those of the file. An offset of the first frame is kept; only a negative first timestamp
+    shifts the stream to 0 (by ``info.shift``). See `TimestampRepair` for broken ones. The constructor opens
+    the file and decodes its first frame; the source can be iterated once.
 
     Args:
-        path: an ordinary file. Playlists, URLs and devices are refused.
-        start: leave out what comes before this many seconds after the first frame.
-        duration: leave out what comes this many seconds after ``start``.
-        stream: number among the video streams; default: the first that is marked as default and is no
-            cover picture, else the first that is no cover picture.
+        path: a regular file. Playlists, URLs and devices are rejected.
+        start: skip everything before this many seconds after the first frame.
+        duration: skip everything from this many seconds after ``start``.
+        stream: number among the video streams; by default the first stream that is marked as default and is
+            not a cover picture, else the first that is not a cover picture.
         strict: raise at the first damage instead of counting it.
-        max_pixels: largest picture in pixels.
-        allow_special: read pipes and devices too.
-        gpu: number of a GPU that decodes what it can; a notice tells where it does not.
-        codecs: names of the codecs that may be decoded, as FFmpeg calls them; None: all.
+        max_pixels: largest accepted frame in pixels.
+        allow_special: also read pipes and devices.
+        gpu: number of a GPU to decode on where possible; a notice reports where it is not.
+        codecs: FFmpeg names of the codecs that may be decoded; None for all.
 
     Raises:
-        SourceError: not a readable video, no video stream, no decodable video frames, too large; when
-            iterating, also damage if ``strict``, and a part without frames.
+        SourceError: if the file is not a readable video, has no video stream or no decodable frames, or is
+            too large; while iterating, also on damage if ``strict``, and if the section contains no frames.
     """
 
     def __init__(
@@ -92,24 +92,24 @@ class VideoFile(ClosingSource):
 
     @property
     def damaged(self) -> int:
-        """Packets refused or missing, and frames the decoder calls corrupt, so far."""
+        """Packets rejected or missing so far, plus frames that the decoder reports as corrupt."""
         return self._pictures.damaged
 
     @property
     def repaired_timestamps(self) -> int:
-        """Frames whose time was missing or wrong, so far."""
+        """Frames so far whose timestamp was missing or wrong."""
         return self._repair.repaired
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What a user should know of this file, one line each, so far."""
+        """Messages for the user about this file so far, one line each."""
         known = self._notices | self._pictures.notices | self._repair.notices
         if self._repair.missing:
             known["missing"] = f"no timestamps: made from the nominal rate {self._nominal}"
         return tuple(known.values())
 
     def close(self) -> None:
-        """Release the file; from any thread, as often as you like. An iteration ends early."""
+        """Release the file and end the iteration; may be called from any thread and repeatedly."""
         self._closed = True
         self._pictures.close()
 
@@ -139,7 +139,7 @@ class VideoFile(ClosingSource):
         return first
 
     def _selected(self) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Frames between start and end, with usable times."""
+        """Yield the frames between start and end with repaired timestamps."""
         info = self.info
         origin = self._new_repair()(self._first.pts, self._first.dts)
         begin = origin + _exact(info.start or 0) / info.time_base
@@ -155,10 +155,10 @@ class VideoFile(ClosingSource):
                 yield pts, picture
 
     def _from(self, target: int) -> chain[av.VideoFrame]:
-        """Frames from the keyframe before ``target`` on, in the times of the file."""
+        """Yield frames from the keyframe before ``target`` (a timestamp of the file) on."""
         pictures = self._pictures.frames(target)
         first = next(pictures, None)
-        if first is None or first.pts is None or first.pts > target:  # the index misleads
+        if first is None or first.pts is None or first.pts > target:  # the index is wrong
             return chain([], self._pictures.frames())
         return chain([first], pictures)
 
@@ -212,12 +212,12 @@ class VideoFile(ClosingSource):
 
 
 def _exact(seconds: float) -> Fraction:
-    # 0.4 as typed, not the binary fraction above it, which would leave out the frame at 0.4 s
+    # 0.4 as typed, not the slightly larger binary fraction, which would skip the frame at 0.4 s
     return Fraction(seconds).limit_denominator(1_000_000)
 
 
 def _nominal_rate(stream: av.video.stream.VideoStream) -> Fraction:
-    """Frames a second to make times with where the file gives none."""
+    """Return the frames per second for generating timestamps that the file lacks."""
     for rate in (stream.guessed_rate, stream.average_rate, stream.base_rate):
         if rate and 0 < rate <= 1000:
             return Fraction(rate)
@@ -225,7 +225,7 @@ def _nominal_rate(stream: av.video.stream.VideoStream) -> Fraction:
 
 
 def _constant_rate(stream: av.video.stream.VideoStream, nominal: Fraction) -> Fraction | None:
-    """The rate, unless the average says that it varies."""
+    """Return the nominal rate, or None if the average rate indicates a variable rate."""
     average = stream.average_rate
     return nominal if not average or abs(average / nominal - 1) < 0.05 else None
 

@@ -1,4 +1,4 @@
-"""The command ``archive``: thousands of files, in a run that can be resumed."""
+"""The command ``archive``: annotates thousands of files in a run that can be resumed."""
 
 from .main import command
 

@@ -1,4 +1,4 @@
-"""What an archive run works on: every image and video of a folder or a list, and the names of its outputs."""
+"""The items of an archive run: all images and videos of a folder or a list, and their outputs' names."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from br2focus.plugins.cli.jobs import MARK, OURS, Job, suffix_of
 from br2focus.realtime.errors import SettingsError, SinkError, SourceError
 from br2focus.realtime.sources.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
-JOURNAL = "archive.jsonl"  # in the folder of the results; marks it as one
+JOURNAL = "archive.jsonl"  # in the folder of the results; identifies it as one
 MAX_MANIFEST = 1 << 28  # bytes
-# Of a name, so that what is put behind it (_annotated.partial.webm) still fits into the 255 of a file system.
+# Leaves room for what is appended to a name (_annotated.partial.webm) within a file system's 255 bytes.
 MAX_NAME = 200  # bytes
 
 
@@ -24,9 +24,9 @@ class Item:
     """One input.
 
     Attributes:
-        name: its path below the root, which the journal knows it by.
-        path: where it is.
-        size, changed: bytes, and nanoseconds of the last change; None where it cannot be looked at.
+        name: its path relative to the root; its name in the journal.
+        path: its location.
+        size, changed: size in bytes and time of the last change in nanoseconds; None if they cannot be read.
     """
 
     name: str
@@ -37,13 +37,13 @@ class Item:
 
 @dataclass
 class Found:
-    """What is below a root.
+    """What was found below a root.
 
     Attributes:
-        root: what the names of the items are below.
+        root: the folder that the names of the items are relative to.
         items: images and videos, in order.
-        unread: folders that cannot be read, by name, and why.
-        links, ours: links that were not followed, and files that an earlier `annotate` wrote.
+        unread: name of each folder that cannot be read -> why.
+        links, ours: number of links not followed, and of files that an earlier `annotate` wrote.
     """
 
     root: Path
@@ -54,13 +54,13 @@ class Found:
 
 
 def find(given: Path, out: Path, *, follow: bool) -> Found:
-    """The items of a folder, or of a list of files (one path a line, relative to the list).
+    """Find the items of a folder, or of a list of files (one path per line, relative to the list).
 
-    Hidden files, what `annotate` wrote, and the folders that other runs write into are left out. Links are
-    left out too unless ``follow``; then every folder is read once, whatever leads to it.
+    Skips hidden files, files that `annotate` wrote, and the output folders of other runs. Links are skipped
+    too unless ``follow`` is set; then every folder is read once, however many links lead to it.
 
     Raises:
-        SourceError: ``given`` is missing, unreadable, or has no image and no video in it.
+        SourceError: ``given`` is missing, unreadable, or contains no image or video.
     """
     try:
         found = _walk(given, out, follow) if given.is_dir() else _listed(given)
@@ -74,12 +74,12 @@ def find(given: Path, out: Path, *, follow: bool) -> Found:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What every item becomes.
+    """The outputs of every item.
 
     Attributes:
-        out: folder of everything.
-        draw: whether an annotated file is asked for.
-        maps, metrics: suffixes of these, or None.
+        out: folder of all outputs.
+        draw: whether an annotated file is written.
+        maps, metrics: suffixes of these files, or None.
         codec: of annotated videos.
     """
 
@@ -90,17 +90,17 @@ class Outputs:
     codec: str
 
     def job_of(self, item: Item, *, replace: bool) -> Job:
-        """The outputs of ``item``: its folders kept, its whole name before what is added to it.
+        """Return the job of ``item``, whose outputs keep its sub-folders and begin with its whole name.
 
-        So two inputs never share an output, and one that is added later changes no other's name. A name
-        that is too long is cut, and ends with a hash of it.
+        So two inputs never share an output, and adding an input never renames another output. A name that is
+        too long is cut, and ends with a hash of it.
 
         Args:
             item: the input.
-            replace: what is there may be replaced.
+            replace: whether existing files may be overwritten.
 
         Raises:
-            SinkError: something is there that may not be, or a link leads out of `out`.
+            SinkError: an output exists and may not be overwritten, or a link leads out of `out`.
         """
         name = Path(item.name)
         stem = self.out / name.parent / shortened(name.name)
@@ -122,7 +122,7 @@ class Outputs:
 
 
 def shortened(name: str) -> str:
-    """``name``, or its beginning and a hash where it is longer than `MAX_NAME` bytes."""
+    """Return ``name``, or if it is longer than `MAX_NAME` bytes, its beginning and a hash."""
     raw = os.fsencode(name)
     if len(raw) <= MAX_NAME:
         return name
@@ -158,9 +158,9 @@ def _walk(root: Path, out: Path, follow: bool) -> Found:
 
 
 def _listed(manifest: Path) -> Found:
-    """Files of a list: named as they stand there below its folder, else by their whole path.
+    """Return the files of a list, named as listed if they are below its folder, else by their whole path.
 
-    So a name depends on no other line, and stays what it is while a list grows.
+    A name depends on no other line, so it stays the same while the list grows.
     """
     here = manifest.parent.absolute()
     items: dict[str, Item] = {}
@@ -212,7 +212,7 @@ def _item(path: Path, name: str) -> Item:
 def _is_link(path: Path) -> bool:
     try:
         return path.is_symlink()
-    except OSError:  # in a folder that may be listed and not searched
+    except OSError:  # its folder may be listed but not searched
         return False
 
 

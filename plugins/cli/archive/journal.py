@@ -1,4 +1,4 @@
-"""The record of an archive run, which outlives any number of kills."""
+"""The journal of an archive run, which survives any number of kills."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from br2focus.realtime.output import refusal, sync
 from .items import Item
 
 Entry = dict[str, Any]
-FIRST = b'{"event": "'  # what every line begins with
+FIRST = b'{"event": "'  # start of every line
 
 
 class Journal(Closing):
-    """JSON lines with a checksum each, on the disk before `write` returns; one process at a time has it.
+    """JSON lines, each with a checksum and on the disk before `write` returns; one process may hold the file.
 
-    What a kill tore off at the end is cut; a damaged line elsewhere is left out.
+    A line that a kill cut off at the end is removed. A damaged line elsewhere is ignored.
 
     Args:
-        path: the file; made when missing.
+        path: the file; created if missing.
 
     Attributes:
-        entries: what was found in it.
-        damaged: lines whose checksum is wrong.
+        entries: the entries found in the file.
+        damaged: number of damaged lines.
 
     Raises:
-        SettingsError: another process has it, or it is something else.
+        SettingsError: another process holds it, or the file is not a journal.
         SinkError: it cannot be written.
     """
 
@@ -59,16 +59,16 @@ class Journal(Closing):
         """Append one entry.
 
         Raises:
-            SinkError: the disk refuses.
+            SinkError: it cannot be written.
         """
         with self._explained():
             line = _line(entry)
-            while line:  # a disk that is nearly full takes a part
+            while line:  # a nearly full disk may take only a part
                 line = line[self._file.write(line) or 0 :]
             os.fsync(self._file)
 
     def close(self) -> None:
-        """Let another run have it."""
+        """Release the journal for another run."""
         self._file.close()
 
     def _lock(self) -> None:
@@ -104,10 +104,10 @@ class Past:
     """What earlier runs did.
 
     Attributes:
-        options: what they were asked for, or None before the first.
-        last: of every item that came to an end, the last entry.
-        begun: every item whose outputs may lie there.
-        unfinished: those that came to no end.
+        options: their options; None before the first run.
+        last: name of each finished item -> its last entry.
+        begun: items whose outputs may exist.
+        unfinished: items that were started and not finished.
     """
 
     options: dict[str, Any] | None = None
@@ -117,7 +117,7 @@ class Past:
 
     @classmethod
     def of(cls, entries: list[Entry]) -> Past:
-        """From the entries of a journal."""
+        """Build from the entries of a journal."""
         past = cls()
         for entry in entries:
             name = entry.get("input", "")
@@ -135,7 +135,7 @@ class Past:
         return past
 
     def of_item(self, item: Item, out: Path) -> Entry | None:
-        """The end that ``item`` came to, if it is the same still and its outputs are in ``out``."""
+        """Return the last entry of ``item``, or None if it has changed or an output is missing in ``out``."""
         entry = self.last.get(item.name, {})
         if (entry.get("bytes", -1), entry.get("changed_ns")) != (item.size, item.changed):
             return None

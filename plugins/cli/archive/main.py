@@ -1,4 +1,4 @@
-"""``br2focus archive``: thousands of files, some of them broken, in a run that a kill only interrupts."""
+"""``br2focus archive``: annotates thousands of files, some of them broken, and resumes after a kill."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from .journal import Journal, Past
 from .run import ArchiveRun
 from .workers import Workers
 
-MAX_WORKERS = 8  # processes where nobody says how many: each takes up to half a gigabyte
-# Their decoders are those that many have looked for holes in: files of an archive come from anywhere.
+MAX_WORKERS = 8  # default limit on processes; each takes up to half a gigabyte
+# Files of an archive come from anywhere: these are the decoders best audited for vulnerabilities.
 SAFE_CODECS = (
     *("av1", "dnxhd", "ffv1", "h264", "hevc", "mjpeg", "mpeg1video", "mpeg2video", "mpeg4"),
     *("prores", "theora", "vp8", "vp9"),
 )
-# What a run that goes on must have been asked for as well; where it computes may change. And their words.
+# Options that must not change when a run is resumed. The device may change.
 COMPARED = (
     "overlay",
     "style",
@@ -45,6 +45,7 @@ COMPARED = (
     "precision",
     "coc",
 )
+# What messages call an option.
 WORDS = {"draw": "overlay", "rois": "--roi", "root": "folder of inputs"}
 
 
@@ -55,19 +56,19 @@ WORDS = {"draw": "overlay", "rois": "--roi", "root": "folder of inputs"}
     required=True,
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help=f"Folder for the results, in the sub-folders of the inputs, and for {JOURNAL}.",
+    help=f"Folder for {JOURNAL} and for the results, which keep the sub-folders of the inputs.",
 )
-@click.option("--maps", type=click.Choice(["npz", "mkv"]), help="Write the blur maps beside each result.")
+@click.option("--maps", type=click.Choice(["npz", "mkv"]), help="Write the blur maps next to each result.")
 @click.option(
     "--metrics",
     type=click.Choice(["csv", "jsonl", "parquet"]),
-    help="Write figures per frame beside each result.",
+    help="Write per-frame metrics next to each result.",
 )
 @click.option(
     "--workers",
     type=click.IntRange(1, 256),
     metavar="N",
-    help=f"Processes; default: one for each core, {MAX_WORKERS} at most.",
+    help=f"Number of processes; default: one per core, at most {MAX_WORKERS}.",
 )
 @click.option(
     "--stalled",
@@ -75,19 +76,20 @@ WORDS = {"draw": "overlay", "rois": "--roi", "root": "folder of inputs"}
     default=300.0,
     show_default=True,
     metavar="SECONDS",
-    help="A file that gives no frame for so long is begun again, three times in all.",
+    help="Restart a file that yields no frame for this long; three tries in all.",
 )
-@click.option("--retry-failed", is_flag=True, help="Try again what failed in an earlier run.")
+@click.option("--retry-failed", is_flag=True, help="Retry the files that failed in an earlier run.")
 @click.option(
     "--allow-codec",
     "allowed",
     multiple=True,
     metavar="NAME",
-    help=f"Decode this video codec too, such as dvvideo; repeatable. Always: {', '.join(SAFE_CODECS)}.",
+    help=f"Also decode this video codec, such as dvvideo; repeatable. Always allowed: "
+    f"{', '.join(SAFE_CODECS)}.",
 )
-@click.option("--follow", is_flag=True, help="Follow links to files and folders.")
-@click.option("--moved", is_flag=True, help="The inputs are the same files in another place now.")
-@click.option("--force", is_flag=True, help="Do everything anew and replace what is there.")
+@click.option("--follow", is_flag=True, help="Follow symbolic links to files and folders.")
+@click.option("--moved", is_flag=True, help="The inputs are the same files in a new location.")
+@click.option("--force", is_flag=True, help="Redo everything and overwrite existing results.")
 @request_options
 @report_options
 def command(
@@ -105,11 +107,11 @@ def command(
     debug: bool,
     **options: Any,
 ) -> int:
-    """Annotate a folder of videos and images, or those that a file lists, one path a line.
+    """Annotate a folder of videos and images, or the files listed in a manifest, one path per line.
 
-    Give the same command again after a stop, a crash or a power cut: what is done is not done again. A
-    file that cannot be read is reported and the next one begins; one that kills its process three times
-    is given up. With --overlay none there are figures alone: archive.csv has a row for each file.
+    Run the same command again after a stop, a crash or a power cut: finished files are not done again. A
+    file that cannot be read is reported and the run goes on. A file that kills its process three times is
+    given up. With --overlay none, only figures are written: archive.csv has one row per file.
     """
     begun = time.monotonic()
     request = make_request(**options, codecs=SAFE_CODECS + allowed)
@@ -118,16 +120,16 @@ def command(
     maps, metrics = (kind and f".{kind}" for kind in (maps, metrics))
     outputs = Outputs(out, draw, maps, metrics, request.codec)
     found = _found(source, out, follow)
-    asked = _asked(request, outputs, found)
+    recorded = _recorded_options(request, outputs, found)
     with Journal(out / JOURNAL) as journal, StopSignals() as signals:
         past = Past.of(journal.entries)
         if request.force:
             past.last.clear()
         else:
-            _require_the_same(past, asked, out, moved=moved)
+            _require_same_options(past, recorded, out, moved=moved)
         run = ArchiveRun(journal, found, outputs, as_json)
         count = workers or min(cores(), MAX_WORKERS)
-        run.begin(found, asked, count, anew=request.force)
+        run.begin(found, recorded, count, anew=request.force)
         todo = run.to_do(past, retry_failed)
         crew = Workers(request, count=count, patience=stalled, debug=debug)
         try:
@@ -149,8 +151,8 @@ def _found(source: Path, out: Path, follow: bool) -> Found:
     return found
 
 
-def _asked(request: Request, outputs: Outputs, found: Found) -> dict[str, Any]:
-    """The options that decide what comes out, as JSON has them, and the inputs' root.
+def _recorded_options(request: Request, outputs: Outputs, found: Found) -> dict[str, Any]:
+    """Return the options that determine the results, as JSON values, plus the root of the inputs.
 
     Raises:
         CheckpointError: there is no such model.
@@ -158,17 +160,17 @@ def _asked(request: Request, outputs: Outputs, found: Found) -> dict[str, Any]:
     options = asdict(request)
     options |= options.pop("focus")
     _, sha256 = checkpoint.find(request.focus.model)
-    asked = {name: options[name] for name in COMPARED}
-    asked |= {name: getattr(outputs, name) for name in ("draw", "maps", "metrics")}
-    asked["model"] = {request.focus.model: sha256}
-    asked["root"] = os.path.realpath(found.root)
-    plain: dict[str, Any] = json.loads(json.dumps(asked))
+    recorded = {name: options[name] for name in COMPARED}
+    recorded |= {name: getattr(outputs, name) for name in ("draw", "maps", "metrics")}
+    recorded["model"] = {request.focus.model: sha256}
+    recorded["root"] = os.path.realpath(found.root)
+    plain: dict[str, Any] = json.loads(json.dumps(recorded))
     return plain
 
 
-def _require_the_same(past: Past, asked: dict[str, Any], out: Path, *, moved: bool) -> None:
-    for name, before in (past.options or asked).items():
-        now = asked.get(name, before)  # an option of another version says nothing
+def _require_same_options(past: Past, recorded: dict[str, Any], out: Path, *, moved: bool) -> None:
+    for name, before in (past.options or recorded).items():
+        now = recorded.get(name, before)  # ignore an option that this version does not have
         if now == before or (name == "root" and moved):
             continue
         remedy = "--moved if these are the same files elsewhere, " if name == "root" else ""

@@ -1,4 +1,4 @@
-"""What becomes of the items of an archive: counted, recorded, told, and put into a table at the end."""
+"""Tracks the items of an archive run: counts, journal, messages, and the table at the end."""
 
 from __future__ import annotations
 
@@ -42,15 +42,16 @@ class ArchiveRun:
     """One run over the items that were found.
 
     Args:
-        journal: of this run and those before it.
+        journal: of this run and the earlier ones.
         found: the items.
-        outputs: what they become.
-        as_json: print every entry on stdout.
+        outputs: the outputs of each item.
+        as_json: print every entry to stdout.
 
     Attributes:
-        counts: items that are "done", "failed" (in this run or before), and "skipped", done before.
-        ended: items that came to an end in this run.
-        note_of_frames: how far the file is that was heard of last.
+        counts: number of items that are "done", "failed" (in this run or an earlier one), and "skipped"
+            (done in an earlier run).
+        ended: number of items that finished in this run.
+        note_of_frames: progress within the file that reported last.
     """
 
     def __init__(self, journal: Journal, found: Found, outputs: Outputs, as_json: bool) -> None:
@@ -60,8 +61,8 @@ class ArchiveRun:
         self.counts: Counter[str] = Counter()
         self.ended, self.note_of_frames = 0, ""
 
-    def begin(self, found: Found, asked: dict[str, Any], workers: int, *, anew: bool) -> None:
-        """Say what was found; what cannot be read failed already."""
+    def begin(self, found: Found, options: dict[str, Any], workers: int, *, anew: bool) -> None:
+        """Record and report what was found; folders that cannot be read have failed already."""
         self._tell(
             {
                 "event": "begin",
@@ -69,7 +70,7 @@ class ArchiveRun:
                 "workers": workers,
                 "anew": anew,
                 "version": version("br2focus"),
-                "options": asked,
+                "options": options,
             }
         )
         if self._journal.damaged:
@@ -82,7 +83,7 @@ class ArchiveRun:
             self._fail(name, why, Exit.INPUT)
 
     def to_do(self, past: Past, retry_failed: bool) -> list[Item]:
-        """Items that are not done yet, last those during which a run was killed; the others are counted."""
+        """Return the items still to do, those that a kill interrupted last; count the others."""
         todo = []
         for item in self._items.values():
             before = past.of_item(item, self._outputs.out)
@@ -94,7 +95,7 @@ class ArchiveRun:
         return sorted(todo, key=lambda item: item.name in past.unfinished)
 
     def tasks(self, todo: list[Item], begun: set[str], *, replace: bool) -> Iterator[Task]:
-        """A task for each item; one whose outputs cannot be written fails at once."""
+        """Yield a task for each item; an item whose outputs cannot be written fails at once."""
         for item in todo:
             replaceable = replace or item.name in begun
             try:
@@ -105,10 +106,10 @@ class ArchiveRun:
                 yield Task(item.name, job, replaceable)
 
     def note(self, event: Event) -> None:
-        """Record and tell one event.
+        """Record and report one event.
 
         Raises:
-            SourceError: not this item failed, but all of its folder is gone.
+            SourceError: the item failed because its whole folder is gone.
         """
         name, entry = event.task.name, dict(event.entry)
         match event.kind:
@@ -133,7 +134,7 @@ class ArchiveRun:
                 self._end({"event": "done", **entry, "input": name})
 
     def sum_up(self, todo: int, seconds: float) -> None:
-        """Write the table and the last line.
+        """Print the summary and write the table.
 
         Raises:
             SinkError: the table cannot be written.
@@ -167,7 +168,7 @@ class ArchiveRun:
         self._end({"event": "failed", "error": why, "exit": int(code), "input": name})
 
     def _end(self, entry: Entry) -> None:
-        """The end of an item; of a folder that cannot be read nothing else is known."""
+        """Record the end of an item; for a folder that cannot be read, nothing else is known."""
         self.counts[entry["event"]] += 1
         if (item := self._items.get(entry["input"])) is not None:
             self.ended += 1
@@ -176,16 +177,16 @@ class ArchiveRun:
         self._tell(entry)
 
     def _tell(self, entry: Entry) -> None:
-        """Write ``entry`` to the journal, and to stdout if asked."""
+        """Write ``entry`` to the journal, and to stdout with ``as_json``."""
         self._journal.write(entry)
         if self._as_json:
             click.echo(json.dumps(entry))
 
     def _require_its_folder(self, name: str) -> None:
-        """What was on a disk that is unplugged meanwhile is not broken."""
+        """Raise if the item's folder is gone: a file on a disk unplugged meanwhile is not broken."""
         item = self._items[name]
         folder = item.path.parent
-        if item.size is None:  # it was not there from the start
+        if item.size is None:  # it was not there to begin with
             return
         try:
             there = bool(list(folder.iterdir()))
@@ -198,6 +199,6 @@ class ArchiveRun:
             )
 
     def _written(self, task: Task, drawn: str | None) -> list[str]:
-        """Names below the output folder; that of the annotated file is known when it is written."""
+        """Return the outputs' names relative to the output folder; ``drawn`` is only known once written."""
         paths = [drawn, task.job.maps, task.job.metrics]
         return [os.path.relpath(path, self._outputs.out) for path in paths if path is not None]

@@ -1,4 +1,4 @@
-"""One process of an archive: it annotates an item at a time, and may die or stand still."""
+"""A worker process of an archive run: it annotates one item at a time, and may crash or hang."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import errno
 import os
 import resource
 import signal
+import sys
 import time
 import traceback
 from contextlib import suppress
@@ -27,26 +28,26 @@ from br2focus.realtime.errors import FocusError
 from br2focus.realtime.output import make_folder, temporary_name
 from br2focus.realtime.sinks.totals import Totals
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # no other item can be written either
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # then no other item can be written either
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
-POLL_SECONDS = 0.25  # between two looks at the clock
-GRACE_SECONDS = 2.0  # that processes have to end by themselves
-# Who knows what state such an end left behind: a new process goes on.
+POLL_SECONDS = 0.25  # between checks of the clock
+GRACE_SECONDS = 2.0  # for a process to exit by itself
+# These failures may leave the process in a bad state: a new one takes over.
 RESTART_AFTER = (Exit.BUG, Exit.COMPUTE)
 
 
 class AbandonedError(FocusError):
-    """The run ends before this item does."""
+    """The run ends before this item is finished."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One item to be done.
+    """One item to annotate.
 
     Attributes:
-        name: what the journal knows it by.
+        name: its name in the journal.
         job: its input and outputs.
-        replace: what is under the names of its outputs may be replaced.
+        replace: whether its outputs may overwrite existing files.
     """
 
     name: str
@@ -56,13 +57,13 @@ class Task:
 
 @dataclass(frozen=True)
 class Event:
-    """What became of a task.
+    """A change in the state of a task.
 
     Attributes:
-        kind: "started" before it is begun; then "frames" now and then; "died" where its process did and it is
-            tried again; at the end "done" or "failed".
-        task: which.
-        entry: what there is to say: ``frames`` and ``expected``, ``error``, or the entry of `run_job`.
+        kind: "started" before work on it begins; "frames" for progress now and then; "died" if its process
+            died and the task will be tried again; "done" or "failed" at the end.
+        task: the task.
+        entry: the details: ``frames`` and ``expected``, ``error``, or the entry of `run_job`.
     """
 
     kind: Literal["started", "frames", "died", "done", "failed"]
@@ -71,39 +72,40 @@ class Event:
 
 
 class WorkerProcess:
-    """A process, its pipe, and the task that it has in hand."""
+    """A process, the pipe to it, and its current task."""
 
     def __init__(self, request: Request, cores: set[int], debug: bool) -> None:
         context = get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=work, args=(theirs, request, cores, debug), daemon=True)
-        # A Ctrl-C reaches every process of a terminal, and SIGTERM every one of a service: blocked here, they
-        # are blocked in the child for good. Starting the tracker, which the first would do, unblocks them.
+        self.pipe, child_pipe = context.Pipe()
+        self.process = context.Process(target=work, args=(child_pipe, request, cores, debug), daemon=True)
+        # Ctrl-C reaches every process of a terminal, and SIGTERM every process of a service. If blocked here,
+        # they stay blocked in the child. Starting the resource tracker unblocks them, and the first `start`
+        # would start it: do that beforehand.
         resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         try:
             self.process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        theirs.close()  # so that the pipe ends with the process
+        child_pipe.close()  # so that the pipe closes when the process ends
         self.task: Task | None = None
         self.ready = self.proven = False
         self.made = self.heard = time.monotonic()
 
     def tell(self, task: Task | None) -> None:
-        """Give it a task, or None to end."""
-        with suppress(OSError):  # it died: its pipe says so when it is read
+        """Send it a task; None tells it to exit."""
+        with suppress(OSError):  # it died: the next read of its pipe will show that
             self.pipe.send(task)
 
     def kill(self) -> None:
-        """End it by force, and take away what it left unfinished."""
+        """Kill the process and remove the unfinished outputs of its task."""
         self.process.kill()
         self.process.join(GRACE_SECONDS)
         if self.task is not None:
             remove_leftovers(self.task.job)
 
     def why(self) -> str:
-        """How the process ended."""
+        """Return how the process ended, as text."""
         self.process.join(GRACE_SECONDS)
         code = self.process.exitcode or 0
         if code >= 0:
@@ -113,16 +115,16 @@ class WorkerProcess:
 
 
 def remove_leftovers(job: Job) -> None:
-    """Remove what a process that was killed left unfinished of ``job``."""
+    """Remove the unfinished outputs that a killed process left for ``job``."""
     for path in job.names():
         with suppress(OSError):
             temporary_name(path).unlink()
 
 
 def work(pipe: Connection, request: Request, cores: set[int], debug: bool) -> None:
-    """What each process runs; it dies with the one that started it."""
-    _limit_itself(cores)
-    with suppress(EOFError, OSError):  # nobody listens any more
+    """Main function of each worker process, which dies with its parent."""
+    _restrict_process(cores)
+    with suppress(EOFError, OSError):  # the parent is gone
         try:
             engine = Engine(request.focus)
         except Exception as error:
@@ -138,14 +140,16 @@ def work(pipe: Connection, request: Request, cores: set[int], debug: bool) -> No
                 return
 
 
-def _limit_itself(cores: set[int]) -> None:
-    """Keep to ``cores``, gain no right, leave no core dump, and be the first to go when memory is short."""
+def _restrict_process(cores: set[int]) -> None:
+    """Restrict this process to ``cores``, without new privileges or core dumps, first for the OOM killer."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    cv2.setNumThreads(len(cores))
+    if sys.platform != "linux":  # the rest is the Linux kernel's own
+        return
     libc = ctypes.CDLL(None)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.sched_setaffinity(0, cores)
-    cv2.setNumThreads(len(cores))
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 
@@ -153,7 +157,7 @@ def _limit_itself(cores: set[int]) -> None:
 def answer_to(
     task: Task, engine: Engine, request: Request, pipe: Connection, debug: bool
 ) -> tuple[str, dict[str, Any]] | None:
-    """The answer to a task; None where it was abandoned."""
+    """Run a task and return the answer to it; None if the task was abandoned."""
     reported = time.monotonic()
 
     def show(done: int, expected: int | None) -> bool:

@@ -1,8 +1,7 @@
-"""Processes that annotate the items of an archive: one that dies or stands still takes no other with it."""
+"""A pool of processes that annotate the items of an archive; a crash or hang stays in its process."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from typing import Any
 
 from br2focus.plugins.cli.exits import Exit, say
 from br2focus.plugins.cli.request import Request
+from br2focus.realtime.device import core_numbers
 from br2focus.realtime.errors import ComputeError, SinkError
 
 from .worker import (
@@ -25,38 +25,39 @@ from .worker import (
     remove_leftovers,
 )
 
-TRIES = 3  # of an item whose process died or stood still
-STARTS = 10  # in a row of processes that died before they could work
-WARM_UP_SECONDS = 60.0  # that the first process has for itself
+TRIES = 3  # of an item whose process dies or hangs
+STARTS = 10  # in a row that die before they do any work, until a slot is given up
+WARM_UP_SECONDS = 60.0  # head start of the first process
 
 
 class Workers:
-    """Does tasks in processes, each with a pipe of its own: of a shared queue, a killed one keeps the lock.
+    """Runs tasks in processes.
 
-    The second process begins when the first has computed something: what is measured and converted once is
-    then there.
+    Each process has its own pipe: a process that is killed while it uses a shared queue keeps the queue
+    locked. The second process starts when the first has computed something. By then, what is measured and
+    converted only once is available.
 
     Args:
         request: how to annotate.
-        count: processes; each has an equal part of the cores.
+        count: number of processes; each gets an equal share of the cores.
         patience: seconds without a frame after which a process is killed.
-        debug: show a traceback of what fails.
+        debug: print the traceback of a failure.
     """
 
     def __init__(self, request: Request, *, count: int, patience: float = 300.0, debug: bool = False) -> None:
         self._request, self._patience, self._debug = request, patience, debug
-        cores = sorted(os.sched_getaffinity(0))
+        cores = core_numbers()
         self._slots = {number: set(cores[number::count]) or set(cores) for number in range(count)}
         self._workers: dict[int, WorkerProcess] = {}
         self._waiting: deque[Task] = deque()
         self._deaths: Counter[str] = Counter()
         self._early_deaths = 0
-        self._said: set[str] = set()
+        self._shown_notices: set[str] = set()
 
     def run(self, tasks: Iterator[Task], *, stop: Callable[[], bool]) -> Iterator[Event]:
-        """Do ``tasks`` in order, as far as processes come free; ends early where ``stop`` says so.
+        """Run ``tasks`` in order, as processes become free, until they are done or ``stop`` returns True.
 
-        What is in hand when it ends early is given up: nothing of it is left.
+        Tasks in progress when it stops are abandoned, and nothing of their outputs is left.
 
         Raises:
             ComputeError: the model cannot be run.
@@ -67,18 +68,18 @@ class Workers:
                 self._waiting.extend(islice(tasks, max(len(self._slots) - len(self._waiting), 0)))
                 if not self._waiting and not any(worker.task for worker in self._workers.values()):
                     break
-                self._hire()
+                self._start_workers()
                 yield from self._hand_out()
                 before = time.monotonic()
-                yield from self._hear(POLL_SECONDS)
-                self._lose_patience(asleep=time.monotonic() - before > POLL_SECONDS + GRACE_SECONDS)
+                yield from self._receive(POLL_SECONDS)
+                self._kill_stalled(suspended=time.monotonic() - before > POLL_SECONDS + GRACE_SECONDS)
             yield from self._end_workers()
         finally:
             for worker in self._workers.values():
                 worker.kill()
 
-    def _hire(self) -> None:
-        """A process for each part of the cores that has none, where there is work for it."""
+    def _start_workers(self) -> None:
+        """Start a process in each free slot for which there is work."""
         now = time.monotonic()
         go = any(worker.proven or now - worker.made > WARM_UP_SECONDS for worker in self._workers.values())
         idle = sum(worker.task is None for worker in self._workers.values())
@@ -96,8 +97,8 @@ class Workers:
                 worker.task, worker.heard = task, time.monotonic()
                 worker.tell(task)
 
-    def _hear(self, seconds: float) -> Iterator[Event]:
-        """What the processes say within ``seconds``."""
+    def _receive(self, seconds: float) -> Iterator[Event]:
+        """Handle the messages that arrive within ``seconds``."""
         pipes = connection.wait([worker.pipe for worker in self._workers.values()], timeout=seconds)
         for number, worker in list(self._workers.items()):
             if worker.pipe not in pipes:
@@ -108,18 +109,18 @@ class Workers:
                 yield from self._report_dead(number)
             else:
                 worker.heard = time.monotonic()
-                yield from self._understand(worker, kind, entry)
+                yield from self._handle(worker, kind, entry)
 
-    def _understand(self, worker: WorkerProcess, kind: Any, entry: dict[str, Any]) -> Iterator[Event]:
+    def _handle(self, worker: WorkerProcess, kind: Any, entry: dict[str, Any]) -> Iterator[Event]:
         if kind == "broken":
             raise ComputeError(entry["error"])
         if kind == "ready":
             worker.ready = True
-            for notice in set(entry["notices"]) - self._said:
-                self._said.add(notice)
+            for notice in set(entry["notices"]) - self._shown_notices:
+                self._shown_notices.add(notice)
                 say(notice)
         elif worker.task is not None:
-            if entry.pop("full", False):  # no fault of the item, which is to be done another day
+            if entry.pop("full", False):  # not the item's fault: it stays to be done
                 raise SinkError(entry["error"])
             task, worker.proven, self._early_deaths = worker.task, True, 0
             if kind != "frames":
@@ -128,7 +129,7 @@ class Workers:
             yield Event(kind, task, entry)
 
     def _report_dead(self, number: int) -> Iterator[Event]:
-        """Take away a process that ended; its task is tried again, `TRIES` times in all."""
+        """Remove a process that ended; its task is retried, with `TRIES` tries in all."""
         worker = self._workers.pop(number)
         worker.pipe.close()
         why, task = worker.why(), worker.task
@@ -150,21 +151,21 @@ class Workers:
             error = f"{task.job.source}: given up after {TRIES} tries, {why}"
             yield Event("failed", task, {"error": error, "exit": int(Exit.COMPUTE)})
 
-    def _lose_patience(self, *, asleep: bool) -> None:
-        """Kill what has said nothing for too long; not for the time that this process itself was stopped."""
+    def _kill_stalled(self, *, suspended: bool) -> None:
+        """Kill processes silent for too long; time during which this process was suspended does not count."""
         now = time.monotonic()
         for worker in self._workers.values():
-            if asleep or worker.task is None:
+            if suspended or worker.task is None:
                 worker.heard = now
             elif now - worker.heard > self._patience:
                 worker.process.kill()
 
     def _end_workers(self) -> Iterator[Event]:
-        """End all processes; what one has done meanwhile counts."""
+        """Stop all processes; items that are finished meanwhile count."""
         for worker in self._workers.values():
             worker.tell(None)
         last = time.monotonic() + GRACE_SECONDS
         while self._workers and (left := last - time.monotonic()) > 0:
-            for event in self._hear(left):
+            for event in self._receive(left):
                 if event.kind in ("done", "failed"):
                     yield event

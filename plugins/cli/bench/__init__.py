@@ -1,4 +1,4 @@
-"""The command ``bench``: speed, drops, age and memory on this machine."""
+"""The command ``bench``: measures speed, dropped frames, age and memory on this machine."""
 
 from .main import command
 

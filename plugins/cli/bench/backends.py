@@ -1,4 +1,4 @@
-"""Every way to run the network on this machine, and how many frames a second each takes."""
+"""All backends that can run the network on this machine, and their throughput."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ IN_FLIGHT = 3
 def all_backends(
     engine: Engine, frame: tuple[int, int], size: tuple[int, int], device: str, *, depth: int = 1
 ) -> dict[str, Backend]:
-    """Every spec to run the network here, by its name."""
+    """Return every backend that can run the network here, by name."""
     if device != "cpu":
         return _cuda_backends(engine, frame, size, device)
     possible = list(available_backends("auto", "auto", calibrated=bool(engine.info.ranges)))
@@ -43,12 +43,12 @@ def _cuda_backends(
 
 
 def once(backend: Backend, picture: Image) -> Values:
-    """One map of ``picture``."""
+    """Compute one map of ``picture``."""
     return backend.start(picture)()
 
 
 def throughput(engine: Engine, image: Image, size: tuple[int, int], device: str) -> dict[str, float]:
-    """Maps a second with `IN_FLIGHT` frames in flight, where a backend takes that many."""
+    """Measure maps per second with `IN_FLIGHT` frames in flight, for the backends that accept several."""
     found = {}
     frame = (image.shape[1], image.shape[0])
     for name, backend in all_backends(engine, frame, size, device, depth=IN_FLIGHT).items():

@@ -1,4 +1,4 @@
-"""What ``br2focus bench engine`` measures: the network every spec it runs here, the stages, and the peers."""
+"""Measurements of ``br2focus bench engine``: the network on every backend, the stages, other measures."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ from .machine import ceiling, in_turns, machine, milliseconds
 from .stages import peers, stages
 
 PLAIN = "plain torch fp32"
-ALIKE = {
+CEILINGS = {
     "bf16": "bf16",
     "int8": "bf16",
     "fp16": "fp16",
-}  # ceiling of an arithmetic; there is none for int8
+}  # arithmetic -> that of its ceiling; INT8 has none
 
 
 def measure(settings: EngineSettings, picture: tuple[int, int], seconds: float) -> dict[str, Any]:
-    """The report: see ``docs/speed.md``. With ``settings.compiled`` what is compiled is measured too.
+    """Return the report (see ``docs/speed.md``); ``settings.compiled`` adds compiled networks.
 
     Args:
+        settings: the engine to measure.
         picture: width and height of the frame.
-        seconds: spent on each of the three tables.
+        seconds: time spent on each of the three tables.
 
     Raises:
         FocusError: the model or the device cannot be used.
@@ -56,7 +57,7 @@ def measure(settings: EngineSettings, picture: tuple[int, int], seconds: float) 
         "map": f"{size[0]}x{size[1]}",
         "gmac": multiply_adds(net, info, size, picture),
     }
-    # Without evidence the network needs the small picture alone: the resize is a stage of its own.
+    # A network without detail evidence needs only the small picture: the resize is a separate stage.
     image_in = shrink(image, size) if info.config.detail == "none" else image
     report["network"] = _network(engine, net, info, image_in, size, seconds, report)
     report["stages_ms"], report["stage"] = stages(engine, image, seconds)
@@ -68,12 +69,12 @@ def measure(settings: EngineSettings, picture: tuple[int, int], seconds: float) 
 def multiply_adds(
     net: BR2Net, info: ModelInfo, size: tuple[int, int], frame: tuple[int, int]
 ) -> dict[str, float]:
-    """10^9 multiply-adds of one map, as the formulas say and in the fast form (`FlopCounterMode` counts).
+    """Count the multiply-adds of one map in 10^9 with `FlopCounterMode`, for the plain and the fast form.
 
     Args:
         net, info: the network.
-        size: width and height of its picture.
-        frame: of the frame, which a network with ``detail`` looks at.
+        size: width and height of its input.
+        frame: width and height of the frame, which a network with ``detail`` reads.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -98,8 +99,10 @@ def multiply_adds(
     return found
 
 
-def _plainly(net: BR2Net, info: ModelInfo, device: str, size: tuple[int, int]) -> Callable[[Image], Values]:
-    """The network as its formulas stand: eager, float32, contiguous, upsampled before the convolutions."""
+def _plain_network(
+    net: BR2Net, info: ModelInfo, device: str, size: tuple[int, int]
+) -> Callable[[Image], Values]:
+    """Return the network as in its formulas: eager, float32, contiguous, upsampled before convolutions."""
     import torch
 
     net = net.to(device)
@@ -132,9 +135,9 @@ def _network(
 ) -> list[dict[str, Any]]:
     device = engine.device
     frame = (image.shape[1], image.shape[0])
-    plainly = _plainly(net, info, device, size)
+    plain = _plain_network(net, info, device, size)
     backends = all_backends(engine, frame, size, device)
-    runs: dict[str, Callable[[], Values]] = {PLAIN: partial(plainly, image)}
+    runs: dict[str, Callable[[], Values]] = {PLAIN: partial(plain, image)}
     runs |= {name: partial(once, backend, image) for name, backend in backends.items()}
     if engine.settings.compiled and device == "cpu" and info.config.detail == "none":
         runs |= _compiled(engine, image)
@@ -147,8 +150,8 @@ def _network(
     rows = []
     for name, spent in times.items():
         median = statistics.median(spent)
-        arithmetic = next((kind for kind in ALIKE if kind in name), "fp32")
-        top = report["ceiling"][f"{ALIKE.get(arithmetic, 'fp32')}_gmac_per_s"]
+        arithmetic = next((kind for kind in CEILINGS if kind in name), "fp32")
+        top = report["ceiling"][f"{CEILINGS.get(arithmetic, 'fp32')}_gmac_per_s"]
         macs = report["gmac"]["plain" if name == PLAIN else "fast"]
         rows.append(
             {
@@ -166,7 +169,7 @@ def _network(
 
 
 def _compiled(engine: Engine, small: Image) -> dict[str, Callable[[], Values]]:
-    """`torch.compile` of the fast form, made on the first call."""
+    """Return the fast form under `torch.compile`, which compiles on the first call."""
     import torch
 
     def job(dtype: torch.dtype) -> Callable[[], Values]:

@@ -1,4 +1,4 @@
-"""What ``br2focus bench live`` measures: the viewer, or the pipeline alone, on a paced source."""
+"""Measurements of ``br2focus bench live``: the viewer, or the pipeline alone, on a paced source."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from br2focus.realtime.settings import ViewSettings
 from br2focus.realtime.sources.live.test_source import FocusPullSource
 from br2focus.realtime.stats import Statistics
 
-WARM_UP = 2.0  # seconds that are not counted
-SAMPLES = 100  # of the memory
-SETTLING = 0.6  # share of the soak that the slope leaves out: histories of seconds fill up first
-FASTEST = Fraction(1000)  # pictures a second while soaking: the newest is always there
+WARM_UP = 2.0  # seconds, not counted
+SAMPLES = 100  # of memory use
+SETTLING = 0.6  # share of the soak that the slope ignores: histories that span seconds fill up first
+FASTEST = Fraction(1000)  # pictures per second during the soak: a new one is always ready
 
 
 @dataclass(frozen=True)
 class BackgroundLoad:
-    """What the source gives, and for how long.
+    """What the source delivers, and for how long.
 
     Attributes:
         size: width and height.
-        rate: pictures a second.
-        seconds: measured.
-        soak: frames as fast as it goes.
+        rate: pictures per second.
+        seconds: how long to measure.
+        soak: number of frames to run at full speed.
     """
 
     size: tuple[int, int]
@@ -44,17 +44,17 @@ class BackgroundLoad:
 
     @classmethod
     def of(cls, picture: str, rate: float, seconds: float, soak: int) -> BackgroundLoad:
-        """From an option's text, e.g. "640x480".
+        """Build from an option's text such as "640x480".
 
         Raises:
-            SettingsError: it is not such a text.
+            SettingsError: the text has another form.
         """
         width, height = size_of(picture)
         return cls((width, height), Fraction(rate).limit_denominator(1001), seconds, soak)
 
 
 class Watch:
-    """Looks at a run now and then: forgets the warm-up, samples the memory, says when it is over."""
+    """Observes a run: discards the warm-up, samples memory, and tells when the run is over."""
 
     def __init__(self, load: BackgroundLoad) -> None:
         self._load = load
@@ -64,7 +64,7 @@ class Watch:
         self._begun = 0.0
 
     def paced_over(self, stats: Statistics, reset: Callable[[], None]) -> bool:
-        """Take the figures of the paced part; True when its time is over. The warm-up is forgotten."""
+        """Record the statistics of the paced part, without the warm-up; True when its time is over."""
         now = time.monotonic()
         if stats.results == 0:
             return False
@@ -79,7 +79,7 @@ class Watch:
         return now - self._first[0] >= self._load.seconds
 
     def soak_over(self, stats: Statistics, reset: Callable[[], None]) -> bool:
-        """Take the memory of the soak; True after its last frame."""
+        """Sample memory during the soak; True after its last frame."""
         results = stats.results
         if not self._memory or results - self._memory[-1][0] >= self._load.soak / SAMPLES:
             self._memory.append((results, resident_bytes()))
@@ -87,7 +87,7 @@ class Watch:
 
     @property
     def per_second(self) -> float:
-        """Results a second of the paced part."""
+        """Results per second in the paced part."""
         assert self._first is not None
         return (self._last[1] - self._first[1]) / (self._last[0] - self._first[0])
 
@@ -99,7 +99,7 @@ class Watch:
 
     @property
     def slope(self) -> float | None:
-        """Bytes that the process grows by a frame, by a straight line through what follows the settling."""
+        """Memory growth in bytes per frame: a line fit after the settling; None with too few samples."""
         kept = [sample for sample in self._memory if sample[0] >= SETTLING * self._load.soak]
         if len(kept) < 3:
             return None
@@ -108,13 +108,13 @@ class Watch:
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is in RAM."""
+    """Return the resident memory of this process in bytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096
 
 
 def measure(load: BackgroundLoad, settings: EngineSettings, *, headless: bool) -> dict[str, Any]:
-    """The report of `bench live`.
+    """Return the report of `bench live`.
 
     Raises:
         FocusError: the engine or the window cannot run.

@@ -1,4 +1,4 @@
-"""What every ``bench`` needs: the machine in words, its ceilings, and times taken in turns."""
+"""What every ``bench`` needs: a description of the machine, its ceilings, and interleaved timing."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
-ROUNDS = 4  # at least; the first one warms up
-UNCOUNTED, COUNTED = 2, 4  # calls of a job in its turn
+ROUNDS = 4  # at least; the first is a warm-up
+UNCOUNTED, COUNTED = 2, 4  # calls of a job per turn
 LIBRARIES = ("torch", "openvino", "onnxruntime", "opencv-python", "av", "numpy")
-MATRIX = {"cpu": 2048, "cuda": 8192}  # side of the product that stands for the ceiling
-COPIED = 1 << 28  # bytes: far more than the caches hold
+MATRIX = {"cpu": 2048, "cuda": 8192}  # side of the matrix product that measures the ceiling
+COPIED = 1 << 28  # bytes; far more than the caches hold
 
 
 def machine(device: str) -> dict[str, Any]:
-    """Processor, memory, libraries."""
+    """Describe the processor, memory and libraries."""
     from br2focus.realtime.engine.backends.openvino import cpu_name
 
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -47,7 +47,7 @@ def machine(device: str) -> dict[str, Any]:
 
 
 def _features() -> list[str]:
-    """What decides how fast networks run here."""
+    """Return the CPU features that decide how fast networks run."""
     try:
         flags = set(Path("/proc/cpuinfo").read_text().split())
     except OSError:
@@ -60,9 +60,10 @@ Times = dict[str, list[float]]
 
 
 def in_turns(jobs: Mapping[str, Callable[[], object]], seconds: float) -> Times:
-    """Seconds of every job, some calls of each in every round: a busy moment hits all of them.
+    """Time every job in seconds, some calls of each per round, so that a busy moment affects all of them.
 
-    The first calls of each turn are not counted: threads of the library before still wait for work then.
+    The first calls of each turn are not counted: the threads of the previous library are still waiting for
+    work then.
     """
     times: Times = {name: [] for name in jobs}
     begun, rounds = time.perf_counter(), 0
@@ -78,7 +79,7 @@ def in_turns(jobs: Mapping[str, Callable[[], object]], seconds: float) -> Times:
 
 
 def milliseconds(times: list[float]) -> dict[str, float]:
-    """Median and 95th percentile."""
+    """Return the median and the 95th percentile in milliseconds."""
     return {
         "p50": round(1e3 * statistics.median(times), 3),
         "p95": round(1e3 * float(np.percentile(times, 95)), 3),
@@ -86,7 +87,7 @@ def milliseconds(times: list[float]) -> dict[str, float]:
 
 
 def ceiling(device: str) -> dict[str, float]:
-    """What this machine can do at most: multiply-adds a second (in 10^9) by arithmetic, bytes copied."""
+    """Measure this machine's limits: 10^9 multiply-adds a second by arithmetic, and GB copied a second."""
     import torch
 
     kind = "cpu" if device == "cpu" else "cuda"
@@ -94,7 +95,7 @@ def ceiling(device: str) -> dict[str, float]:
     dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
     for name, dtype in dtypes.items():
         if kind == "cpu" and name == "fp16":
-            continue  # uneven on CPUs, and used by nothing here
+            continue  # its speed varies between CPUs, and nothing here uses it
         a = torch.randn(side, side, device=device).to(dtype)
 
         def product(a: torch.Tensor = a) -> None:

@@ -1,4 +1,4 @@
-"""``br2focus bench``: how fast this machine is, in figures that another run can be compared with."""
+"""``br2focus bench``: measures this machine, in figures that are comparable between runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from br2focus.realtime.engine.settings import EngineSettings
 
 @click.group("bench")
 def command() -> None:
-    """Measure speed, drops, age and memory on this machine."""
+    """Measure speed, dropped frames, age and memory on this machine."""
 
 
 @command.command("live", epilog="Example: br2focus bench live --seconds 10 --json")
@@ -24,11 +24,15 @@ def command() -> None:
     type=click.FloatRange(1, 240),
     default=30,
     show_default=True,
-    help="Pictures a second that the source gives.",
+    help="Pictures per second of the source.",
 )
 @click.option("--picture", default="640x480", show_default=True, metavar="WxH")
 @click.option(
-    "--seconds", type=click.FloatRange(2), default=20, show_default=True, help="Measured, after the warm-up."
+    "--seconds",
+    type=click.FloatRange(2),
+    default=20,
+    show_default=True,
+    help="Measuring time, after the warm-up.",
 )
 @click.option(
     "--soak",
@@ -36,9 +40,9 @@ def command() -> None:
     default=3000,
     show_default=True,
     metavar="FRAMES",
-    help="As fast as it goes, for the slope of the memory; 0 = left out.",
+    help="Frames to run at full speed to measure memory growth; 0 skips this.",
 )
-@click.option("--headless", is_flag=True, help="Up to the result instead of up to the paint.")
+@click.option("--headless", is_flag=True, help="Measure up to the result instead of up to the paint.")
 @engine_options
 @report_options
 def live(
@@ -51,10 +55,10 @@ def live(
     debug: bool,
     **engine: Any,
 ) -> None:
-    """A paced focus pull through the pipeline and the window: what is processed, dropped, and how late.
+    """Run a paced focus pull through the pipeline and the window: frames processed, dropped, and their age.
 
-    The pictures are made before the clock starts. The age is from a picture's arrival to its paint, with the
-    smoothing's delay in it. Without a screen, set QT_QPA_PLATFORM=offscreen.
+    The pictures are rendered before the clock starts. The age is the time from a picture's arrival to its
+    paint, including the smoothing delay. Without a screen, set QT_QPA_PLATFORM=offscreen.
     """
     from .live import BackgroundLoad, measure
 
@@ -66,14 +70,18 @@ def live(
 @command.command("engine", epilog="Example: br2focus bench engine --size 320 --json")
 @click.option("--picture", default="1280x720", show_default=True, metavar="WxH")
 @click.option(
-    "--seconds", type=click.FloatRange(0), default=5, show_default=True, help="For each of the three tables."
+    "--seconds",
+    type=click.FloatRange(0),
+    default=5,
+    show_default=True,
+    help="Time for each of the three tables.",
 )
 @engine_options
 @report_options
 def engine(picture: str, seconds: float, as_json: bool, debug: bool, **settings: Any) -> None:
-    """The network in every library and arithmetic that runs here, the stages of a frame, other measures.
+    """Time the network with every library and arithmetic here, the stages of a frame, and other measures.
 
-    Beside the same network run plainly, and beside what this machine can do at most, in the same run.
+    Compares them with the plain form of the network and the limits of this machine, measured in the same run.
     """
     from .engine import measure
 
@@ -84,18 +92,18 @@ def engine(picture: str, seconds: float, as_json: bool, debug: bool, **settings:
 @command.command("video", epilog="Example: br2focus bench video clip.mp4")
 @click.argument("clip", type=click.Path(path_type=Path), required=False)
 @click.option(
-    "--picture", default="1280x720", show_default=True, metavar="WxH", help="Of the clip that is rendered."
+    "--picture", default="1280x720", show_default=True, metavar="WxH", help="Size of the rendered clip."
 )
 @click.option(
-    "--rounds", type=click.IntRange(1), default=3, show_default=True, help="Of which the medians are taken."
+    "--rounds", type=click.IntRange(1), default=3, show_default=True, help="Rounds to take the median of."
 )
 @engine_options
 @report_options
 def video(clip: Path | None, picture: str, rounds: int, as_json: bool, debug: bool, **settings: Any) -> None:
-    """Annotating CLIP (or a rendered one) against what decoding, the network and encoding cost alone.
+    """Compare annotating CLIP (or a rendered one) with decoding, the network and encoding alone.
 
-    The most that is possible is the number of cores over the CPU seconds of the three parts; where there are
-    cores for every stage, what the slowest stage does alone.
+    The upper limit is the number of cores divided by the CPU seconds of the three parts. With cores for every
+    stage, it is the speed of the slowest stage alone.
     """
     from .video import measure
 
@@ -104,7 +112,7 @@ def video(clip: Path | None, picture: str, rounds: int, as_json: bool, debug: bo
 
 
 def video_text(report: dict[str, Any]) -> str:
-    """The report of `bench video` as people read it."""
+    """Format the report of `bench video` for reading."""
     head = f"{'':24}{'wall ms':>10}{'CPU ms':>10}{'frames/s':>10}{'of most':>10}"
     rows = [
         f"{row['what']:24}{row['wall_ms']:10.2f}{row['cpu_ms']:10.2f}{row['frames_per_s']:10.1f}"
@@ -119,7 +127,7 @@ def video_text(report: dict[str, Any]) -> str:
 
 
 def engine_text(report: dict[str, Any]) -> str:
-    """The report of `bench engine` as people read it."""
+    """Format the report of `bench engine` for reading."""
     head = f"{'':34}{'ms':>8}{'p95':>8}{'maps/s':>9}{'x plain':>9}{'ceiling':>9}{'dP max':>9}"
     lines = [f"{report['model']}, maps of {report['map']}, {report['machine']['cpu']}", head]
     lines += [
@@ -136,7 +144,7 @@ def engine_text(report: dict[str, Any]) -> str:
 
 
 def text(report: dict[str, Any]) -> str:
-    """The report as people read it."""
+    """Format the report of `bench live` for reading."""
     stages = ", ".join(f"{name} {spent:.1f}" for name, spent in report["stages_ms"].items())
     slope = report["memory_slope_bytes_per_frame"]
     memory = "not measured" if slope is None else f"{slope:.0f} bytes a frame"

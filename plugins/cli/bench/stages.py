@@ -1,4 +1,4 @@
-"""The steps around the network, and what people measure blur with today."""
+"""Timing of the steps around the network, and of common blur measures."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from .machine import Times, in_turns, milliseconds
 def stages(
     engine: Engine, image: Image, seconds: float
 ) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
-    """Milliseconds of every stage of a frame, and what `FocusStage` costs above its parts."""
+    """Time every stage of a frame in milliseconds, and compare `FocusStage` with its parts."""
     height, width = image.shape[:2]
     backend = engine.warm((width, height))
     size = network_size((width, height), engine.size)
-    # On a CPU the resize is a stage of its own; with its evidence a network needs the frame.
+    # On a CPU the resize is a separate stage; a network with detail evidence needs the frame.
     alone = engine.device.startswith("cpu") and engine.info.config.detail == "none"
     image_in = shrink(image, size) if alone else image
     frame = Frame(image, 0, 0, Fraction(1, 30), 0.0)
@@ -83,7 +83,7 @@ def stages(
 
 
 def peers(image: Image, seconds: float) -> dict[str, dict[str, float]]:
-    """Milliseconds a frame of what people measure blur with today, on the same picture."""
+    """Time common blur measures on the same picture, in milliseconds per frame."""
     blurdetect = _blurdetect(image)
     jobs: dict[str, Callable[[], object]] = {
         "Laplacian variance, 21 px": lambda: classical.laplacian(image),
@@ -96,7 +96,7 @@ def peers(image: Image, seconds: float) -> dict[str, dict[str, float]]:
 
 
 def _blurdetect(image: Image) -> Callable[[], object]:
-    """FFmpeg's filter on one frame, as gray pictures: it reads nothing else."""
+    """Return FFmpeg's filter applied to one frame as yuv420p; it reads only the luma."""
     height, width = image.shape[:2]
     graph = av.filter.Graph()
     source = graph.add_buffer(

@@ -1,4 +1,4 @@
-"""What ``br2focus bench video`` measures: `annotate` against what its parts cost alone."""
+"""Measurements of ``br2focus bench video``: `annotate` compared with the cost of its parts."""
 
 from __future__ import annotations
 
@@ -39,19 +39,21 @@ from .machine import machine
 
 IN_FLIGHT = 3
 STAGE = "stage: "
-MOST_SECONDS = 10  # of a clip: its frames and maps are kept
-SMOOTHING: SmoothingSetting = "look-ahead"  # as `br2focus annotate` has them
+MOST_SECONDS = 10  # of a clip; its frames and maps are kept in memory
+SMOOTHING: SmoothingSetting = "look-ahead"  # as in `br2focus annotate`
 REFINING: RefineMode = "best"
 
 
 def measure(
     settings: EngineSettings, clip: Path | None, rounds: int, picture: tuple[int, int] = (1280, 720)
 ) -> dict[str, Any]:
-    """The report: seconds of wall and of CPU a frame for every part alone and for the whole.
+    """Return the report: wall and CPU milliseconds per frame, for every part alone and for the whole.
 
     Args:
+        settings: the engine to measure.
         clip: a video, of which ten seconds are used; None renders four.
-        picture: width and height of what is rendered.
+        rounds: number of rounds to take the median of.
+        picture: width and height of the rendered clip.
 
     Raises:
         FocusError: the clip, the model or the device cannot be used.
@@ -74,7 +76,7 @@ def measure(
 
 
 def _stages(path: Path, folder: Path, engine: Engine, images: list[Image]) -> dict[str, Callable[[], object]]:
-    """Every stage of `annotate` alone, as it has it: what of them is the slowest bounds the whole."""
+    """Return every stage of `annotate` as a separate job; the slowest one limits the whole."""
     refine, paint = refiner(engine), painter(engine)
     with (
         few_threads,
@@ -118,7 +120,7 @@ def _with_few_threads(job: Callable[[], object]) -> None:
 
 
 def _in_turns(jobs: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[tuple[float, float]]]:
-    """Seconds of wall and of CPU of each job, after one round that is not counted."""
+    """Return wall and CPU seconds of each job, after one round that is not counted."""
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs}
     for number in range(rounds + 1):
         for name, job in jobs.items():
@@ -176,9 +178,9 @@ def _decode(path: Path, frames: int) -> None:
 
 
 def _infer(engine: Engine, images: list[Image]) -> None:
-    """The network alone: pictures that already have its size, as many in flight as in a file.
+    """Run the network alone on pictures of its own size, with as many in flight as for a file.
 
-    One that looks at whole frames gets them.
+    A network that reads whole frames gets whole frames.
     """
     if engine.info.config.detail != "none":
         _maps(engine, images)
@@ -195,7 +197,7 @@ def _maps(engine: Engine, images: list[Image]) -> None:
 
 
 def _encode(images: list[Image], path: Path) -> None:
-    """With the encoder and the options of `annotate`."""
+    """Encode with the encoder and the options of `annotate`."""
     encoder = VideoSettings().encoder(path)
     with av.open(path, "w") as container:
         stream = container.add_stream(encoder.name, rate=30, options=encoder.options)

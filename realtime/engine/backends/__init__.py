@@ -1,7 +1,7 @@
-"""What runs the network: one small protocol, one file for each library.
+"""Backends that run the network: one small protocol, one module per library.
 
-A backend is made for one size of frame and one size of map, used by one thread at a time, and closed. For a
-network with ``detail`` it also gets the frame's luma at its own size.
+A backend is created for one frame size and one map size, used by one thread at a time, and closed. For a
+network with ``detail`` it also receives the frame's luma at full resolution.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ Precision = Literal["fp32", "bf16", "int8"]
 
 
 class Backend(Protocol):
-    """Frame in (uint8 BGR H x W x 3), what the network gives out, float32.
+    """Takes a frame (uint8 BGR H x W x 3) and returns the network's output, float32.
 
-    That is P(blurred), h x w at the network's size; with ``detail`` 3 planes of half that size (see
+    The output is P(blurred), h x w at the network's size; with ``detail``, 3 planes of half that size (see
     `br2focus.models.fast_detail.DetailNet`).
     """
 
     name: str
-    """For reports, such as "openvino bf16"."""
+    """Name for reports, such as "openvino bf16"."""
 
     depth: int
     """How many frames may be started before the first one is finished."""
 
     def start(self, image: Image) -> Pending:
-        """Begin one frame; calling the result waits for its map, which owns its memory."""
+        """Start one frame; calling the result waits for its map, which owns its memory."""
 
     def close(self) -> None:
-        """Release what the backend holds."""
+        """Release all resources."""
 
 
 def block_side(frame_size: tuple[int, int], size: tuple[int, int]) -> int:
-    """Side of the blocks of pixels that a reduction to ``size`` (width, height) starts with; 1 for none."""
+    """Return the side of the blocks that a reduction to ``size`` (width, height) starts with; 1 for none."""
     (width, height), block = frame_size, min(frame_size[0] // size[0], frame_size[1] // size[1])
     return block if block > 1 and width % block == 0 and height % block == 0 else 1
 
 
 def shrink(image: Image, size: tuple[int, int]) -> Image:
-    """``image`` at ``size`` (width, height), area-averaged: the same input for every CPU backend.
+    """Downscale ``image`` to ``size`` (width, height) by area averaging; the same input for all CPU backends.
 
-    A large reduction starts with whole blocks of pixels, where OpenCV is several times faster.
+    A large reduction starts with whole blocks of pixels, for which OpenCV is several times faster.
     """
     width, height = image.shape[1], image.shape[0]
     block = block_side((width, height), size)
@@ -61,7 +61,7 @@ def shrink(image: Image, size: tuple[int, int]) -> Image:
 
 
 def network_inputs(image: Image, size: tuple[int, int], *, detail: bool) -> list[NDArray[np.uint8]]:
-    """What the network takes: the picture at ``size`` (1 x h x w x 3); ``detail``: luma too (1 x H x W)."""
+    """Return the image at ``size`` (1 x h x w x 3) and, with ``detail``, the frame's luma (1 x H x W)."""
     inputs: list[NDArray[np.uint8]] = [np.ascontiguousarray(shrink(image, size))[None]]
     if detail:
         inputs.append(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)[None])

@@ -1,4 +1,4 @@
-"""`shrink` and luma in PyTorch, for pictures that are on a GPU already: the same averages, to a level."""
+"""`shrink` and luma in PyTorch for images on a GPU: the same averages, within one level."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from . import block_side
 
 
 class AreaShrink:
-    """Pictures of ``frame_size`` (width, height) to ``size``, no side of which is larger.
+    """Downscales images from ``frame_size`` (width, height) to ``size``, which must not be larger.
 
-    A call takes uint8 B x H x W x 3 and gives whole levels, float32 B x h x w x 3. As `shrink`, it starts
-    with whole blocks of pixels where they fit; what is left are two products with the share that each pixel
-    of a row or column has in each output pixel.
+    A call takes uint8 B x H x W x 3 and returns integer levels as float32 B x h x w x 3. Like `shrink`, it
+    starts with whole blocks of pixels if they fit. The rest is two matrix products with the share of each
+    input row or column in each output pixel.
     """
 
     def __init__(self, frame_size: tuple[int, int], size: tuple[int, int], device: torch.device) -> None:
@@ -23,7 +23,7 @@ class AreaShrink:
         self._down = _shares(height // self._block, size[1]).to(device)
 
     def __call__(self, pictures: Tensor) -> Tensor:
-        """Shrink (see the class)."""
+        """Downscale a batch of images (see the class)."""
         pixels = self._in_blocks(pictures)
         count, height, width = pixels.shape[:3]
         if (width, height) == (self._width, self._height):
@@ -39,12 +39,12 @@ class AreaShrink:
         count, height, width = pictures.shape[:3]
         cut = pictures.view(count, height // block, block, width // block, block, 3)
         mean = cut.sum((2, 4), dtype=torch.float32) / block**2
-        # OpenCV rounds a half up in blocks of two, else to even.
+        # OpenCV rounds halves up for blocks of two, and to even otherwise.
         return (mean + 0.5).floor() if block == 2 else mean.round()
 
 
 def _shares(pixels: int, outputs: int) -> Tensor:
-    """The share of every pixel in every output: ``outputs`` x ``pixels``, rows sum to 1."""
+    """Return the share of every pixel in every output: ``outputs`` x ``pixels``, rows sum to 1."""
     step = pixels / outputs
     begin = step * torch.arange(outputs, dtype=torch.float64)[:, None]
     at = torch.arange(pixels, dtype=torch.float64)
@@ -53,6 +53,6 @@ def _shares(pixels: int, outputs: int) -> Tensor:
 
 
 def luma_of(pictures: Tensor) -> Tensor:
-    """Luma of uint8 BGR pictures, B x H x W x 3 -> uint8 B x H x W: the same values as OpenCV's."""
+    """Return the luma of uint8 BGR images, B x H x W x 3 -> uint8 B x H x W; identical to OpenCV's."""
     blue, green, red = pictures.int().unbind(-1)
     return ((3735 * blue + 19235 * green + 9798 * red + 16384) >> 15).to(torch.uint8)

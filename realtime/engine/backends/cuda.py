@@ -1,9 +1,9 @@
-"""PyTorch on CUDA: FP16, pinned buffers, streams, a graph. One thread at a time uses a backend.
+"""PyTorch on CUDA with FP16, pinned buffers, streams and a CUDA graph. Only one thread may use a backend.
 
-A slot is a pair of pinned buffers and the GPU tensors of one batch in flight. Upload, compute and download
-run on streams of their own and meet at the slot's events, so that the copies of one batch hide behind the
-computing of another. Pictures come one by one and are uploaded at once; the batch is computed when it is
-full, or when somebody asks for a map of it.
+A slot is a pair of pinned buffers and the GPU tensors of one batch in flight. Upload, computation and
+download run on separate streams and synchronize through the slot's events, so the copies of one batch overlap
+with the computation of another. Images arrive one at a time and are uploaded at once. The batch is computed
+when it is full, or when one of its maps is requested.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ class _Slot:
     pinned_in: Tensor  # uint8 B x H x W x 3
     pinned_out: Tensor  # float32 B x h x w, or B x 3 x h x w
     pictures: Tensor  # uint8 B x H x W x 3 on the GPU
-    values: Tensor  # the same on the GPU
+    values: Tensor  # the output on the GPU, like ``pinned_out``
     uploaded: torch.cuda.Event
     computed: torch.cuda.Event
     downloaded: torch.cuda.Event
     graph: torch.cuda.CUDAGraph | None = None
-    # Of frames that the CPU resizes: their own luma, pinned and on the GPU, uint8 B x H x W.
+    # For frames that the CPU resizes: their original luma, pinned and on the GPU, uint8 B x H x W.
     luma: tuple[Tensor, Tensor] | None = None
 
 
 @dataclass
 class _Batch:
-    """The pictures that share a slot, until their maps are copied out of it."""
+    """The images that share a slot, until their maps are copied out of it."""
 
     slot: _Slot
     count: int = 0
@@ -56,8 +56,8 @@ class CudaBackend:
     Args:
         net: the network.
         frame_size, size: width and height of the frames and of the map.
-        graph: replay a captured CUDA graph; without it every kernel is launched anew.
-        batch: pictures computed at once: more throughput, and the first one waits for the last.
+        graph: replay a captured CUDA graph; otherwise every kernel is launched individually.
+        batch: images per batch; more raise the throughput, but the first image waits for the last.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class CudaBackend:
         self.name, self._net, self._device = net.name, net, net.device
         self.depth = SLOTS * batch
         self._size, self._batch = size, batch
-        # One that is larger in the network comes from the CPU in its size: it is small.
+        # A frame that is smaller than the network's input is resized on the CPU, which is cheap.
         smaller = size[0] > frame_size[0] or size[1] > frame_size[1]
         self._input_size = size if smaller else frame_size
         self._luma_size = frame_size if smaller and net.detail else None
@@ -81,18 +81,18 @@ class CudaBackend:
         else:
             self._make()
         self._free = list(self._slots)
-        self._open: _Batch | None = None  # takes the next picture
+        self._open: _Batch | None = None  # receives the next image
 
     def _make(self) -> None:
         self._shrink = AreaShrink(self._input_size, self._size, self._device)
         self._up, self._compute, self._down = self._net.streams
         with torch.cuda.device(self._device):
             self._slots = [self._make_slot() for _ in range(SLOTS)]
-            # Buffers were written on this thread's stream, which ours do not wait for.
+            # Buffers were written on this thread's stream, which our streams do not wait for.
             torch.cuda.current_stream().synchronize()
 
     def _record(self) -> None:
-        """Make the slots with a graph each."""
+        """Create the slots and capture a graph for each."""
         self._make()
         with torch.cuda.device(self._device):
             for slot in self._slots:
@@ -122,23 +122,23 @@ class CudaBackend:
 
     @torch.inference_mode()
     def _run(self, slot: _Slot) -> None:
-        """Resize on the GPU, then the network: reads ``slot.pictures``, writes ``slot.values``."""
+        """Resize on the GPU and run the network: reads ``slot.pictures``, writes ``slot.values``."""
         inputs = [self._shrink(slot.pictures)]
         if self._net.detail:
             inputs.append(luma_of(slot.pictures) if slot.luma is None else slot.luma[1])
         slot.values.copy_(self._net.run(*inputs))
 
     def _warm(self, slot: _Slot) -> None:
-        """Run once so that libraries choose their kernels, then capture the graph of this slot."""
-        # A compiler tries kernels out, and waits for all of the GPU.
+        """Run a few times so that libraries choose their kernels, then capture the graph of this slot."""
+        # A compiler benchmarks kernels, and for that it synchronizes the whole GPU.
         with RECORDING if self._net.compiled else nullcontext(), torch.cuda.stream(self._compute):
             for _ in range(3):
                 self._run(slot)
         self._compute.synchronize()
         captured = torch.cuda.CUDAGraph()
         first = self._slots[0].graph
-        # One pool for all slots: their graphs replay one after the other on one stream. With the
-        # default error mode, any CUDA call of another thread kills the capture.
+        # One memory pool for all slots, since their graphs are replayed one after the other on one stream.
+        # With the default error mode, any CUDA call of another thread invalidates the capture.
         with (
             RECORDING,
             torch.cuda.graph(
@@ -152,7 +152,7 @@ class CudaBackend:
         slot.graph = captured
 
     def start(self, image: Image) -> Pending:
-        """Begin one frame; calling the result waits for the download of its batch."""
+        """Start one frame; calling the result waits for the download of its batch."""
         batch = self._open = self._open or _Batch(self._free.pop(0))
         number, slot = batch.count, batch.slot
         batch.count += 1
@@ -180,7 +180,7 @@ class CudaBackend:
         return finish
 
     def _launch(self, batch: _Batch) -> None:
-        """Compute what is in the batch; places that no picture took are computed too, and not read."""
+        """Compute the batch; unused places are computed, too, but not read."""
         slot, self._open = batch.slot, None
         with torch.cuda.stream(self._up):
             slot.uploaded.record()
@@ -195,15 +195,15 @@ class CudaBackend:
             self._down.wait_event(slot.computed)
             slot.pinned_out.copy_(slot.values, non_blocking=True)
             slot.downloaded.record()
-        batch.launched = True  # now: after a failure the buffer still has the maps of an older batch
+        batch.launched = True  # set last: after a failure the buffer still has the maps of an older batch
 
     def close(self) -> None:
-        """Wait for what is in flight, then let go of graphs and buffers."""
+        """Wait for everything in flight, then release graphs and buffers."""
         try:
             for stream in (self._up, self._compute, self._down):
                 stream.synchronize()
         finally:
-            for slot in self._slots:  # a frame in flight still has its slot
+            for slot in self._slots:  # frames in flight still refer to their slots
                 slot.graph = None
             self._slots.clear()
             self._free.clear()

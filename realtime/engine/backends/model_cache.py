@@ -1,4 +1,4 @@
-"""Converted networks on disk: a name for each, and a write that other programs never see half done."""
+"""Converted networks on disk: cache keys, and writes that are atomic for other programs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
-# What an exported graph is made from: a change of one of them makes old entries unfindable.
+# Sources that determine an exported graph; changing one of them invalidates old entries.
 SOURCES = (
     "attention.py",
     "backbones.py",
@@ -25,7 +25,7 @@ SOURCES = (
 
 
 def graph_key(sha256: str, runtime: str) -> str:
-    """Key of a converted graph: the weights, the code that makes the graph, the runtime's version."""
+    """Return the key of a converted graph: a hash of the weights, the code and the runtime's version."""
     digest = hashlib.sha256(f"{sha256} {runtime}".encode())
     for name in SOURCES:
         digest.update(files("br2focus.models").joinpath(name).read_bytes())
@@ -33,14 +33,14 @@ def graph_key(sha256: str, runtime: str) -> str:
 
 
 def keep(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` make a file of that name elsewhere, then move it and its companions to ``path``.
+    """Let ``write`` create the file in a temporary folder, then move it and its companions to ``path``.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: if it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         write(Path(folder) / path.name)
         made = sorted(Path(folder).iterdir(), key=lambda file: file.name == path.name)
-        for file in made:  # the name itself comes last
+        for file in made:  # the file itself is moved last
             file.replace(path.with_name(file.name))

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU (extra ``onnx``). A model is converted once, for all sizes, and kept on disk."""
+"""ONNX Runtime on the CPU (extra ``onnx``). A model is converted once for all sizes and cached on disk."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class OnnxBackend:
     """Runs a model in float32; see `Backend`.
 
     Args:
-        sha256: digest of the checkpoint, the key of the cache.
-        make_net: loads the network; called only when the cache has no graph of it.
-        size: width and height of the network's picture.
+        sha256: digest of the checkpoint; the cache key.
+        make_net: loads the network; called only if the graph is not cached.
+        size: width and height of the network's input.
         cache: folder for converted graphs.
-        frame_size: width and height of the frames, for a network with ``detail``; else None.
+        frame_size: width and height of the frames for a network with ``detail``, else None.
     """
 
     name = "onnxruntime fp32"
@@ -46,7 +46,7 @@ class OnnxBackend:
         ort = library()
         options = ort.SessionOptions()
         options.intra_op_num_threads = cores()
-        options.log_severity_level = 3  # errors; it warns of what it cannot change
+        options.log_severity_level = 3  # errors only; its warnings are about things it cannot change
         key = graph_key(sha256, ort.__version__)
         if frame_size is not None:
             key += f"-{spacing_of(frame_ratio(frame_size, size))}"
@@ -60,20 +60,21 @@ class OnnxBackend:
         self._size, self._detail = size, frame_size is not None
 
     def start(self, image: Image) -> Pending:
-        """Run one frame at once; the result only hands it over."""
+        """Run one frame immediately; the result only returns the map."""
         inputs = network_inputs(image, self._size, detail=self._detail)
         names = (each.name for each in self._session.get_inputs())
         [values] = self._session.run(None, dict(zip(names, inputs, strict=True)))
         return lambda: np.asarray(values[0], np.float32)
 
     def close(self) -> None:
-        """Nothing is held but memory."""
+        """Do nothing, since only memory is held."""
 
 
 def library() -> Any:
-    """ONNX Runtime, without the events that it sends to its makers, unasked.
+    """Return ONNX Runtime with its telemetry disabled.
 
-    Only a variable that is set before it is imported stops all of them; its name has changed once.
+    By default it sends events to its vendor without asking. Only an environment variable set before the
+    import stops all of them; its name has changed once.
     """
     for variable in ("ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED"):
         os.environ.setdefault(variable, "1")
@@ -83,7 +84,7 @@ def library() -> Any:
 
 
 def convert(net: InferenceNet) -> bytes:
-    """The ONNX form of ``net``, for pictures of every size whose sides are multiples of 32."""
+    """Convert ``net`` to ONNX, for images of any size whose sides are multiples of 32."""
     library()  # before the exporter imports it
     import torch
 

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: the default there. A model is converted once, for all sizes, and kept on disk."""
+"""OpenVINO, the default on the CPU. A model is converted once for all sizes and cached on disk."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ from .model_cache import graph_key, keep
 if TYPE_CHECKING:
     from br2focus.models.fast import InferenceNet
 
-WEIGHT_LEVELS = 255  # -127 to 127: zero in the middle
+WEIGHT_LEVELS = 255  # -127 to 127, symmetric around zero
 TELEMETRY = "openvino_telemetry"
 _loading = threading.Lock()
-MAX_COMPILED = 32  # entries of some 10 MB; there is one for every model and size
+MAX_COMPILED = 32  # entries of about 10 MB, one per model and size
 
 
-def _forked() -> None:
-    global _loading  # another thread of the parent may have held it
+def _reset_lock_after_fork() -> None:
+    global _loading  # another thread of the parent process may have held it
     _loading = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_forked)
+os.register_at_fork(after_in_child=_reset_lock_after_fork)
 
 
 class OpenVinoBackend:
     """Runs a model at one size; see `Backend`.
 
     Args:
-        sha256: digest of the checkpoint, the key of the cache.
-        make_net: loads the network; called only when the cache has no graph of it.
-        size: width and height of the network's picture.
-        frame_size: width and height of the frames, for a network with ``detail``; else None.
+        sha256: digest of the checkpoint; the cache key.
+        make_net: loads the network; called only if the graph is not cached.
+        size: width and height of the network's input.
+        frame_size: width and height of the frames for a network with ``detail``, else None.
         cache: folder for converted and compiled graphs.
-        precision: "fp32"; "bf16" where the CPU has it; "int8" for the layers whose ranges the checkpoint
-            knows, and the rest in the better one of the other two.
-        any_frame: take other frames with the same spacing of evidence, too; some slower.
-        depth: frames in flight; 1 puts all cores on one frame (least latency), more give each frame fewer
-            cores (most frames a second).
+        precision: "fp32"; "bf16" if the CPU supports it; "int8" for the layers whose ranges are in the
+            checkpoint, and the better of the other two for the rest.
+        any_frame: also accept other frames with the same evidence spacing; somewhat slower.
+        depth: frames in flight. 1 gives all cores to one frame (lowest latency); more give each frame fewer
+            cores (highest throughput).
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class OpenVinoBackend:
         options: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
             "NUM_STREAMS": str(max(1, min(depth - 1, cores()))),
-            # Pinned threads wait for their core while decoder and encoder use it.
+            # Pinned threads would wait for their core while the decoder and encoder use it.
             "ENABLE_CPU_PINNING": False,
         }
 
@@ -89,14 +89,14 @@ class OpenVinoBackend:
             found.reshape(shapes)
             return found
 
-        parts = (key, shapes, precision, options, cpu_name(), _own_code())
+        parts = (key, shapes, precision, options, cpu_name(), _source_digest())
         for_this = hashlib.sha256(repr(parts).encode())
         path = cache / "compiled" / f"{for_this.hexdigest()[:24]}.blob"
         compiled = _compiled(core, path, graph, options)
         self._free = [compiled.create_infer_request() for _ in range(self.depth)]
 
     def start(self, image: Image) -> Pending:
-        """Begin one frame; the map is copied out of OpenVINO's buffer when it is asked for."""
+        """Start one frame; calling the result copies the map out of OpenVINO's buffer."""
         inputs = network_inputs(image, self._size, detail=self._detail)
         request = self._free.pop()
         request.start_async(inputs, share_inputs=True)
@@ -105,18 +105,18 @@ class OpenVinoBackend:
             request.wait()
             values = np.array(request.get_output_tensor(0).data[0], np.float32)
             self._free.append(request)
-            _ = inputs  # shared with OpenVINO, so they live until here
+            _ = inputs  # shared with OpenVINO, so they must live until here
             return values
 
         return finish
 
     def close(self) -> None:
-        """Let go of the compiled model."""
+        """Release the compiled model."""
         self._free.clear()
 
 
 def _cached(path: Path, make_net: Callable[[], InferenceNet]) -> Any:
-    """The graph at ``path``; converted and kept there where it is missing or damaged."""
+    """Return the graph at ``path``; if it is missing or damaged, convert and cache it."""
     try:
         return _core().read_model(path)
     except RuntimeError:
@@ -127,20 +127,20 @@ def _cached(path: Path, make_net: Callable[[], InferenceNet]) -> Any:
 
 
 def has_bf16() -> bool:
-    """Whether this CPU computes in bfloat16."""
+    """Return whether this CPU supports bfloat16."""
     return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def cpu_name() -> str:
-    """What this CPU is called."""
+    """Return the name of this CPU."""
     return str(_core().get_property("CPU", "FULL_DEVICE_NAME")).strip()
 
 
 def library() -> Any:
-    """OpenVINO, without the package by which it tells its makers, unasked, that it was imported.
+    """Return OpenVINO without its telemetry package, which reports every import to the vendor without asking.
 
-    Where that package is missing it uses a stub of its own, so it is made missing for as long as the import
-    takes; nothing then goes out, and no number that names this computer is kept in the user's home.
+    If that package is missing, OpenVINO uses a stub. The package is therefore hidden during the import:
+    nothing is sent, and no id of this computer is stored in the user's home.
     """
     with _loading:
         if "openvino" not in sys.modules and TELEMETRY not in sys.modules:
@@ -150,26 +150,29 @@ def library() -> Any:
         finally:
             if sys.modules.get(TELEMETRY, True) is None:
                 del sys.modules[TELEMETRY]
-        # Its table of NumPy's types is made at the first use, which lets go of the interpreter's lock in the
-        # middle: of two threads whose first use is at the same time, both wait for ever.
+        # Its table of NumPy types is created on first use, which releases the GIL midway: two threads that do
+        # this at the same time deadlock.
         openvino.Type.f32.to_dtype()
     return openvino
 
 
 @cache
-def _own_code() -> str:
-    """Digest of this file: it decides how a graph is rounded."""
+def _source_digest() -> str:
+    """Return the digest of this file, which determines how a graph is quantized."""
     return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 
 
 @cache
 def _core() -> Any:
-    """OpenVINO's entry: one for the process, since making one looks for devices."""
+    """Return OpenVINO's core, shared by the process because creating one enumerates devices."""
     return library().Core()
 
 
 def round_layers(graph: Any, *, weights: bool) -> None:
-    """Round the weights beside rounded inputs, 255 levels for each output; or undo that of the inputs."""
+    """Quantize the weights of layers with quantized inputs, to 255 levels per output channel.
+
+    Without ``weights``, remove the quantization of the inputs instead.
+    """
     ops = library().opset13
     marks = [node for node in graph.get_ops() if node.get_type_name() == "FakeQuantize"]
     for mark in marks:
@@ -190,7 +193,7 @@ def round_layers(graph: Any, *, weights: bool) -> None:
 
 
 def _convolutions(mark: Any) -> list[Any]:
-    """What uses a rounded input, at once or after its planes were put in order."""
+    """Return the users of a quantized input, directly or after a transpose of its planes."""
     users = [target.get_node() for target in mark.output(0).get_target_inputs()]
     if [user.get_type_name() for user in users] == ["Transpose"]:
         return _convolutions(users[0])
@@ -198,7 +201,10 @@ def _convolutions(mark: Any) -> list[Any]:
 
 
 def nearest_levels(values: Values) -> Values:
-    """``values`` (outputs x ...) as whole numbers; kernels whose sum is zero stay blind to brightness."""
+    """Round ``values`` (outputs x ...) to integers.
+
+    The sum of a kernel that sums to zero stays zero, so it remains insensitive to brightness.
+    """
     levels = np.round(values)
     for kernel, exact in zip(levels, values, strict=True):
         if abs(exact.sum()) > 1e-3 * np.abs(exact).sum():
@@ -210,40 +216,40 @@ def nearest_levels(values: Values) -> Values:
 
 
 def _compiled(core: Any, path: Path, graph: Callable[[], Any], options: dict[str, Any]) -> Any:
-    """What is compiled for this CPU: read from ``path``, or made of ``graph`` and kept there.
+    """Return the model compiled for this CPU, read from ``path`` or compiled from ``graph`` and cached.
 
-    OpenVINO's own cache has to read the graph before it finds anything, a third of the time of a start.
+    OpenVINO's own cache has to read the graph before a lookup, which takes a third of the start-up time.
     """
     with suppress(OSError, RuntimeError, ValueError):
-        return core.import_model(_checked(path.read_bytes()), "CPU", options)
+        return core.import_model(_verified(path.read_bytes()), "CPU", options)
     compiled = core.compile_model(graph(), "CPU", options)
     with suppress(OSError):
         blob = compiled.export_model().getvalue()
-        keep(path, lambda at: at.write_bytes(blob + _check(blob)))
+        keep(path, lambda at: at.write_bytes(blob + _checksum(blob)))
         kept = sorted(path.parent.glob("*.blob"), key=lambda blob: blob.stat().st_mtime)
         for old in kept[:-MAX_COMPILED]:
             old.unlink(missing_ok=True)
     return compiled
 
 
-def _check(blob: bytes) -> bytes:
+def _checksum(blob: bytes) -> bytes:
     return zlib.crc32(blob).to_bytes(4, "big")
 
 
-def _checked(content: bytes) -> bytes:
-    """The blob in a file's ``content``; OpenVINO would crash on a damaged one."""
+def _verified(content: bytes) -> bytes:
+    """Return the blob in a file's ``content`` after verifying it; OpenVINO would crash on a damaged one."""
     blob, check = content[:-4], content[-4:]
-    if _check(blob) != check:
+    if _checksum(blob) != check:
         raise ValueError("damaged")
     return blob
 
 
 def convert(net: InferenceNet) -> Any:
-    """The OpenVINO form of ``net``, for pictures of every size whose sides are multiples of 32.
+    """Convert ``net`` to OpenVINO, for images of any size whose sides are multiples of 32.
 
-    A network with ``detail`` takes frames of every size whose evidence has its spacing.
+    A network with ``detail`` accepts frames of any size with its evidence spacing.
 
-    By the parts of `openvino.convert_model`, which itself tells its makers of every conversion.
+    This uses the parts of `openvino.convert_model`, which itself reports every conversion to the vendor.
     """
     library()
     from openvino.frontend import FrontEndManager  # noqa: TID251 - after `library`

@@ -1,4 +1,4 @@
-"""PyTorch on the CPU; in float32, the reference that every other backend is held to."""
+"""PyTorch on the CPU; in float32, the reference for all other backends."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class TorchBackend:
         self._size = size
 
     def start(self, image: Image) -> Pending:
-        """Run one frame at once; the result only hands it over."""
+        """Run one frame immediately; the result only returns the map."""
         inputs = network_inputs(image, self._size, detail=isinstance(self._net, DetailNet))
         with torch.inference_mode():
-            tensors = (torch.from_numpy(np.array(each)) for each in inputs)  # writable ones
+            tensors = (torch.from_numpy(np.array(each)) for each in inputs)  # writable copies
             values = self._net(*tensors)[0].float().numpy()
         return lambda: values
 
     def close(self) -> None:
-        """Nothing is held but memory."""
+        """Do nothing, since only memory is held."""

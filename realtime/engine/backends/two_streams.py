@@ -1,7 +1,8 @@
-"""The network on two streams of a GPU: the refining of shallow features beside the computing of deep ones.
+"""Runs the network on two CUDA streams: shallow features are refined while deeper ones are computed.
 
-One picture leaves most of a GPU idle. The pathway from shallow to deep needs each feature as the backbone has
-it, so all of that pathway but its last step runs meanwhile, and the last one beside the other pathway.
+A single image leaves most of a GPU idle. The shallow-to-deep pathway uses each feature as soon as the
+backbone has computed it. All its steps but the last therefore run alongside the backbone, and the last one
+alongside the other pathway.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ from br2focus.models.rlrm import Rlrm
 
 
 class TwoStreams:
-    """Calls ``net``: uint8 BGR B x H x W x 3 -> P(blurred), B x H x W; the sides are multiples of 32.
+    """Calls ``net``: uint8 BGR B x H x W x 3 -> P(blurred), B x H x W; sides must be multiples of 32.
 
     Args:
         net: on its device; its parts are replaced by those of `use_gpu_forms`.
-        compiled: let `torch.compile` make each step.
+        compiled: compile each step with `torch.compile`.
     """
 
     def __init__(self, net: InferenceNet, *, compiled: bool) -> None:
         use_gpu_forms(net, compiled=compiled)
         self._net, device = net, net.mean.device
         self._side: torch.cuda.Stream | None = None
-        if device.type == "cuda":  # elsewhere one step follows the other
+        if device.type == "cuda":  # on other devices, the steps run one after the other
             self._side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
         def step(job: Callable[..., Any]) -> Callable[..., Any]:
@@ -42,7 +43,7 @@ class TwoStreams:
             step(net.l2h),
             step(net.joined),
         )
-        self._aside, self._h2l = step(self._shallow), step(self._to_shallow)
+        self._shallow_step, self._h2l = step(self._shallow), step(self._to_shallow)
 
     def __call__(self, pictures: Tensor) -> Tensor:
         """Run the network (see the class) on the current stream."""
@@ -51,34 +52,35 @@ class TwoStreams:
             u, v = self._pathways(tap)
         except BaseException:
             with suppress(RuntimeError):
-                self._waits_for_side()  # or a graph's recording would fail for that, and hide the reason
+                self._wait_for_side()  # otherwise a graph capture would fail as well and hide the cause
             raise
         found: Tensor = self._joined(u, v, (pictures.shape[1], pictures.shape[2]))
         return found
 
     def _pathways(self, tap: Tensor) -> tuple[Tensor, Tensor]:
-        """The last maps of both pathways."""
+        """Return the final maps of both pathways."""
         u: Any = None
-        # What one stream made and the other reads is kept until they have met: its memory is used again then.
+        # Tensors made on one stream and read on the other are kept until the streams have synchronized, since
+        # their memory could be reused from then on.
         taps, prepared = [tap], []
         for number in range(4):
-            self._side_waits()
-            with self._aside_now():
-                u, entered = self._aside(number, u, tap)
+            self._make_side_wait()
+            with self._on_side_stream():
+                u, entered = self._shallow_step(number, u, tap)
             prepared.append(entered)
             tap = self._deeper(number + 1, tap)
             taps.append(tap)
         deepest = self._attended(4, tap)
-        self._side_waits()
-        self._waits_for_side()
-        with self._aside_now():
+        self._make_side_wait()
+        self._wait_for_side()
+        with self._on_side_stream():
             u = self._l2h(4, u, deepest)
         v = self._h2l(deepest, prepared)
-        self._waits_for_side()
+        self._wait_for_side()
         return u, v
 
     def _shallow(self, number: int, u: Tensor | None, tap: Tensor) -> tuple[Tensor, Tensor]:
-        """What tap ``number`` but the last gives: the next map, and what the other pathway takes of it."""
+        """Process tap ``number`` (not the last); return the next map and the input for the other pathway."""
         net = self._net
         feature = net.attended(number, tap)
         height, width = (side * net.strides[number] // net.stride_v for side in feature.shape[-2:])
@@ -88,7 +90,7 @@ class TwoStreams:
         return net.l2h(number, u, feature), entered
 
     def _to_shallow(self, deepest: Tensor, prepared: list[Tensor]) -> Tensor:
-        """The last map of the pathway from deep to shallow."""
+        """Return the final map of the deep-to-shallow pathway."""
         net = self._net.net
         v = net.shrink(net.h2l_start(deepest), (prepared[0].shape[-2], prepared[0].shape[-1]))
         for unit, entered in zip(net.h2l, reversed(prepared), strict=True):
@@ -96,13 +98,13 @@ class TwoStreams:
             v = unit.leave(v, unit.enter_map(v) + entered)
         return v
 
-    def _aside_now(self) -> AbstractContextManager[object]:
+    def _on_side_stream(self) -> AbstractContextManager[object]:
         return nullcontext() if self._side is None else torch.cuda.stream(self._side)
 
-    def _side_waits(self) -> None:
+    def _make_side_wait(self) -> None:
         if self._side is not None:
             self._side.wait_stream(torch.cuda.current_stream(self._side.device))
 
-    def _waits_for_side(self) -> None:
+    def _wait_for_side(self) -> None:
         if self._side is not None:
             torch.cuda.current_stream(self._side.device).wait_stream(self._side)

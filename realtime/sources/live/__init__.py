@@ -1,1 +1,1 @@
-"""Cameras, network streams, and whatever else delivers frames at its own pace."""
+"""Live sources: cameras, network streams, and everything else that delivers frames in real time."""

@@ -1,4 +1,4 @@
-"""One opening of a live source, in a thread of its own."""
+"""A single connection to a live source, in its own thread."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ LEAVE_SECONDS = 0.5
 
 
 class LateError(SourceError):
-    """Nothing arrived in time."""
+    """No data arrived in time."""
 
 
 class Attempt:
-    """One opening of a source, in a thread; ``frames`` keeps the newest and ends with the attempt."""
+    """One connection to a source, in a thread; ``frames`` holds the newest frame and ends with it."""
 
     def __init__(self, open_source: Callable[[], Source], policy: ReconnectPolicy) -> None:
         self._open, self._policy = open_source, policy
         self.frames: Channel[Frame] = Channel(1, drop=True)
         self.error: BaseException | None = None
-        self.counts = True  # what it counts is not in the status yet
+        self.counts = True  # its counters are not yet part of the status
         self._last = time.monotonic()
         self._limit, self._late = policy.opening, "does not open"
         self._over, self._ending = threading.Event(), threading.Lock()
@@ -41,26 +41,26 @@ class Attempt:
 
     @property
     def alive(self) -> bool:
-        """Its thread has not returned."""
+        """True while its thread is running."""
         return self._thread.is_alive()
 
     @property
     def damaged(self) -> int:
-        """What the source counts as damaged."""
+        """Damage reported by the source."""
         return 0 if self._source is None else self._source.damaged
 
     @property
     def repaired_timestamps(self) -> int:
-        """What the source counts as repaired."""
+        """Timestamps repaired by the source."""
         return 0 if self._source is None else self._source.repaired_timestamps
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What the source says of itself."""
+        """Notices of the source."""
         return () if self._source is None else self._source.notices
 
     def leave(self) -> bool:
-        """End the attempt; False when its thread stays in a call that does not return."""
+        """End the attempt; return False if its thread is stuck in a call."""
         self._end(None)
         self.frames.cancel()
         if self._source is not None:
@@ -89,7 +89,7 @@ class Attempt:
                 return
 
     def _watch(self) -> None:
-        """End the attempt when nothing arrives in time; a pause of the whole program is no fault."""
+        """End the attempt on a timeout, unless the whole process was suspended."""
         before = time.monotonic()
         while not self._over.wait(WATCH_SECONDS):
             now = time.monotonic()
@@ -100,12 +100,12 @@ class Attempt:
                 self._end(LateError(f"{self._late} for {self._limit:g} s"))
 
     def _end(self, error: BaseException | None) -> None:
-        """The first end counts; a frame that waits is still read."""
+        """End the attempt; only the first call counts. A waiting frame can still be read."""
         with self._ending:
             if self._over.is_set():
                 return
             if isinstance(error, FocusError | OSError):
-                # Its trace would hold the last picture until the garbage collector comes.
+                # The traceback would keep the last image alive until garbage collection.
                 error = error.with_traceback(None)
             self.error = error
             self._over.set()
@@ -113,19 +113,19 @@ class Attempt:
 
 
 class _Frozen:
-    """Tells when the very same picture has come for too long: sensors always have noise."""
+    """Detects when the image has been identical for too long; real sensors always have noise."""
 
     def __init__(self, seconds: float | None) -> None:
         self._seconds = seconds
         self.reset()
 
     def reset(self) -> None:
-        """Forget the pictures so far."""
+        """Forget the images so far."""
         self._picture: Image | None = None
         self._since = 0.0
 
     def __call__(self, frame: Frame) -> bool:
-        """Take the next frame; True when it is frozen."""
+        """Process the next frame; return True if the image is frozen."""
         if self._seconds is None:
             return False
         before, self._picture = self._picture, frame.image

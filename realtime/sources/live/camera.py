@@ -1,4 +1,4 @@
-"""Cameras: listed by name and stable id, read through OpenCV."""
+"""Cameras: enumerated with names and stable ids, read through OpenCV."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from .controls import CameraControls
 from .v4l2 import code_of
 
 BY_ID = Path("/dev/v4l/by-id")
-LARGE = 1280 * 720  # from here on USB carries no 30 raw frames a second
-SAME_RATE = 0.01  # 29.97 is 30, and 24 is not 25
+LARGE = 1280 * 720  # from this size on, USB cannot carry 30 uncompressed frames per second
+SAME_RATE = 0.01  # relative tolerance: 29.97 equals 30, but 24 does not equal 25
 
 OpenCapture = Callable[[str | int, int], Any]
 
@@ -39,12 +39,12 @@ def _capture(place: str | int, backend: int) -> Any:
 
 @dataclass(frozen=True)
 class CameraInfo:
-    """A camera that is plugged in.
+    """A connected camera.
 
     Attributes:
-        index: OpenCV's number, which another camera may have after the next plugging.
-        name: as its maker calls it; two of a kind share it.
-        id: stays the same whatever is plugged in where: a path in /dev/v4l/by-id, else the device.
+        index: OpenCV's number, which may refer to another camera after replugging.
+        name: the manufacturer's name; cameras of the same model share it.
+        id: stable id that does not depend on the port: a path in /dev/v4l/by-id, else the device.
         device: the path to open, or "".
         backend: OpenCV's number of the driver.
     """
@@ -57,7 +57,7 @@ class CameraInfo:
 
 
 def list_cameras() -> list[CameraInfo]:
-    """Every camera that can give pictures, in the order of their numbers."""
+    """Return all cameras that can deliver frames, sorted by number."""
     found = enumerate_cameras(cv2.CAP_V4L2) if Path("/dev").is_dir() else enumerate_cameras()
     links = _links()
     cameras = [
@@ -68,11 +68,11 @@ def list_cameras() -> list[CameraInfo]:
 
 
 def find_camera(wanted: str) -> CameraInfo:
-    """The camera of this number, stable id, device, or (part of a) name.
+    """Return the camera with this number, stable id, device, or (partial) name.
 
     Raises:
-        AbsentError: there is none.
-        SourceError: a name fits several.
+        AbsentError: if there is none.
+        SourceError: if several cameras match the name.
     """
     cameras = list_cameras()
     if Path(wanted).is_relative_to("/dev"):
@@ -94,21 +94,21 @@ def find_camera(wanted: str) -> CameraInfo:
 
 
 class Camera(ClosingSource):
-    """Pictures of a camera, as they arrive, with the controls that are remembered for it.
-
-    Attributes:
-        camera: what was found.
+    """Live frames from a camera, with the controls that were saved for it.
 
     Args:
-        wanted: what `find_camera` takes; it is looked up again at every opening.
-        size: width and height to ask for; ``info.size`` is what the camera gives.
-        rate: frames a second to ask for.
-        code: pixel format to ask for, up to four letters ("MJPG", "YUYV"); default: MJPG for large pictures.
-        open_capture: opens a device; OpenCV's.
+        wanted: a camera as accepted by `find_camera`; looked up again each time it is opened.
+        size: width and height to request; ``info.size`` is what the camera delivers.
+        rate: frames per second to request.
+        code: pixel format to request, up to four letters ("MJPG", "YUYV"); MJPG for large frames by default.
+        open_capture: opens a device; OpenCV's by default.
+
+    Attributes:
+        camera: the camera that was found.
 
     Raises:
-        SettingsError: ``code`` is no pixel format.
-        SourceError: no such camera, or it cannot be opened; while iterating, it is gone.
+        SettingsError: if ``code`` is not a pixel format.
+        SourceError: if the camera does not exist or cannot be opened; while iterating, if it disappears.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Camera(ClosingSource):
         if not self._capture.isOpened():
             self._capture.release()
             raise SourceError(f"{self._name}: cannot be opened; is another program using it?")
-        self._ask(size, rate, code)
+        self._request_mode(size, rate, code)
         given = [self._capture.get(p) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)]
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         self.info = SourceInfo(
@@ -139,17 +139,18 @@ class Camera(ClosingSource):
             rate=Fraction(fps).limit_denominator(1001) if 1 <= fps <= 1000 else None,
             live=True,
         )
-        self._notices = (*self._not_given(size, rate, code), *_restored(self.camera))
+        self._notices = (*self._unmet_request(size, rate, code), *_restored(self.camera))
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What was asked for and not given, and which controls were restored or not."""
+        """Requested settings that the camera did not accept, and which controls were restored or not."""
         return self._notices
 
     def close(self) -> None:
-        """End the iteration at the next picture, from any thread; the reading thread lets the camera go.
+        """End the iteration at the next frame; may be called from any thread.
 
-        Releasing a camera under a read of another thread crashes drivers.
+        The reading thread releases the camera, because some drivers crash if another thread releases it
+        during a read.
         """
         self._closed.set()
 
@@ -181,7 +182,7 @@ class Camera(ClosingSource):
             self._released = True
             self._capture.release()
 
-    def _ask(self, size: tuple[int, int] | None, rate: float | None, code: str | None) -> None:
+    def _request_mode(self, size: tuple[int, int] | None, rate: float | None, code: str | None) -> None:
         if code is None and size is not None and size[0] * size[1] >= LARGE:
             code = "MJPG"
         if code is not None:
@@ -191,12 +192,15 @@ class Camera(ClosingSource):
             self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
         if rate is not None:
             self._capture.set(cv2.CAP_PROP_FPS, rate)
-        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # old frames are worth nothing
+        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # stale frames are worthless
 
-    def _not_given(
+    def _unmet_request(
         self, size: tuple[int, int] | None, rate: float | None, code: str | None
     ) -> tuple[str, ...]:
-        """A line when what was asked for is not what is given; what the driver does not tell may be."""
+        """Return a notice if the camera's mode differs from the requested one.
+
+        Values that the driver does not report are not compared.
+        """
         if size is None and rate is None and code is None:
             return ()
         given = code_of(int(self._capture.get(cv2.CAP_PROP_FOURCC)))
@@ -211,13 +215,13 @@ class Camera(ClosingSource):
 
 
 def _mode(size: tuple[int, int] | None, rate: float | Fraction | None, code: str | None) -> str:
-    """Such as "MJPG 1280 x 720 at 30 frames/s", as far as it is known."""
+    """Describe a mode as far as it is known, e.g. "MJPG 1280 x 720 at 30 frames/s"."""
     picture = " ".join(part for part in (code, size and f"{size[0]} x {size[1]}") if part)
     return " at ".join(part for part in (picture, rate and f"{float(rate):g} frames/s") if part)
 
 
 def _restored(camera: CameraInfo) -> tuple[str, ...]:
-    """Sets the controls that are remembered for ``camera``; what comes of it, a line each."""
+    """Restore the controls saved for ``camera``, and return what happened, one line each."""
     if camera.backend != cv2.CAP_V4L2 or not camera.id:
         return ()
     try:
@@ -228,7 +232,7 @@ def _restored(camera: CameraInfo) -> tuple[str, ...]:
 
 
 def _links() -> dict[str, str]:
-    """Device -> its stable link."""
+    """Return the stable link of each device."""
     if not BY_ID.is_dir():
         return {}
     return {str(link.resolve()): str(link) for link in sorted(BY_ID.iterdir(), reverse=True)}

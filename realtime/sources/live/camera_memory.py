@@ -1,4 +1,4 @@
-"""Controls that were set, kept for each camera from one run to the next."""
+"""Saves the controls of each camera between runs."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from br2focus.realtime.output import Output, refusal
 
 NAME = "cameras.json"
 
-Remembered = dict[str, dict[str, int]]  # id of a camera -> name of a control -> value
+Remembered = dict[str, dict[str, int]]  # camera id -> control name -> value
 
 
 def remember(camera_id: str, values: Mapping[str, int], folder: Path | None = None) -> None:
-    """Keep ``values`` for a camera instead of what was kept before; none: forget it.
+    """Save ``values`` for a camera, replacing those saved before; an empty mapping deletes them.
 
     Args:
         camera_id: `CameraInfo.id`.
-        values: of all its controls, by name: a focus alone would not tell that the autofocus was off.
-        folder: default `config_folder`.
+        values: all its controls by name, since a focus value alone does not say that autofocus was off.
+        folder: `config_folder` by default.
 
     Raises:
-        SettingsError: what was kept before cannot be read.
-        SinkError: it cannot be written, or another program is writing it.
+        SettingsError: if the existing file cannot be read.
+        SinkError: if the file cannot be written, or another program is writing it.
     """
     path = (folder or config_folder()) / NAME
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise refusal(path, error) from error
-    with Output(path, overwrite=True) as output:  # nobody else writes from here on
+    with Output(path, overwrite=True) as output:  # holds the lock against other writers
         remembered = _read(path) | {camera_id: dict(values)}
-        output.temporary.chmod(0o600)  # ids hold serial numbers
+        output.temporary.chmod(0o600)  # camera ids contain serial numbers
         text = json.dumps({each: kept for each, kept in remembered.items() if kept}, indent=2)
         output.temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def recalled(camera_id: str, folder: Path | None = None) -> dict[str, int]:
-    """What is kept for a camera; empty when nothing is.
+    """Return the controls saved for a camera; empty if there are none.
 
-    A damaged file counts as none; it gets the suffix ``.bad``.
+    A damaged file counts as empty and is renamed with the suffix ``.bad``.
 
     Raises:
-        SettingsError: the file cannot be read.
+        SettingsError: if the file cannot be read.
     """
     return _read((folder or config_folder()) / NAME).get(camera_id, {})
 

@@ -1,4 +1,4 @@
-"""The state of a live source, and how long it is waited for."""
+"""Connection state of a live source, and its timeouts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """What a live source is doing."""
+    """Connection state of a live source."""
 
     CONNECTING = "connecting"
     RUNNING = "running"
@@ -19,16 +19,16 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Status:
-    """The state of a live source.
+    """Connection status of a live source.
 
     Attributes:
-        state: now.
-        since: `time.monotonic` of the last frame, or of the start before the first one.
-        reason: why it is not running, without secrets.
-        reopened: how often it was opened again.
-        abandoned: reads that never returned, whose threads were left behind.
-        dropped: frames replaced by newer ones before they were taken.
-        damaged: what the source counted as damaged, in all openings.
+        state: the current state.
+        since: value of `time.monotonic` at the last frame, or at the start before the first one.
+        reason: why the source is not running, without secrets.
+        reopened: how often it was reopened.
+        abandoned: reads that never returned; their threads were abandoned.
+        dropped: frames replaced by newer ones before they were read.
+        damaged: damage reported by the source, over all connections.
     """
 
     state: State
@@ -42,18 +42,20 @@ class Status:
 
 @dataclass(frozen=True)
 class ReconnectPolicy:
-    """How long a live source waits for what; seconds.
+    """Timeouts and retry delays of a live source, in seconds.
 
     Attributes:
-        opening: until opening counts as failed.
-        stall: without a frame until the source counts as stalled.
-        frozen: of the very same picture until it counts as frozen, None = never (a still test picture).
-        absent: pause before the next attempt where nothing was there, which is told at once; for the first
+        opening: time after which opening counts as failed.
+        stall: time without a frame after which the source counts as stalled.
+        frozen: time with identical images after which the source counts as frozen; None = never (for a static
+            test image).
+        absent: retry delay while the source is absent, which is detected immediately; applies for the first
             `SOON` seconds.
-        first, longest: pause before the first attempt after a fault, doubled each time, and its limit.
-        good: of frames until the pause begins small again.
-        retry_for: after the last frame until the source is given up. None: for ever, but a source that
-            never gave a frame is given up at its first failure.
+        first, longest: delay before the first retry after a fault, doubled with each retry, and its upper
+            limit.
+        good: duration of good frames after which the retry delay starts small again.
+        retry_for: time since the last frame after which the source is declared lost. None = never, except
+            that a source that has never delivered a frame is lost at its first failure.
     """
 
     opening: float = 5.0

@@ -1,4 +1,4 @@
-"""What a camera can give, and its focus, exposure and gain: on Linux, through V4L2."""
+"""Camera formats and the controls for focus, exposure and gain, on Linux through V4L2."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from br2focus.realtime.errors import FocusError, SettingsError
 
 from .v4l2 import ControlId, Node, code_of, has_v4l2
 
-MODES = range(4)  # of exposure, as the kernel counts; the most usual first:
-AUTO = (3, 0)  # time alone; time and iris
-MANUAL = (1, 2)  # time and iris; time alone
-# What has to be off before the other can be set.
+MODES = range(4)  # kernel values of the exposure mode; in each tuple, the most common first
+AUTO = (3, 0)  # automatic exposure time; automatic time and iris
+MANUAL = (1, 2)  # manual exposure time and iris; manual time
+# The automatic that must be off before a control can be set.
 AUTOMATICS = {ControlId.FOCUS: ControlId.AUTOFOCUS, ControlId.EXPOSURE: ControlId.AUTO_EXPOSURE}
 
 
 @dataclass(frozen=True)
 class Format:
-    """Pictures that a camera can give.
+    """A video format that a camera supports.
 
     Attributes:
-        code: pixel format, four letters at most: "MJPG", "YUYV".
-        width, height: in pixels.
-        rates: frames a second, the most first; of a range the two ends; empty when unknown.
+        code: pixel format, at most four letters: "MJPG", "YUYV".
+        width, height: size in pixels.
+        rates: frames per second, highest first; the two limits for a range; empty if unknown.
     """
 
     code: str
@@ -38,11 +38,11 @@ class Control:
     """A control of a camera.
 
     Attributes:
-        name: "autofocus", "focus", "auto_exposure", "exposure" or "gain", whatever the kernel calls it.
-        minimum, maximum, step, default, value: in the camera's own units (exposure: mostly 0.1 ms); the
-            automatics are 0 or 1.
-        active: can be set as things are; focus and exposure mostly not while their automatic is on, which
-            `CameraControls.set` turns off.
+        name: "autofocus", "focus", "auto_exposure", "exposure" or "gain", regardless of the kernel's name.
+        minimum, maximum, step, default, value: in the camera's own units (exposure: usually 0.1 ms); 0 or 1
+            for the automatics.
+        active: True if it can be set now. Focus and exposure usually cannot while their automatic is on;
+            `CameraControls.set` turns it off.
     """
 
     name: str
@@ -55,10 +55,12 @@ class Control:
 
 
 def list_formats(device: str) -> tuple[Format, ...]:
-    """What the camera at ``device`` can give; empty without V4L2, or where the driver does not say.
+    """Return the formats of the camera at ``device``.
+
+    The result is empty without V4L2, or if the driver does not report them.
 
     Raises:
-        SourceError: the device is gone, or may not be used.
+        SourceError: if the device is gone, or may not be accessed.
     """
     if not has_v4l2(device):
         return ()
@@ -71,9 +73,9 @@ def list_formats(device: str) -> tuple[Format, ...]:
 
 
 class CameraControls:
-    """The controls of a camera, while it streams or not.
+    """The controls of a camera, whether it is streaming or not.
 
-    The device is opened for each call: a camera that comes back after unplugging is found again.
+    The device is opened for each call, so a camera is found again after replugging.
 
     Args:
         device: its path; without V4L2 it has no controls.
@@ -83,10 +85,10 @@ class CameraControls:
         self._device = device
 
     def list(self) -> tuple[Control, ...]:
-        """Those that the camera has.
+        """Return the controls that the camera has.
 
         Raises:
-            SourceError: the camera is gone, or may not be used.
+            SourceError: if the camera is gone, or may not be accessed.
         """
         if not has_v4l2(self._device):
             return ()
@@ -95,11 +97,11 @@ class CameraControls:
         return tuple(control for control in found if control is not None)
 
     def set(self, name: str, value: int) -> int:
-        """Set a control, after its automatic was turned off; returns the value that the camera took.
+        """Turn off a control's automatic, set the control, and return the value that the camera accepted.
 
         Raises:
-            SettingsError: the camera has no such control, or the value is out of its range.
-            SourceError: the camera is gone or refuses.
+            SettingsError: if the camera lacks the control, or the value is out of range.
+            SourceError: if the camera is gone or refuses.
         """
         there = {control.name: control for control in self.list()}
         if name not in there:
@@ -118,12 +120,13 @@ class CameraControls:
         return int(taken in AUTO) if control is ControlId.AUTO_EXPOSURE else taken
 
     def restore(self, values: Mapping[str, int]) -> tuple[str, ...]:
-        """Set ``values`` in the order that works; what an automatic governs is left to it.
+        """Set ``values`` in an order that works; controls whose automatic is on are skipped.
 
-        Returns what was set, and what could not be and why, a line each.
+        Returns:
+            What was set, and what could not be set and why, one line each.
         """
         done, refused = [], []
-        for control in ControlId:  # each automatic stands before what it governs
+        for control in ControlId:  # each automatic comes before the control that it governs
             name, automatic = control.name.lower(), AUTOMATICS.get(control)
             if name not in values or (automatic and values.get(automatic.name.lower())):
                 continue
@@ -150,7 +153,7 @@ def _control(node: Node, control: ControlId) -> Control | None:
 
 
 def _kernel_value(node: Node, control: ControlId, value: int) -> int:
-    """``value`` as the kernel counts it; for the exposure's automatic an entry of its menu."""
+    """Convert ``value`` to the kernel's; for automatic exposure, that is an entry of its menu."""
     if control is not ControlId.AUTO_EXPOSURE:
         return value
     menu = node.menu(control, MODES)

@@ -1,4 +1,4 @@
-"""Which live source a text names: a camera, an address, a file at its own pace, or the built-in test."""
+"""Opens the live source that a text describes: a camera, an address, a file in real time, or the test."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ TEST = "test"
 
 @dataclass(frozen=True)
 class CameraMode:
-    """What to ask a camera for; it may give something else, and says so.
+    """Mode to request from a camera; if it delivers another one, a notice says so.
 
     Attributes:
         size: width and height.
-        rate: frames a second, None = the camera's choice.
-        code: pixel format, such as "MJPG"; None = what carries the size.
+        rate: frames per second; None for the camera's choice.
+        code: pixel format, such as "MJPG"; None for one that can carry the size.
     """
 
     size: tuple[int, int]
@@ -38,13 +38,14 @@ class CameraMode:
 
 @dataclass(frozen=True)
 class LiveOptions:
-    """How a source is opened, what is allowed, and how long it may be gone.
+    """How to open a live source, what is allowed, and how long it may be gone.
 
     Attributes:
-        mode: of a camera, None = its own choice.
-        retry_for: seconds until a lost source is given up; None = never, once it gave a picture.
-        allow_web: take http and https addresses.
-        allow_still: the very same picture for long is no fault.
+        mode: camera mode; None for the camera's choice.
+        retry_for: seconds after which a lost source is abandoned; None = never, once it has delivered a
+            frame.
+        allow_web: accept http and https addresses.
+        allow_still: a long run of identical images is not a fault.
     """
 
     mode: CameraMode | None = None
@@ -54,16 +55,16 @@ class LiveOptions:
 
 
 def shown_name(text: str) -> str:
-    """``text`` as it may be shown: an address without its secrets."""
+    """Return ``text`` for display; an address without its secrets."""
     return redacted(text) if is_url(text) else text
 
 
 def check_live(text: str, options: LiveOptions) -> None:
-    """Refuse what cannot be a source, before anything is opened.
+    """Reject an invalid source before anything is opened.
 
     Raises:
-        SettingsError: an address that is not allowed.
-        SourceError: a file that is not there.
+        SettingsError: if the address is not allowed.
+        SourceError: if the file does not exist.
     """
     if is_url(text):
         check_address(text, allow_web=options.allow_web)
@@ -72,15 +73,15 @@ def check_live(text: str, options: LiveOptions) -> None:
 
 
 def open_live(text: str, options: LiveOptions = LiveOptions()) -> Source:
-    """The live source that ``text`` names; a camera or an address is opened when it is iterated.
+    """Return the live source that ``text`` describes; cameras and addresses are opened on iteration.
 
     Args:
         text: a camera's number, name, id or device; an address; a video file; "test".
         options: see `LiveOptions`.
 
     Raises:
-        SettingsError: an address that is not allowed.
-        SourceError: a file that is no video.
+        SettingsError: if the address is not allowed.
+        SourceError: if the file is not a video.
     """
     frozen = None if options.allow_still else ReconnectPolicy.frozen
     policy = ReconnectPolicy(retry_for=options.retry_for, frozen=frozen)
@@ -97,9 +98,9 @@ def open_live(text: str, options: LiveOptions = LiveOptions()) -> Source:
 
 
 def is_file_name(text: str) -> bool:
-    """Whether ``text`` can only mean a file: it is there, ends as videos do, or names a folder.
+    """Return whether ``text`` can only mean a file: it exists, has a video suffix, or names a folder.
 
-    Names of cameras have dots too ("USB2.0 HD UVC WebCam").
+    A dot alone is not enough, since camera names contain dots as well ("USB2.0 HD UVC WebCam").
     """
     path = Path(text)
     looks = path.suffix.lower() in VIDEO_SUFFIXES or len(path.parts) > 1
@@ -107,7 +108,7 @@ def is_file_name(text: str) -> bool:
 
 
 def _same_camera(text: str, mode: CameraMode | None) -> Callable[[], Source]:
-    """Opens the camera ``text``, and that very one again: its number may go to another."""
+    """Return an opener that always reopens the same camera, whose number may pass to another one."""
     wanted = [text]
 
     def opened() -> Camera:

@@ -1,4 +1,4 @@
-"""A file as if it were live: every frame at its own time, and none waits for whoever is slow."""
+"""Plays a file like a live source: each frame at its own time, without waiting for slow consumers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from br2focus.realtime.sources.source import Source, WrappedSource
 
 
 class PacedSource(WrappedSource):
-    """``source`` with its frames given out when their time has come.
+    """Delivers each frame of ``source`` at its presentation time.
 
     Args:
-        source: closed with this one.
+        source: the source to pace; closed together with this one.
     """
 
     def __init__(self, source: Source) -> None:
@@ -24,7 +24,7 @@ class PacedSource(WrappedSource):
         self._closed = threading.Event()
 
     def close(self) -> None:
-        """End the iteration, from any thread."""
+        """End the iteration; may be called from any thread."""
         self._closed.set()
         super().close()
 

@@ -1,8 +1,8 @@
-"""A live source that comes back: watched, reopened from scratch, its state always known.
+"""A live source that reconnects: monitored, reopened from scratch, with a state that is always known.
 
-Most live faults are silent: nothing arrives, and nothing fails. So "no frame for a while" is a fault too, and
-so is the same picture again and again. Whatever happens, the whole source is opened anew, in a thread of its
-own: a driver that never returns costs that thread, and nothing else.
+Most live faults are silent: nothing arrives and nothing fails. A timeout without frames therefore counts as a
+fault, and so do endlessly repeated images. After any fault, the whole source is reopened in a new thread, so
+a driver call that never returns costs only its thread.
 """
 
 from __future__ import annotations
@@ -24,24 +24,25 @@ from .attempt import Attempt, LateError, _Frozen
 from .connection import ReconnectPolicy, State, Status
 
 DEFAULT_POLICY = ReconnectPolicy()
-HANGING = 3  # reads that never returned, until nothing is opened any more
-SOON = 30.0  # seconds for which something absent is asked for often: it mostly comes back at once, or not
+HANGING = 3  # reads that never returned, after which nothing is opened any more
+# seconds of frequent retries for an absent source, which mostly returns at once or not at all
+SOON = 30.0
 
 
 class ReconnectingSource(ClosingSource):
-    """Frames of a live source for as long as it exists, over every fault of it.
+    """Yields the frames of a live source and reconnects after every fault.
 
-    Frames are numbered through, and their times go on: within one opening they are those of the source, from
-    one to the next the gap is as long as it really was.
+    Frame numbers and times are continuous. Within one connection, times are those of the source; between
+    connections, the gap has its real length.
 
     Args:
-        open_source: opens the source anew and may block; what it gives is iterated and closed in one thread.
-        name: for messages, without secrets.
-        policy: time limits.
+        open_source: opens the source again and may block; the source is iterated and closed in one thread.
+        name: name for messages, without secrets.
+        policy: timeouts and retry delays.
 
     Raises:
-        LostError: while iterating, the source was given up.
-        RefusedError: while iterating, before the first frame: trying again is of no use.
+        LostError: while iterating, if reconnecting is abandoned.
+        RefusedError: while iterating, before the first frame, if access is refused and retrying is pointless.
     """
 
     def __init__(
@@ -59,30 +60,30 @@ class ReconnectingSource(ClosingSource):
 
     @property
     def status(self) -> Status:
-        """What the source is doing now; from any thread."""
+        """Current status of the source; may be read from any thread."""
         attempt, status = self._attempt, self._status
         damaged = attempt.damaged if attempt is not None and attempt.counts else 0
         return replace(status, damaged=status.damaged + damaged)
 
     @property
     def damaged(self) -> int:
-        """What the source counted as damaged, in all openings; from any thread."""
+        """Damage reported by the source over all connections; may be read from any thread."""
         return self.status.damaged
 
     @property
     def repaired_timestamps(self) -> int:
-        """Of the source that is open; from any thread."""
+        """Timestamps repaired by the open source; may be read from any thread."""
         attempt = self._attempt
         return attempt.repaired_timestamps if attempt is not None else 0
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What the source that is open says of itself, a line each; from any thread."""
+        """Notices of the open source, one line each; may be read from any thread."""
         attempt = self._attempt
         return attempt.notices if attempt is not None else ()
 
     def close(self) -> None:
-        """End the iteration, from any thread and in any state."""
+        """End the iteration; may be called from any thread and in any state."""
         self._closed.set()
         attempt = self._attempt
         if attempt is not None:
@@ -95,14 +96,14 @@ class ReconnectingSource(ClosingSource):
             yield from self._frames()
             if self._closed.is_set():
                 break
-            self._give_up_or_not()
+            self._raise_if_lost()
             if self._status.since - opened >= self._policy.good:
                 pause = self._policy.first
-            if self._refused:  # a login that is tried again and again gets locked out
+            if self._refused:  # repeated failed logins can lock the account
                 pause = self._policy.longest
             soon = time.monotonic() - self._status.since < SOON
             wait = self._policy.absent if self._absent and soon else pause
-            if self._closed.wait(min(wait * random.uniform(0.8, 1.2), self._left())):
+            if self._closed.wait(min(wait * random.uniform(0.8, 1.2), self._seconds_left())):
                 break
             if not (self._absent and soon):
                 pause = min(2 * pause, self._policy.longest)
@@ -110,15 +111,15 @@ class ReconnectingSource(ClosingSource):
         self._set(state=State.ENDED)
 
     def _frames(self) -> Iterator[Frame]:
-        """The frames of one attempt; afterwards the status says how it ended."""
+        """Yield the frames of one attempt; then set the status to how it ended."""
         self._hanging = [each for each in self._hanging if each.alive]
         if len(self._hanging) >= HANGING:
             self._set(reason=f"{HANGING} reads never returned; waiting for one of them")
             return
         attempt = self._attempt = Attempt(self._open, self._policy)
-        if self._closed.is_set():  # closed while the attempt was made
+        if self._closed.is_set():  # closed while the attempt was being created
             attempt.leave()
-        if self._status.state is not State.FROZEN:  # the same picture once more is still frozen
+        if self._status.state is not State.FROZEN:  # if the same image follows, the source is still frozen
             self._frozen.reset()
         self._clock.restart()
         state, reason = State.LOST, "the stream ended"
@@ -150,15 +151,15 @@ class ReconnectingSource(ClosingSource):
                 raise error  # a bug, not a fault of the source
         self._set(state=state, reason=reason)
 
-    def _give_up_or_not(self) -> None:
-        if self._left() > 0:
+    def _raise_if_lost(self) -> None:
+        if self._seconds_left() > 0:
             return
         lost = time.monotonic() - self._status.since
         text = f"{self.info.name}: {self._status.reason}; no frame for {lost:.0f} s, given up"
         raise LostError(text)
 
-    def _left(self) -> float:
-        """Seconds until the source is given up."""
+    def _seconds_left(self) -> float:
+        """Return the seconds until the source is declared lost."""
         limit = self._policy.retry_for
         if limit is None:
             return math.inf if self._clock.frames else 0.0

@@ -1,7 +1,7 @@
-"""A network stream as a source: RTSP, UDP, SRT, and HTTP where it is allowed.
+"""A network stream as a source: RTSP, UDP, SRT, and HTTP if allowed.
 
-Opening and reading have limits of their own: without one, FFmpeg waits for ever for a camera that hangs. No
-text that leaves this module holds the password of the address.
+Opening and reading have their own timeouts; without them, FFmpeg waits forever for a camera that hangs. No
+message from this module contains the password of the address.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from br2focus.realtime.frame import Frame
 from br2focus.realtime.sources.source import ClosingSource
 from br2focus.realtime.video_info import SourceInfo
 
-# Each scheme, and the protocols that FFmpeg may use for it: no address may lead to files. (An RTSP server can
-# still redirect to another one; FFmpeg has no switch for that.)
+# The protocols that FFmpeg may use for each scheme; no address may lead to local files. (An RTSP server can
+# still redirect to another one; FFmpeg has no option to prevent that.)
 SCHEMES = {
     "rtsp": "rtsp,rtp,udp,tcp",
     "rtsps": "rtsps,rtp,udp,tcp,tls",
@@ -39,27 +39,27 @@ SCHEMES = {
     "https": "https,tls,tcp",
 }
 WEB, TLS = ("http", "https"), ("https", "rtsps")
-# What a scheme carries; playlists (hls, dash), which name other addresses, are not among them.
+# Formats allowed in a stream. Playlists (hls, dash), which refer to other addresses, are excluded.
 STREAM_FORMATS = "rtsp,mpegts,mpjpeg,mjpeg,matroska,webm,mov,mp4,flv,h264,hevc,jpeg_pipe"
-# A packet that took this part of the reading limit is what FFmpeg had kept, and nothing new; one that took
-# longer than the limit by so many seconds came after the whole program was stopped.
+# A packet that took at least this share of the timeout was buffered by FFmpeg and is not new. One that
+# exceeded the timeout by this many seconds arrived after the whole process had been suspended.
 LATE, STOPPED = 0.9, 0.5
 PROBE_BYTES = 1 << 20
-ANALYSIS_MICROSECONDS = "300000"  # of the stream, before the first picture; what it holds is known sooner
+ANALYSIS_MICROSECONDS = "300000"  # analysed before the first frame; the contents are known sooner
 TIME_BASE = Fraction(1, 90000)
 _NO_CONNECTION = (ConnectionRefusedError, TimeoutError, av.error.ExitError, av.error.OSError)
 _REFUSED = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)
 
 
 def is_url(text: str) -> bool:
-    """Whether ``text`` is an address that `NetworkStream` takes."""
+    """Return whether ``text`` is an address that `NetworkStream` accepts."""
     return "://" in text
 
 
 def redacted(url: str) -> str:
-    """``url`` without user, password, query, and what looks like a password in the path; for messages.
+    """Return ``url`` for messages, without user, password, query, and anything like a password in the path.
 
-    Taken apart as text: what is no proper address may hold a password all the same.
+    The address is processed as plain text, since even an invalid one may contain a password.
     """
     scheme, _, rest = url.partition("://")
     if "@" in rest:
@@ -70,14 +70,14 @@ def redacted(url: str) -> str:
 
 
 def check_address(url: str, *, allow_web: bool) -> list[str]:
-    """Refuse what is no address of a stream, before anything is tried.
+    """Reject an invalid stream address before anything is opened.
 
     Returns:
-        The IP addresses of the host; none where the host is left out, or has none now.
+        The IP addresses of the host; empty if there is no host, or it does not resolve now.
 
     Raises:
-        SettingsError: another scheme, http without ``allow_web``, or a host on the local link, where cloud
-            machines keep their secrets.
+        SettingsError: if the scheme is unknown, if it is http without ``allow_web``, or if the host is
+            link-local, where cloud machines serve their secrets.
     """
     name = redacted(url)
     try:
@@ -101,11 +101,11 @@ def check_address(url: str, *, allow_web: bool) -> list[str]:
 
 
 def at_address(url: str, address: str) -> tuple[str, dict[str, str]]:
-    """``url`` with ``address`` as its host, and FFmpeg's options by which a web server still learns its name.
+    """Return ``url`` with ``address`` as its host, and FFmpeg options that tell a web server the host name.
 
-    FFmpeg would look the name up again, and could be led to another address than the one that was checked.
-    With TLS the name stays: the server needs it for its certificate, and nothing on the local link that keeps
-    secrets speaks TLS.
+    FFmpeg would resolve the name again and could reach another address than the one that was checked. With
+    TLS the name stays, because the certificate requires it; no link-local service that serves secrets uses
+    TLS.
     """
     parts = urlsplit(url)
     if parts.scheme.lower() in TLS:
@@ -126,19 +126,20 @@ def _addresses(host: str | None) -> list[ipaddress.IPv4Address | ipaddress.IPv6A
 
 
 class NetworkStream(ClosingSource):
-    """The pictures of a network stream, as they arrive.
+    """Live frames of a network stream.
 
     Args:
         url: rtsp, rtsps, udp, srt; http and https with ``allow_web``.
-        opening, reading: limits in seconds; opening has two steps of it, connecting (to all addresses of the
-            host, one after the other) and looking.
-        allow_web: take http and https.
-        max_pixels: largest picture in pixels.
+        opening, reading: timeouts in seconds. Opening has two steps with this timeout each: connecting (to
+            all addresses of the host in turn) and probing.
+        allow_web: accept http and https.
+        max_pixels: largest accepted frame in pixels.
 
     Raises:
-        SettingsError: no address of a stream (see `check_address`).
-        RefusedError: the login is refused.
-        SourceError: nobody there, no picture in it, too large; also while iterating.
+        SettingsError: if the address is not a valid stream address (see `check_address`).
+        RefusedError: if the login is refused.
+        SourceError: if nobody answers, the stream has no video, or its frames are too large; also while
+            iterating.
     """
 
     def __init__(
@@ -164,18 +165,18 @@ class NetworkStream(ClosingSource):
 
     @property
     def damaged(self) -> int:
-        """Packets refused by the decoder, and frames that it calls corrupt."""
+        """Packets rejected by the decoder, plus frames that it reports as corrupt."""
         return self._damaged
 
     @property
     def repaired_timestamps(self) -> int:
-        """Pictures without a time of their own."""
+        """Number of frames without a timestamp."""
         return self._repaired
 
     def close(self) -> None:
-        """End the iteration at the next picture or time limit; from any thread.
+        """End the iteration at the next frame or timeout; may be called from any thread.
 
-        The connection itself ends where the stream is read: with the iteration, or with the context.
+        The connection itself is closed in the reading thread, at the end of the iteration or the context.
         """
         self._closed.set()
 
@@ -239,7 +240,7 @@ class NetworkStream(ClosingSource):
         except _REFUSED:
             raise RefusedError(f"{self._name}: login refused; check user and password") from None
         except (av.error.FFmpegError, ValueError, OSError) as error:
-            raise SourceError(f"{self._name}: {_reason(error)}") from None  # its text has the password
+            raise SourceError(f"{self._name}: {_reason(error)}") from None  # its text contains the password
 
     def _picture_stream(self, max_pixels: int) -> VideoStream:
         streams = self._container.streams.video
@@ -251,7 +252,7 @@ class NetworkStream(ClosingSource):
             size = f"{context.width} x {context.height}"
             raise SourceError(f"{self._name}: {size} is over {max_pixels} pixels a picture")
         context.options = context.options | {"max_pixels": str(max_pixels)}
-        stream.thread_type = "SLICE"  # frame threads hold back a frame each
+        stream.thread_type = "SLICE"  # each frame thread adds one frame of delay
         context.flags |= Flags.low_delay
         return stream
 
@@ -276,13 +277,13 @@ class NetworkStream(ClosingSource):
                 continue
             for picture in pictures:
                 self._damaged += picture.is_corrupt
-                clean = clean or not picture.is_corrupt  # noise decodes to something now and then
+                clean = clean or not picture.is_corrupt  # garbage occasionally decodes to a picture
                 if clean:
                     yield picture
 
 
 def _reason(error: BaseException) -> str:
-    """Why, in words that never hold the address."""
+    """Describe the cause in words that never contain the address."""
     if isinstance(error, av.error.ExitError | TimeoutError):
         return "no answer in time"
     if isinstance(error, ConnectionError):

@@ -1,6 +1,6 @@
-"""The built-in test source: a rendered focus pull, live, for ever, with no camera.
+"""The built-in test source: an endless rendered focus pull in real time, without a camera.
 
-What is in focus is known for every frame: `FocusPullSource.truth` says it.
+`FocusPullSource.truth` returns what is in focus in every frame.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ PULLS = ((0.0, NEAR), (0.6, NEAR), (3.2, FAR), (3.8, FAR))
 
 
 class FocusPullSource(ClosingSource):
-    """A clip of 4 s, forwards and backwards for ever, at its own pace; a frame that is late is left out.
+    """Plays a rendered clip of 3.8 s back and forth forever in real time; late frames are skipped.
 
-    Making it takes some seconds, and its frames are kept: some 100 MB at 640 x 480.
+    Rendering takes several seconds. The frames are cached, which takes about 100 MB at 640 x 480.
 
     Args:
-        width, height: of the pictures.
-        seed: another seed, another scene.
-        rate: pictures a second; more of them are the same clip, faster.
+        width, height: size of the frames.
+        seed: selects the scene.
+        rate: frames per second; a higher rate plays the same clip faster.
     """
 
     def __init__(self, width: int = 640, height: int = 480, *, seed: int = 1, rate: Fraction = RATE) -> None:
@@ -38,22 +38,22 @@ class FocusPullSource(ClosingSource):
         self.info = SourceInfo("test", size=(width, height), rate=rate, live=True)
         self._rate, self._closed = rate, threading.Event()
         self._made: dict[int, ClipFrame] = {}
-        self.truth(0)  # the scene is built before the clock starts
+        self.truth(0)  # build the scene before the clock starts
 
     def again(self, rate: Fraction) -> FocusPullSource:
-        """The same pictures at another rate, from the first on; nothing is rendered twice."""
+        """Return a source that restarts the same clip at another rate; renders nothing twice."""
         other = copy(self)
         other.info = replace(self.info, rate=rate)
         other._rate, other._closed = rate, threading.Event()
         return other
 
     def render_all(self) -> None:
-        """Make every picture now, so that none has to be made while time is measured."""
+        """Render every frame now, so that none is rendered during a measurement."""
         for index in range(len(self.clip)):
             self.truth(index)
 
     def close(self) -> None:
-        """End the iteration, from any thread."""
+        """End the iteration; may be called from any thread."""
         self._closed.set()
 
     def __iter__(self) -> Iterator[Frame]:
@@ -65,10 +65,10 @@ class FocusPullSource(ClosingSource):
             index = max(index + 1, int(late * self._rate))
 
     def truth(self, index: int) -> ClipFrame:
-        """Frame ``index`` with its mask and the distance in focus."""
+        """Return frame ``index`` with its mask and focus distance."""
         last = len(self.clip) - 1
         place = index % (2 * last)
         place = min(place, 2 * last - place)
-        if place not in self._made:  # rendering takes a core: the first time is enough
+        if place not in self._made:  # rendering occupies a core, so do it only once
             self._made[place] = self.clip.frame(place)
         return self._made[place]

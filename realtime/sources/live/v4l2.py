@@ -1,6 +1,7 @@
-"""What Linux tells of a camera and lets be set: a thin layer over the ioctl calls of V4L2.
+"""Camera capabilities and controls on Linux: a thin layer over the ioctl calls of V4L2.
 
-Own code because the library for it, linuxpy, is GPL-3, and asks a camera for everything at every opening.
+The existing library, linuxpy, is licensed under GPL-3 and queries everything about a camera each time it is
+opened.
 """
 
 from __future__ import annotations
@@ -34,17 +35,17 @@ QUERY_MENU = _Call(37, Struct("=II32s4x"))
 ENUM_SIZES = _Call(74, Struct("=3I6I8x"))
 ENUM_INTERVALS = _Call(75, Struct("=5I6I8x"))
 
-CAPTURES = (1, 9)  # pictures in one piece; in a piece a plane
-DISCRETE = 1  # the other kinds give the ends of a range
-DISABLED, LOCKED = 0x1, 0x2 | 0x4 | 0x10  # grabbed by a program, read only, or held by an automatic
-MANY = 256  # a driver that never comes to an end is broken
+CAPTURES = (1, 9)  # buffer types: single-planar and multi-planar capture
+DISCRETE = 1  # the other kinds give the limits of a range
+DISABLED, LOCKED = 0x1, 0x2 | 0x4 | 0x10  # grabbed by a program, read-only, or controlled by an automatic
+MANY = 256  # upper limit for broken drivers with endless lists
 GONE = (errno.ENODEV, errno.ENXIO, errno.ENOENT)
 
 
 class ControlId(IntEnum):
-    """The kernel's numbers of the controls; unlike their names, these stay the same in every version."""
+    """Kernel ids of the controls; unlike the names, they are the same in all kernel versions."""
 
-    AUTOFOCUS = 0x009A090C  # "Focus, Auto", from Linux 5.16 on "Focus, Automatic Continuous"
+    AUTOFOCUS = 0x009A090C  # "Focus, Auto"; since Linux 5.16 "Focus, Automatic Continuous"
     FOCUS = 0x009A090A
     AUTO_EXPOSURE = 0x009A0901
     EXPOSURE = 0x009A0902
@@ -52,7 +53,7 @@ class ControlId(IntEnum):
 
 
 class Query(NamedTuple):
-    """What a driver says of a control; ``active``: its value can be set now."""
+    """Properties of a control as reported by the driver; ``active``: its value can be set now."""
 
     minimum: int
     maximum: int
@@ -62,28 +63,28 @@ class Query(NamedTuple):
 
 
 def has_v4l2(device: str) -> bool:
-    """Whether ``device`` may be asked at all: on Linux, and by a path."""
+    """Return whether ``device`` can be queried at all: on Linux, and given as a path."""
     return sys.platform == "linux" and bool(device)
 
 
 def code_of(fourcc: int) -> str:
-    """The letters of a pixel format, such as "MJPG"; "" for none."""
+    """Return the letters of a pixel format, such as "MJPG"; empty for none."""
     if fourcc <= 0:
         return ""
-    letters = fourcc & 0x7FFF_FFFF  # the top bit tells the byte order
+    letters = fourcc & 0x7FFF_FFFF  # the top bit is the byte order
     return letters.to_bytes(4, "little").decode("ascii", "replace").rstrip(" \0")
 
 
 class Node(Closing):
-    """A camera's device, open, while others may stream from it.
+    """The open device of a camera; other programs may stream from it at the same time.
 
-    What the driver does not want to tell counts as not there.
+    Anything that the driver refuses to report counts as missing.
 
     Args:
         device: its path.
 
     Raises:
-        SourceError: in every method too: it is gone, or may not be used.
+        SourceError: also from every method: if the camera is gone, or may not be accessed.
     """
 
     def __init__(self, device: str) -> None:
@@ -97,27 +98,27 @@ class Node(Closing):
             raise self._explained(error) from error
 
     def close(self) -> None:
-        """Let go of the device."""
+        """Close the device."""
         os.close(self._file)
 
     def formats(self) -> Iterator[int]:
-        """Pixel formats (fourcc) that it gives."""
+        """Yield the supported pixel formats (fourcc)."""
         for capture in CAPTURES:
             for answer in self._listed(ENUM_FMT, capture):
                 yield answer[4]
 
     def sizes(self, fourcc: int) -> Iterator[tuple[int, int]]:
-        """Widths and heights of a pixel format; of a range the largest and the smallest."""
+        """Yield the widths and heights of a pixel format; for a range, the largest and the smallest."""
         for _, _, kind, *numbers in self._listed(ENUM_SIZES, fourcc):
             if kind == DISCRETE:
                 yield numbers[0], numbers[1]
-            else:  # least, most and step of the width, then of the height
+            else:  # minimum, maximum and step of the width, then of the height
                 yield numbers[1], numbers[4]
                 yield numbers[0], numbers[3]
                 return
 
     def rates(self, fourcc: int, size: tuple[int, int]) -> tuple[Fraction, ...]:
-        """Frames a second, the most first; of a range the most and the least."""
+        """Return the frames per second, highest first; for a range, the highest and the lowest."""
         found = set()
         for *_, kind, a, b, c, d, _, _ in self._listed(ENUM_INTERVALS, fourcc, *size):
             intervals = [(a, b)] if kind == DISCRETE else [(a, b), (c, d)]
@@ -127,7 +128,7 @@ class Node(Closing):
         return tuple(sorted(found, reverse=True))
 
     def query(self, control: ControlId) -> Query | None:
-        """Range and state of a control, or None when the camera lacks it."""
+        """Return range and state of a control, or None if the camera lacks it."""
         answer = self._asked(QUERY_CTRL, control)
         if answer is None:
             return None
@@ -135,19 +136,19 @@ class Node(Closing):
         return None if flags & DISABLED else Query(low, high, step, default, not flags & LOCKED)
 
     def menu(self, control: ControlId, items: range) -> frozenset[int]:
-        """Those of ``items`` that a control with a menu takes."""
+        """Return those of ``items`` that a menu control accepts."""
         return frozenset(item for item in items if self._asked(QUERY_MENU, control, item) is not None)
 
     def get(self, control: ControlId) -> int | None:
-        """The value of a control, or None when it cannot be read."""
+        """Return the value of a control, or None if it cannot be read."""
         answer = self._asked(GET_CTRL, control)
         return None if answer is None else int(answer[1])
 
     def set(self, control: ControlId, value: int) -> int:
-        """Set a control; returns the value that the camera took, which may be rounded.
+        """Set a control and return the value that the camera accepted, which may be rounded.
 
         Raises:
-            SourceError: the camera refuses, too.
+            SourceError: also if the camera refuses.
         """
         try:
             return int(self._call(SET_CTRL, control, value & 0xFFFF_FFFF)[1])
@@ -170,7 +171,7 @@ class Node(Closing):
             return None
 
     def _call(self, call: _Call, *given: int) -> tuple[Any, ...]:
-        import fcntl  # other systems lack it
+        import fcntl  # not available on other systems
 
         number, layout = call
         data = bytearray(layout.size)

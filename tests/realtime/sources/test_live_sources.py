@@ -162,10 +162,12 @@ def test_frames_are_numbered_timed_and_read_only(make: Make) -> None:
 
 
 def test_close_twice_before_reading(make: Make) -> None:
+    before = threading.active_count()
     source = make()
     source.close()
     source.close()
     source.__exit__(None, None, None)
+    assert threading.active_count() <= before
 
 
 def test_close_from_another_thread_ends_the_iteration(make: Make) -> None:

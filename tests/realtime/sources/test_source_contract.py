@@ -76,9 +76,11 @@ def test_info_agrees_with_the_frames(open_source: Open) -> None:
 
 
 def test_close_twice_and_before_reading(open_source: Open) -> None:
+    before = threading.active_count()
     source = open_source()
     source.close()
     source.close()
+    assert threading.active_count() <= before
 
 
 def test_iterating_after_close_ends_or_says_so(open_source: Open) -> None:
@@ -96,6 +98,7 @@ def test_a_reader_may_leave_early(open_source: Open) -> None:
         for frame in source:
             if frame.index == 3:
                 break
+        assert frame.index == 3
 
 
 def test_close_from_another_thread_ends_the_iteration(open_source: Open) -> None:
