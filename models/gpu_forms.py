@@ -1,8 +1,8 @@
-"""Forms of the network's parts for a GPU: the same results in fewer kernels that move fewer bytes.
+"""Forms of the network's parts for a GPU: the same results with fewer kernels that move fewer bytes.
 
-cuDNN adds a bias and applies a ReLU within a convolution, cuBLAS enlarges the taps of the refining units as a
-matrix product. A compiler (``compiled=True``) fuses what is done element by element, so for it single-channel
-filters and the one-channel ends of the refining units are written as multiply-adds.
+cuDNN adds a bias and applies a ReLU within a convolution. cuBLAS enlarges the taps of the refining units as a
+matrix product. A compiler (``compiled=True``) fuses element-wise operations, so for it single-channel filters
+and the one-channel ends of the refining units are written as multiply-adds.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from .fast import InferenceNet
 from .phases import shifted_phases
 from .rlrm import Rlrm
 
-WIDE = 32  # channels that a group of a convolution has at least
+WIDE = 32  # minimum channels per group of a convolution
 
 
 def use_gpu_forms(net: InferenceNet, *, compiled: bool) -> None:
-    """Replace parts of ``net``, in place."""
+    """Replace parts of ``net`` with their GPU forms, in place."""
     for units in (net.net.l2h, net.net.h2l):
         for number, unit in enumerate(units):
             assert isinstance(unit, Rlrm)
@@ -53,7 +53,7 @@ def _form(part: nn.Module, *, compiled: bool) -> nn.Module:
 
 
 def _fused(parts: nn.Sequential, *, compiled: bool) -> list[nn.Module]:
-    """The parts, a convolution and the ReLU or ReLU6 after it as one of them."""
+    """Return the parts, with each convolution and the ReLU or ReLU6 after it merged into one."""
     made: list[nn.Module] = []
     for part in parts:
         before = made[-1] if made else None
@@ -74,14 +74,14 @@ def _by_channel(conv: nn.Conv2d) -> bool:
 
 @torch.library.custom_op("br2focus::conv_relu", mutates_args=())
 def conv_relu(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: int, groups: int) -> Tensor:
-    """``relu(conv(x) + bias)`` in one kernel of cuDNN; where it has none, in three."""
+    """Compute ``relu(conv(x) + bias)`` in one kernel of cuDNN, or in three where it has none."""
     if x.is_cuda:
         square = (stride, stride), (padding, padding), (1, 1)
         try:
             return torch.cudnn_convolution_relu(x, weight, bias, *square, groups)
         except torch.OutOfMemoryError:
             raise
-        except RuntimeError:  # an old GPU, a shape that it does not know
+        except RuntimeError:  # an old GPU, or a shape that it does not support
             pass
     return F.relu(F.conv2d(x, weight, bias, stride, padding, 1, groups))
 
@@ -92,7 +92,7 @@ def _(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: int, groups
 
 
 class ConvRelu(nn.Module):
-    """``conv`` and a ReLU, cut off at ``most``."""
+    """``conv`` and a ReLU, clipped at ``most``."""
 
     def __init__(self, conv: nn.Conv2d, most: float | None = None) -> None:
         super().__init__()
@@ -106,13 +106,13 @@ class ConvRelu(nn.Module):
         self.stride, self.padding = conv.stride[0], cast(int, conv.padding[0])
 
     def forward(self, x: Tensor) -> Tensor:
-        """Like both."""
+        """Apply both."""
         y: Tensor = conv_relu(x, self.weight, self.bias, self.stride, self.padding, self.groups)
         return y if self.most is None else y.clamp(max=self.most)
 
 
 def _wide_groups(conv: nn.Conv2d) -> tuple[Tensor, int]:
-    """The weights, with zeros between narrow groups: tensor cores take 32 channels as fast as four."""
+    """Return the weights, with zeros between narrow groups: tensor cores take 32 channels as fast as four."""
     each = conv.in_channels // conv.groups
     together = WIDE // each if conv.groups > 1 and each < WIDE // 2 else 1
     if together == 1 or conv.groups % together:
@@ -125,12 +125,12 @@ def _wide_groups(conv: nn.Conv2d) -> tuple[Tensor, int]:
 
 
 def _ordered(weight: Tensor) -> Tensor:
-    """With the channels together, as cuDNN takes it: in another order it would be copied in every call."""
+    """Return ``weight`` channels last, as cuDNN takes it; in another order every call would copy it."""
     return weight.contiguous(memory_format=torch.channels_last)
 
 
 class FusedBottleneck(nn.Module):
-    """The residual block of ResNet and ResNeXt, whose BatchNorm is folded."""
+    """The residual block of ResNet and ResNeXt, with its BatchNorm folded."""
 
     def __init__(self, block: Bottleneck) -> None:
         super().__init__()
@@ -139,13 +139,13 @@ class FusedBottleneck(nn.Module):
         self.shortcut = nn.Identity() if block.downsample is None else block.downsample
 
     def forward(self, x: Tensor) -> Tensor:
-        """B x C x H x W -> B x O x H/stride x W/stride."""
+        """Map B x C x H x W to B x O x H/stride x W/stride."""
         y: Tensor = self.leave(self.middle(self.enter(x)))
         return F.relu(y + self.shortcut(x))
 
 
 class ShiftedTaps(nn.Module):
-    """A convolution of each channel by itself as shifted multiply-adds: a compiler makes one loop of them."""
+    """A convolution per channel as shifted multiply-adds, which a compiler turns into one loop."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
@@ -156,14 +156,14 @@ class ShiftedTaps(nn.Module):
         self.bias = conv.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        """Like the convolution."""
+        """Apply the convolution."""
         around = F.pad(x, (self.padding,) * 4)
         start = around.new_zeros(()) if self.bias is None else self.bias.view(1, -1, 1, 1)
         return _with_taps(start, around, self.taps, self.side, self.stride)
 
 
 def _with_taps(total: Tensor, around: Tensor, taps: Tensor, side: int, stride: int = 1) -> Tensor:
-    """``total`` and what each of ``taps`` (side*side x C x 1 x 1) takes from its place in ``around``."""
+    """Add to ``total`` what each of ``taps`` (side*side x C x 1 x 1) takes from its place in ``around``."""
     height, width = ((length - side) // stride * stride + 1 for length in around.shape[-2:])
     for tap, weight in enumerate(taps):
         dy, dx = divmod(tap, side)
@@ -172,7 +172,7 @@ def _with_taps(total: Tensor, around: Tensor, taps: Tensor, side: int, stride: i
 
 
 class ToOne(nn.Module):
-    """A 1x1 convolution to one channel as a weighted sum, which a compiler fuses with what is before it."""
+    """A 1x1 convolution to one channel as a weighted sum, which a compiler fuses with what precedes it."""
 
     def __init__(self, conv: nn.Module) -> None:
         super().__init__()
@@ -180,16 +180,16 @@ class ToOne(nn.Module):
         self.weight, self.bias = conv.weight, conv.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        """B x C x H x W -> B x 1 x H x W."""
+        """Map B x C x H x W to B x 1 x H x W."""
         total = (x * self.weight).sum(1, keepdim=True)
         return total if self.bias is None else total + self.bias
 
 
 class GpuRlrm(Rlrm):
-    """A refining unit that enlarges its taps along the rows by a matrix product.
+    """A refining unit that enlarges its taps along the rows with a matrix product.
 
-    Weights are cut and ordered once, not in every call. A convolution of C + 1 channels would be padded to
-    the next eight by cuDNN, so the map's channel enters by itself.
+    Weights are sliced and reordered once, not in every call. cuDNN would pad a convolution of C + 1 channels
+    to the next multiple of eight, so the map's channel enters separately.
     """
 
     def __init__(self, unit: Rlrm) -> None:
@@ -216,7 +216,7 @@ class GpuRlrm(Rlrm):
         return self.taps
 
     def _across(self, taps: Tensor, width: int) -> Tensor:
-        # Channels lie together, ordered (dx, dy, o): so the taps dx are rows of a matrix, beside the pixels.
+        # Channels are contiguous, ordered (dx, dy, o): pixels and their taps dx are the rows of a matrix.
         count, channels, height, small = taps.shape
         rows = taps.permute(0, 2, 3, 1).reshape(count * height, 3 * small, channels // 3)
         spread = _spread(width, small, taps.dtype, taps.device).expand(len(rows), -1, -1)
@@ -225,7 +225,7 @@ class GpuRlrm(Rlrm):
 
 
 class PointwiseRlrm(GpuRlrm):
-    """A refining unit whose one-channel ends are multiply-adds: a compiler fuses them with what is around."""
+    """A refining unit whose one-channel ends are multiply-adds, which a compiler fuses with the rest."""
 
     def __init__(self, unit: Rlrm) -> None:
         super().__init__(unit)
@@ -240,7 +240,7 @@ class PointwiseRlrm(GpuRlrm):
         return _with_taps(start, F.pad(p, (1, 1, 1, 1)), self.of_map, 3)
 
     def _down(self, rows: Tensor, height: int) -> Tensor:
-        # Six rows for each output row: as a resize, all three taps would be written at its size first.
+        # Six rows per output row. A resize would first write all three taps at the output size.
         sizes = height, rows.shape[-2], rows.dtype, rows.device
         around, shares = _around(*sizes), _shares(*sizes)
         total: Tensor | float = 0.0
@@ -253,23 +253,23 @@ class PointwiseRlrm(GpuRlrm):
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _spread(outputs: int, inputs: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """What each output of a row takes from three taps of each input, enlarged: outputs x 3*inputs."""
+    """Return each output's weights for three taps of each input of a row: outputs x 3*inputs."""
     return _tables(outputs, inputs, dtype, device)[0]
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _around(outputs: int, inputs: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Numbers of the two inputs around each output, for each tap: 3 x 2 x outputs."""
+    """Return the indices of the two inputs around each output, for each tap: 3 x 2 x outputs."""
     return _tables(outputs, inputs, dtype, device)[1]
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _shares(outputs: int, inputs: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """What of them it takes: 3 x 2 x outputs."""
+    """Return the weights of these two inputs: 3 x 2 x outputs."""
     return _tables(outputs, inputs, dtype, device)[2]
 
 
-@cache  # without a limit: a graph reads them as long as it lives, and they are small
+@cache  # no limit: a graph reads them as long as it lives, and they are small
 def _tables(
     outputs: int, inputs: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -278,7 +278,7 @@ def _tables(
         enlarged = F.interpolate(eye, size=outputs, mode="linear", align_corners=False)[0].T
         padded = F.pad(enlarged, (0, 0, 1, 1))  # zeros, as around a convolution
         shifted = torch.stack([padded[tap : tap + outputs] for tap in range(3)])
-        shares, around = shifted.topk(min(2, inputs), 2)  # there are two at most
+        shares, around = shifted.topk(min(2, inputs), 2)  # at most two are not zero
         spread = shifted.permute(1, 2, 0).flatten(1)
         return (
             spread.to(device, dtype),

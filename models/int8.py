@@ -1,8 +1,8 @@
 """Eight-bit integers where they cost nothing: the 3x3 convolutions of the refining units.
 
-Those are half of the multiplications of `lite`, and their inputs are few and smooth: the validation error
-stays the same, while an eight-bit backbone adds .004 (docs/speed.md). The network marks the inputs with the
-range that they take (`observe`); a runtime that has integer kernels rounds them and the weights.
+These are half of the multiplications of `lite`, and their inputs are few and smooth: the validation error
+stays the same, while an eight-bit backbone adds .004 (docs/speed.md). The network marks the inputs with their
+ranges (`observe`); a runtime with integer kernels rounds the inputs and the weights.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import copy
 from collections.abc import Iterable, Mapping
 
 import torch
-import torch.ao.quantization.fx._decomposed  # the operations below, which `torch.export` keeps as they are
+import torch.ao.quantization.fx._decomposed  # registers operations that `torch.export` keeps as they are
 from torch import Tensor, nn
 
 from .fast import InferenceNet
@@ -23,7 +23,7 @@ LEVELS = 256
 
 
 class Rounded(nn.Module):
-    """An input rounded to 256 levels from ``low`` to ``high``; zero stays zero."""
+    """Rounds an input to 256 levels from ``low`` to ``high``; zero stays zero."""
 
     def __init__(self, low: float, high: float) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Rounded(nn.Module):
         self.zero = round(-low / self.scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The nearest levels."""
+        """Return the nearest levels."""
         grid = (self.scale, self.zero, 0, LEVELS - 1, torch.uint8)
         rounded = torch.ops.quantized_decomposed.quantize_per_tensor.default(x, *grid)
         y: Tensor = torch.ops.quantized_decomposed.dequantize_per_tensor.default(rounded, *grid)
@@ -40,7 +40,7 @@ class Rounded(nn.Module):
 
 
 def eligible(net: InferenceNet) -> dict[str, nn.Conv2d]:
-    """The convolutions that may be rounded, by name; not those that run as taps."""
+    """Return the convolutions that may be rounded, by name; not those that run as taps."""
     found: dict[str, nn.Conv2d] = {}
     for pathway, units in (("l2h", net.net.l2h), ("h2l", net.net.h2l)):
         for index, unit in enumerate(units):
@@ -67,12 +67,12 @@ def observe(
     pictures: Iterable[tuple[Tensor, ...]],
     before: Mapping[str, Range] | None = None,
 ) -> dict[str, Range]:
-    """The smallest and largest input of every eligible convolution.
+    """Return the smallest and the largest input of every eligible convolution.
 
     Args:
         net: the network.
-        pictures: what it is called with, such as one picture, or a picture and its frame's luma.
-        before: ranges that were found already; the result spans them too.
+        pictures: arguments of each call, such as one picture, or a picture and its frame's luma.
+        before: ranges found earlier; the result includes them.
     """
     ranges: dict[str, Range] = dict(before or {})
 
@@ -95,10 +95,10 @@ def observe(
 
 
 def with_ranges(net: InferenceNet, ranges: Mapping[str, Range]) -> InferenceNet:
-    """A copy of ``net`` whose eligible convolutions round their inputs to ``ranges``.
+    """Return a copy of ``net`` whose eligible convolutions round their inputs to ``ranges``.
 
     Raises:
-        ValueError: a range is missing, or one too many.
+        ValueError: a range is missing, or there is one too many.
     """
     marked = copy.deepcopy(net)
     convs = eligible(marked)
@@ -109,5 +109,5 @@ def with_ranges(net: InferenceNet, ranges: Mapping[str, Range]) -> InferenceNet:
         rounding = nn.Sequential(Rounded(*ranges[name]), conv)
         setattr(marked.net.get_submodule(owner), key, rounding)
     if isinstance(marked, DetailNet):
-        marked.evidence.rounded = Rounded(0, LEVELS - 1)  # luma is bytes already
+        marked.evidence.rounded = Rounded(0, LEVELS - 1)  # luma already consists of bytes
     return marked

@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are first asked for (PEP 562)."""
+"""Names of a package that are imported on first access (PEP 562)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 
 def lazy_names(package: str, modules: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
-    """The ``__getattr__`` of a package.
+    """Return the ``__getattr__`` of a package.
 
     Args:
         package: its ``__name__``.
-        modules: the names by the module that they are in; "name as other" gives a name another one.
+        modules: module -> the names to import from it; "name as other" gives a name another one.
     """
     places: dict[str, tuple[str, str]] = {}
     for module, names in modules.items():

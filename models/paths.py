@@ -1,4 +1,4 @@
-"""What names a file or a folder in this library's functions."""
+"""The type of arguments that name a file or a folder."""
 
 from __future__ import annotations
 

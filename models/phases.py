@@ -1,9 +1,9 @@
 """Bilinear enlargement by a whole factor, as one small convolution: the same result, several times faster.
 
-A bilinear resize by a factor s (``align_corners=False``) makes output pixel s*y + i out of the neighbours of
-input pixel y, with weights that depend on i alone. So each of the s*s phases (i, j) is a 3x3 convolution with
-fixed weights, a convolution with s*s outputs makes them all, and `pixel_shuffle` puts them in their places.
-What follows pixel by pixel (the fusion, the sigmoid) may come before the shuffle, on dense channels.
+A bilinear resize by a factor s (``align_corners=False``) computes output pixel s*y + i from the neighbours of
+input pixel y, with weights that depend only on i. So each of the s*s phases (i, j) is a 3x3 convolution with
+fixed weights. One convolution with s*s outputs computes all phases, and `pixel_shuffle` puts them in place.
+Pixel-wise operations that follow (the fusion, the sigmoid) may come before the shuffle, on dense channels.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 def _weights(factor: int) -> Tensor:
-    """factor x 3: what phase i takes from the pixels y-1, y, y+1 (pixel centres lie at + 1/2)."""
+    """Return factor x 3: the weights of phase i for the pixels y-1, y, y+1 (pixel centres lie at + 1/2)."""
     weights = torch.zeros(factor, 3, dtype=torch.float64)
     for i in range(factor):
         place = (i + 0.5) / factor - 0.5
@@ -25,10 +25,10 @@ def _weights(factor: int) -> Tensor:
 
 
 def phase_kernel(factor: int, inner: int | None = None) -> Tensor:
-    """Kernels (factor^2 x 1 x 3 x 3) of all phases, in the order that ``pixel_shuffle(factor)`` expects.
+    """Return the kernels (factor^2 x 1 x 3 x 3) of all phases, in the order of ``pixel_shuffle(factor)``.
 
     With ``inner``, a divisor of ``factor``, the order is that of two shuffles, first by ``factor // inner``,
-    then by ``inner``: between them the map lies beside one that was enlarged by ``inner``.
+    then by ``inner``. Between the two, the map matches the phases of a map that is enlarged by ``inner``.
     """
     rows = _weights(factor)
     kernels = torch.einsum("ia,jb->ijab", rows, rows)
@@ -39,7 +39,7 @@ def phase_kernel(factor: int, inner: int | None = None) -> Tensor:
 
 
 def shifted_phases(p: Tensor, kernel: Tensor) -> Tensor:
-    """`phases` as shifted multiply-adds, for a compiler that fuses them with what follows."""
+    """Compute `phases` as shifted multiply-adds, which a compiler fuses with what follows."""
     height, width = p.shape[-2:]
     around = F.pad(p, (1, 1, 1, 1), mode="replicate")
     parts = (
@@ -51,5 +51,5 @@ def shifted_phases(p: Tensor, kernel: Tensor) -> Tensor:
 
 
 def phases(p: Tensor, kernel: Tensor) -> Tensor:
-    """All phases of ``p`` (B x 1 x H x W): B x factor^2 x H x W. The border repeats, as in a resize."""
+    """Return all phases of ``p`` (B x 1 x H x W) as B x factor^2 x H x W; borders repeat, as in a resize."""
     return F.conv2d(F.pad(p, (1, 1, 1, 1), mode="replicate"), kernel)

@@ -37,7 +37,7 @@ def open_container(
         decoder: hardware decoder to use if it supports the codec.
 
     Raises:
-        SourceError: if the file is missing, is not a file, or is not a readable video.
+        SourceError: the file is missing, is not a file, or is not a readable video.
     """
     _check_file(path, allow_special=allow_special)
     options = {"protocol_whitelist": "file", "format_whitelist": ",".join(FILE_FORMATS)}
@@ -85,7 +85,7 @@ def choose_stream(container: InputContainer, path: Path, number: int | None) -> 
     marked as default and is not a cover picture, or else the first stream that is not a cover picture.
 
     Raises:
-        SourceError: if there is no such video stream, or no stream of any kind.
+        SourceError: there is no such video stream, or no stream of any kind.
     """
     found = container.streams
     if not (found.video or found.audio or found.subtitles):  # a truncated index leaves empty streams

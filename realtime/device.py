@@ -29,7 +29,7 @@ def resolved(device: str) -> str:
     """Resolve the device that the user asked for to "cpu", "cuda" or "cuda:N".
 
     Raises:
-        ComputeError: if the CUDA device does not exist, or the name is unknown.
+        ComputeError: the CUDA device does not exist, or the name is unknown.
     """
     if device == "cpu" or (device == "auto" and not _has_cuda_driver()):
         return "cpu"

@@ -119,7 +119,7 @@ class BlurMap:
         """Return the mean of 1 - P over ``roi`` (clipped to the frame) or the whole frame, 0 to 1.
 
         Raises:
-            ValueError: if the ROI lies outside the frame.
+            ValueError: the ROI lies outside the frame.
         """
         return float(1 - self._inside(self.values, roi).mean())
 
@@ -130,7 +130,7 @@ class BlurMap:
         rising up to the best focus, even where P is already 0. Otherwise the score equals `sharpness`.
 
         Raises:
-            ValueError: if the ROI lies outside the frame.
+            ValueError: the ROI lies outside the frame.
         """
         if self.radii is None:
             return self.sharpness(roi)

@@ -45,7 +45,7 @@ class FunctionNetwork(Closing):
         name: name for legends and reports.
 
     Raises:
-        ValueError: during use, if the function returns anything else.
+        ValueError: during use, the function returns anything else.
     """
 
     def __init__(self, function: Callable[[Image], Any], name: str = "function") -> None:

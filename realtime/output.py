@@ -40,7 +40,7 @@ def make_folder(path: Path) -> None:
     """Create ``path`` and any missing parent folders.
 
     Raises:
-        SinkError: if the folder cannot be created.
+        SinkError: the folder cannot be created.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ class Output:
         source: the input; it is never overwritten, whatever name it goes by.
 
     Raises:
-        SinkError: if ``path`` exists, is the source, is of the wrong kind (file or folder), or cannot be
+        SinkError: ``path`` exists, is the source, is of the wrong kind (file or folder), or cannot be
             written.
     """
 
@@ -118,7 +118,7 @@ class Output:
         """Flush the output to disk and give it its final name.
 
         Raises:
-            SinkError: if writing fails, or if the name has been taken in the meantime.
+            SinkError: writing fails, or the name has been taken in the meantime.
         """
         with self._raising_sink_errors():
             self._refuse_existing()
@@ -206,7 +206,7 @@ def sync(path: Path) -> None:
     """Flush a file, or the entries of a folder, to disk.
 
     Raises:
-        OSError: if flushing fails.
+        OSError: flushing fails.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:

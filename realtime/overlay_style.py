@@ -34,7 +34,7 @@ class OverlayStyle:
         legend: draw the scale and the model's name.
 
     Raises:
-        SettingsError: if a value is out of range.
+        SettingsError: a value is out of range.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # for settings files

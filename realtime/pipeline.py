@@ -59,7 +59,7 @@ class Pipeline:
         smoothing, refine: may be replaced while the pipeline runs; the next frame uses the new value.
 
     Raises:
-        SettingsError: if ``smoothing`` or ``refine`` is unknown.
+        SettingsError: ``smoothing`` or ``refine`` is unknown.
     """
 
     def __init__(

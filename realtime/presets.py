@@ -31,7 +31,7 @@ def preset_path(name: str) -> Path:
     the user's config folder.
 
     Raises:
-        SettingsError: if ``name`` is not a valid file name.
+        SettingsError: ``name`` is not a valid file name.
     """
     if name.endswith(".toml"):
         return Path(name)
@@ -49,7 +49,7 @@ def load_preset(path: AnyPath) -> ViewSettings:
     """Read a preset.
 
     Raises:
-        SettingsError: if the file cannot be read, is not TOML, or has an unknown key or an invalid value. The
+        SettingsError: the file cannot be read, is not TOML, or has an unknown key or an invalid value. The
             message names every faulty entry.
     """
     path = Path(path)
@@ -77,7 +77,7 @@ def save_preset(settings: ViewSettings, path: AnyPath) -> None:
     A hand-written preset only needs the values that differ from the defaults.
 
     Raises:
-        SinkError: if the file cannot be written.
+        SinkError: the file cannot be written.
     """
     path = Path(path)
     try:

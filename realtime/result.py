@@ -67,7 +67,7 @@ class FocusResult:
         painter: draws overlays; if None, `overlay` is not available.
 
     Raises:
-        ValueError: if frame and map differ in size.
+        ValueError: frame and map differ in size.
     """
 
     frame: Frame
@@ -124,7 +124,7 @@ class FocusResult:
                 coordinates from detectors see `scores`.
 
         Raises:
-            ValueError: if the ROI lies outside the frame.
+            ValueError: the ROI lies outside the frame.
         """
         if roi is not None and not isinstance(roi, Roi):
             roi = Roi("roi", *map(int, roi))
@@ -143,7 +143,7 @@ class FocusResult:
             float64 N; NaN for a box that is outside the frame, empty or not finite.
 
         Raises:
-            ValueError: if ``boxes`` is not N x 4, or ``format`` is unknown.
+            ValueError: ``boxes`` is not N x 4, or ``format`` is unknown.
         """
         found = [
             self.measured.score(Roi("box", x, y, right - x, bottom - y))
@@ -161,7 +161,7 @@ class FocusResult:
             style: its style; None for the defaults of `OverlayStyle`.
 
         Raises:
-            ValueError: if ``kind`` is unknown, or the result has no ``painter``.
+            ValueError: ``kind`` is unknown, or the result has no ``painter``.
         """
         if self.painter is None:
             raise ValueError("this result has no painter: take it from a Pipeline or a FocusStage")

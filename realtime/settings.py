@@ -33,7 +33,7 @@ class FocusSettings(EngineSettings):
         refine: aligns the edges of a map with those of the image: "off", "fast" or "best".
 
     Raises:
-        SettingsError: if a value is unknown or out of range.
+        SettingsError: a value is unknown or out of range.
     """
 
     smoothing: SmoothingSetting = None
@@ -66,7 +66,7 @@ class ViewSettings(FocusSettings):
         rois: regions that are scored.
 
     Raises:
-        SettingsError: if a value is unknown or out of range.
+        SettingsError: a value is unknown or out of range.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}

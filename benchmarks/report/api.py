@@ -55,7 +55,8 @@ def signature(found: object, name: str) -> str:
         known = inspect.signature(found)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return name
-    shown, star = [], False
+    shown: list[str] = []
+    star = False
     for parameter in known.parameters.values():
         if parameter.name in ("self", "cls"):
             continue
@@ -70,8 +71,9 @@ def signature(found: object, name: str) -> str:
 
 
 def _parameter(parameter: inspect.Parameter) -> str:
-    stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
-    text = stars + parameter.name
+    text = parameter.name
+    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        text = ("*" if parameter.kind is parameter.VAR_POSITIONAL else "**") + text
     if annotation := _annotation(parameter.annotation):
         text += f": {annotation}"
     if parameter.default is parameter.empty:

@@ -1,7 +1,7 @@
 """Random changes to a training pair that keep its labels true.
 
-Everything that follows the picture through a camera and a codec (noise, JPEG) is the same in blurred
-and in-focus regions, or the network would learn the noise instead of the blur.
+Whatever the camera and the codec add to a picture (noise, JPEG) is the same in blurred and in-focus regions.
+Otherwise the network would learn the noise instead of the blur.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from br2focus.models.rendering.codec import jpeg
 from br2focus.models.rendering.native import NativeScene
 
 UNKNOWN = np.full((1, 1), np.nan, np.float32)
-CERTAIN = 1.3  # a radius this many times the tolerance is blurred; between the two it has no label
+CERTAIN = 1.3  # a radius above this multiple of the tolerance is blurred; between the two, there is no label
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How much the pictures are changed.
+    """Strength of the random changes.
 
     Attributes:
         crop: side of the square crop in pixels, after scaling.
         scale: smallest and largest random scale of the picture before the crop.
-        rotation: largest angle in degrees; corners without a picture are ignored, not labelled.
+        rotation: largest angle in degrees; corners outside the picture are ignored, not labelled.
         colour: largest relative change of contrast, brightness and saturation.
         noise: largest standard deviation of added Gaussian noise, of 255.
         jpeg: lowest quality of a random JPEG round trip (100: never).
@@ -53,13 +53,13 @@ class AugmentConfig:
 
 
 class Crop(NamedTuple):
-    """A training crop, and what is known of it.
+    """A training crop, and what is known about it.
 
     Attributes:
         sample: the crop as the network sees it, N x N.
         luma: uint8 M x M at the frame's own pixels, or None.
-        radius: blur radius in pixels of the frame, float32 N x N or 1 x 1, NaN where not known.
-        softness: of camera and codec as a blur radius in pixels of the frame, NaN where not known.
+        radius: blur radius in pixels of the frame, float32 N x N or 1 x 1, NaN if unknown.
+        softness: of camera and codec as a blur radius in pixels of the frame, NaN if unknown.
         width: of the whole frame in pixels.
     """
 
@@ -71,14 +71,14 @@ class Crop(NamedTuple):
 
 
 def augment(sample: Sample, config: AugmentConfig, rng: np.random.Generator) -> Sample:
-    """A random crop of ``sample``: images crop x crop; pixels outside the picture are not valid."""
+    """Return a random crop of ``sample``, crop x crop pixels; pixels outside the picture are not valid."""
     return develop(_crop(sample, config, rng), config, rng)
 
 
 def develop(
     sample: Sample, config: AugmentConfig, rng: np.random.Generator, *, mirror: bool = True
 ) -> Sample:
-    """What a camera and a codec do to the whole of ``sample`` alike: flip, colour, noise, JPEG."""
+    """Apply what a camera and a codec do to all of ``sample`` alike: flip, colour, noise, JPEG."""
     image, mask, valid = sample
     if mirror and rng.random() < 0.5:
         image, mask, valid = image[:, ::-1], mask[:, ::-1], valid[:, ::-1]
@@ -92,10 +92,10 @@ def develop(
 
 
 def native_crop(sample: Sample, config: AugmentConfig, long_side: int, rng: np.random.Generator) -> Crop:
-    """A random crop of a photograph together with its own pixels.
+    """Return a random crop of a photograph together with its own pixels.
 
-    The photograph is sometimes shrunk first: a camera of fewer pixels. The network then sees it at
-    ``long_side``, or smaller still.
+    The photograph is sometimes downscaled first, as from a camera with fewer pixels. The network then sees it
+    at ``long_side``, or smaller still.
     """
     scale = 1.0 if rng.random() < 0.5 else float(rng.uniform(0.6, 1.0))
     image = sample.image
@@ -118,7 +118,7 @@ def native_crop(sample: Sample, config: AugmentConfig, long_side: int, rng: np.r
 def _window(
     image: NDArray[np.uint8], classes: NDArray[np.uint8], side: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """``side`` x ``side`` pixels; what lies beyond the picture is its reflection, without a label."""
+    """Return ``side`` x ``side`` pixels; beyond the picture they are its reflection, without a label."""
     height, width = classes.shape
     y, x = (int(rng.integers(max(0, s - side) + 1)) for s in (height, width))
     part, labels = image[y : y + side, x : x + side], classes[y : y + side, x : x + side]
@@ -129,7 +129,7 @@ def _window(
 
 
 def shown(scene: NativeScene, config: AugmentConfig, rng: np.random.Generator) -> Crop:
-    """A rendered scene with a light, noise and codec of its own, its label from its blur radius."""
+    """Return a rendered scene with its own light, noise and codec, labelled by its blur radius."""
     radius = scene.radius.astype(np.float32)
     allowed = tolerance(scene.width, scene.softness)
     classes = np.where(radius <= allowed, 0, np.where(radius > CERTAIN * allowed, 1, 2))
@@ -145,7 +145,7 @@ def shown(scene: NativeScene, config: AugmentConfig, rng: np.random.Generator) -
 
 
 def at_network_size(sample: Sample, long_side: int) -> Crop:
-    """``sample`` of a frame that is no larger than the network's input: its own pixels are all there is."""
+    """Return ``sample`` of a frame no larger than the network's input: there are no other pixels."""
     luma = cv2.cvtColor(sample.image, cv2.COLOR_BGR2GRAY)
     return Crop(sample, np.asarray(luma, np.uint8), width=float(long_side))
 
@@ -157,20 +157,20 @@ def _with_luma(image: NDArray[np.uint8], classes: NDArray[np.uint8], side: int) 
 
 
 def _crop(sample: Sample, config: AugmentConfig, rng: np.random.Generator) -> Sample:
-    """Scale, rotate and crop in one resampling; shrinking goes through an area filter first."""
+    """Scale, rotate and crop ``sample``; it is downscaled with an area filter."""
     height, width = sample.mask.shape
     scale = float(rng.uniform(*config.scale))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    scaled = cv2.resize(sample.image, size, interpolation=way)
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    scaled = cv2.resize(sample.image, size, interpolation=interpolation)
     classes = _classes(sample)
-    # The exact form samples at pixel centres like the area filter; the plain one is off by .5 px.
+    # The exact form samples at pixel centres, like the area filter; the plain form is off by .5 px.
     small = cv2.resize(classes, size, interpolation=cv2.INTER_NEAREST_EXACT)
     crop = config.crop
     centre = [rng.uniform(min(crop / 2, s / 2), max(s - crop / 2, s / 2)) for s in size]
     angle = float(rng.uniform(-config.rotation, config.rotation))
     move = np.asarray(cv2.getRotationMatrix2D((centre[0], centre[1]), angle, 1.0), np.float64)
-    # Whole pixels without a rotation: interpolation would blur what is labelled in focus.
+    # Without a rotation, shift by whole pixels: interpolation would blur what is labelled in focus.
     shift = np.array([crop / 2 - centre[0], crop / 2 - centre[1]])
     move[:, 2] += shift if angle else np.round(shift)
     image = cv2.warpAffine(scaled, move, (crop, crop), borderMode=cv2.BORDER_REFLECT_101)
@@ -188,5 +188,5 @@ def _colour(image: NDArray[np.float32], amount: float, rng: np.random.Generator)
 
 
 def _classes(sample: Sample) -> NDArray[np.uint8]:
-    """1 where blurred, 0 where in focus, 2 where there is no label."""
+    """Return 1 where blurred, 0 where in focus, 2 where there is no label."""
     return np.where(sample.valid, sample.mask, 2).astype(np.uint8)

@@ -22,8 +22,8 @@ STRICT = ConfigDict(extra="forbid")
 PositiveRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
-# What a run may change on the way: names, words, how often and at which size it is looked at, and what is
-# done with its result.
+# Settings that a run may change when it resumes: names, descriptions, how often and at which size it is
+# validated, and what is done with its result.
 INCIDENTAL = (
     "name",
     "size",
@@ -37,15 +37,15 @@ INCIDENTAL = (
 
 @dataclass(frozen=True, config=STRICT)
 class DataConfig:
-    """The training folder; ``validation`` names, spread evenly, are held back.
+    """The training folder, from which ``validation`` pairs, evenly spread by name, are held back.
 
     Attributes:
         images, masks: folders, relative to the data root given on the command line.
-        polarity: what white means in the masks.
-        ignore: gray value without a label, or None.
-        names: list of stems, or None for all.
-        validation: how many pairs are held back for validation.
-        description: what the model card and the header say of the data.
+        polarity: meaning of white in the masks.
+        ignore: gray value of pixels without a label, or None.
+        names: list of stems to use, or None for all.
+        validation: number of pairs held back for validation.
+        description: description of the data for the model card and the header.
     """
 
     images: Path
@@ -63,11 +63,11 @@ class ExtraConfig:
 
     Attributes:
         images, masks, polarity, ignore, names: as in `DataConfig`.
-        only: pattern of the stems that are used, such as "motion*".
-        leave_out: list whose first word in each line is a stem that is not used.
+        only: pattern of the stems to use, such as "motion*".
+        leave_out: list; the first word of each line is a stem to skip.
         share: of all training crops.
-        agree: a checkpoint by name or path; pixels whose label it contradicts firmly (P beyond .8 on the
-            other side) are ignored, and so is a pair where it contradicts more than a third.
+        agree: a checkpoint by name or path. Pixels whose label it firmly contradicts (P beyond .8 on the
+            other side) are ignored, and so is a pair of which it contradicts more than a third.
     """
 
     images: Path
@@ -83,14 +83,14 @@ class ExtraConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class RenderedConfig:
-    """Scenes made on the fly (`br2focus.models.rendering.scenes`).
+    """Scenes rendered on the fly (`br2focus.models.rendering.scenes`).
 
     Attributes:
         share: of all training crops.
-        photos: list of photographs in focus everywhere; the list lies beside the configuration, its
-            lines are relative to the data root.
-        mattes: folder with ``images`` and ``masks`` (255 = the thing), relative to the data root.
-        mix: how often each kind of scene comes.
+        photos: list of photographs that are in focus everywhere; the list is next to the configuration, and
+            its lines are relative to the data root.
+        mattes: folder with ``images`` and ``masks`` (255 = the object), relative to the data root.
+        mix: how often each kind of scene occurs.
     """
 
     share: Share
@@ -105,12 +105,12 @@ class NativeConfig:
 
     Attributes:
         share: of all training crops.
-        count: how many scenes there are; each is shown again with other noise and colours.
-        photos: list of photographs in focus everywhere; the list lies beside the configuration, its
-            lines are relative to the data root.
-        mattes: folder with ``images`` and ``masks`` (255 = the thing), relative to the data root.
-        folder: where scenes are kept once rendered.
-        mix: how often each kind of scene comes.
+        count: number of scenes; each is shown repeatedly with other noise and colours.
+        photos: list of photographs that are in focus everywhere; the list is next to the configuration, and
+            its lines are relative to the data root.
+        mattes: folder with ``images`` and ``masks`` (255 = the object), relative to the data root.
+        folder: where rendered scenes are kept.
+        mix: how often each kind of scene occurs.
     """
 
     share: Share
@@ -123,18 +123,18 @@ class NativeConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class LossConfig:
-    """Weights of what is added to the paper's loss (eleven mean BCE terms, each 1).
+    """Weights of the loss: the paper's (eleven mean BCE terms) and what is added to it.
 
     Attributes:
-        iou: soft intersection over union of the fused map, mean over both classes.
-        edge: BCE of the fused map once more, inside a band around the mask's edge.
+        iou: soft intersection over union of the fused map, averaged over both classes.
+        edge: BCE of the fused map once more, within a band around the mask's edge.
         side: weight of the paper's eleven terms.
         blur: with ``detail``, BCE of P(radius > limit) at the usual limit.
         radius: with ``detail``, the error of ln radius and of P at random limits, where the radius is known.
-        softness: with ``detail``, the error of ln softness, where that is known.
+        softness: with ``detail``, the error of ln softness, where it is known.
         teacher: a checkpoint by name or path whose P is a second, soft mask; None = off.
         distil: share of the soft mask in the target of every map, 0 to 1; rendered masks stay exact.
-        teacher_gain: factor on the teacher's logits: above 1 where it is less sure than it is right.
+        teacher_gain: factor on the teacher's logits; above 1 if the teacher is less certain than it is right.
     """
 
     iou: NonNegative = 0.0
@@ -153,9 +153,9 @@ class OptimiserConfig:
     """The optimiser and its schedule.
 
     Attributes:
-        kind: AdamW (decoupled decay) or SGD with momentum .9.
+        kind: AdamW (decoupled weight decay) or SGD with momentum .9.
         lr, backbone_lr: peak learning rates of the new layers and of the backbone.
-        bias_lr: factor on the rate of biases (2 in the paper); biases and norms get no decay.
+        bias_lr: factor on the learning rate of biases (2 in the paper); biases and norms do not decay.
         decay: weight decay of convolution weights.
         schedule: "cosine" to 0, or "poly" (power .9).
         warmup: iterations of linear warm-up.
@@ -174,24 +174,24 @@ class OptimiserConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class TrainingConfig:
-    """One training run.
+    """The settings of one training run.
 
     Attributes:
         name: name of the model in its header and in reports.
-        iterations, batch: length of the run and pictures in a batch.
-        seed: everything random follows from it.
-        bf16: autocast to bfloat16 where the CPU or GPU has it.
+        iterations, batch: length of the run, and pictures per batch.
+        seed: determines everything random.
+        bf16: autocast to bfloat16 if the CPU or GPU supports it.
         ema: decay of the moving average of the weights, 0 = off.
         validate_every, save_every: iterations between validations and between saved states.
-        size: long side for validation and the model's default.
-        backbone_start: safetensors with the published names (see `br2focus.models.backbones`), relative
+        size: long side for validation, and the model's default.
+        backbone_start: safetensors file with the published names (see `br2focus.models.backbones`), relative
             to the data root, or None.
-        start: a checkpoint by name or path of the same network to go on from, or None.
-        keep: share of the weights of ``start`` in the result, which often does better on new data than
-            either end (Wortsman et al., CVPR 2022); chosen on validation when the run is over.
-        extra: further pairs with their share.
+        start: a checkpoint of the same network, by name or path, to continue from, or None.
+        keep: share of the weights of ``start`` in the result. A mix often does better on new data than either
+            end (Wortsman et al., CVPR 2022). Chosen on validation when the run is over.
+        extra: further pairs with their shares.
         rendered: rendered scenes with their share, or None.
-        native: scenes at a camera's own pixels with their share, or None; for ``detail`` alone.
+        native: scenes at a camera's own pixels with their share, or None; only with ``detail``.
     """
 
     name: str
@@ -226,12 +226,12 @@ class TrainingConfig:
             raise ValueError(f"the shares of extra, rendered and native are {sum(shares):g} together, over 1")
 
 
-def decisive(config: TrainingConfig) -> dict[str, Any]:
-    """Every setting that the weights depend on: dotted keys, values as JSON has them.
+def identity_settings(config: TrainingConfig) -> dict[str, Any]:
+    """Return every setting that the weights depend on, as dotted keys and JSON values.
 
-    Files count by what they are called here, not by what they hold (of checkpoints the trainer adds the
-    hash); the list of photographs by its name alone, since its folder follows from where the program was
-    started.
+    Files are identified by their names in the configuration, not by their contents; for checkpoints, the
+    trainer adds the hash. The list of photographs is identified by its file name alone, since its folder
+    depends on where the program was started.
     """
     values = TypeAdapter(TrainingConfig).dump_python(config, mode="json")
     for table in ("rendered", "native"):
@@ -252,24 +252,25 @@ def read_config(path: AnyPath) -> TrainingConfig:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: not TOML, an unknown key, or a value of the wrong kind; the text names each place.
+        ValueError: it is not TOML, or has an unknown key or a value of the wrong kind; the text names each
+            place.
     """
     path = Path(path)
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-        # JSON's strict form knows arrays for tuples and strings for paths, and nothing else is converted.
+        # Strict JSON accepts arrays for tuples and strings for paths, and converts nothing else.
         text = json.dumps(values, default=str)
         config = TypeAdapter(TrainingConfig).validate_json(text, strict=True)
         return with_photos_beside(config, path)
     except ValidationError as error:
-        places = "; ".join(_say(e["loc"], e["type"], e["msg"]) for e in error.errors())
+        places = "; ".join(_problem(e["loc"], e["type"], e["msg"]) for e in error.errors())
         raise ValueError(f"{path}: {places}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a TOML file ({error})") from error
 
 
 def with_photos_beside(config: TrainingConfig, path: Path) -> TrainingConfig:
-    """``config`` with its list of photographs beside the file ``path``, where configurations have it."""
+    """Return ``config`` with its list of photographs next to the file ``path``, as configurations have it."""
     for table in ("rendered", "native"):
         if scenes := getattr(config, table):
             moved = replace(scenes, photos=path.parent / scenes.photos)
@@ -277,18 +278,18 @@ def with_photos_beside(config: TrainingConfig, path: Path) -> TrainingConfig:
     return config
 
 
-def _say(place: tuple[int | str, ...], kind: str, message: str) -> str:
+def _problem(place: tuple[int | str, ...], kind: str, message: str) -> str:
     name = ".".join(map(str, place)) or "the whole"
     if kind == "unexpected_keyword_argument":
-        return f"{name}: unknown key, the known ones are {', '.join(_keys_beside(place))}"
+        return f"{name}: unknown key, the known ones are {', '.join(_known_keys(place))}"
     return f"{name}: {message}"
 
 
-def _keys_beside(place: tuple[int | str, ...]) -> list[str]:
-    """Names of the settings in the table that ``place`` lies in."""
+def _known_keys(place: tuple[int | str, ...]) -> list[str]:
+    """Return the names of the settings in the table that contains ``place``."""
     table: Any = TrainingConfig
     for part in place[:-1]:
-        if isinstance(part, str):  # a number counts the tables of one name
+        if isinstance(part, str):  # a number is an index into several tables of one name
             annotation = get_type_hints(table)[part]  # Table, Table | None or tuple[Table, ...]
             table = next(t for t in (annotation, *get_args(annotation)) if is_dataclass(t))
     return [f.name for f in fields(table)]

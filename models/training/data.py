@@ -1,7 +1,7 @@
 """An endless, exactly repeatable stream of training batches.
 
-Sample ``i`` depends on the seed and on ``i`` alone, so a run that resumes at iteration ``n`` sees the
-same pictures as one that was never stopped.
+Sample ``i`` depends only on the seed and on ``i``, so a run resumed at iteration ``n`` sees the same pictures
+as one that was never stopped.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from .scenes import SceneStore
 
 
 class Batch(NamedTuple):
-    """Training crops; in an item of `TrainingSet` the same without B.
+    """Training crops; an item of `TrainingSet` has the same fields without B.
 
     Attributes:
         image: B x 3 x N x N, normalised RGB.
         mask, valid: B x 1 x N x N in {0, 1}.
-        drawn: B x 1 x 1 x 1, 1 where a person drew the mask, 0 where the renderer knows it.
+        drawn: B x 1 x 1 x 1; 1 if a person drew the mask, 0 if the renderer made it.
         frames: luma uint8 1 x M x M of each crop at its frame's own pixels; empty without ``detail``.
-        radius: B x 1 x N x N, blur radius beyond the softness in pixels of the frame, NaN = not known.
-        softness: B, of camera and codec as a blur radius in pixels of the frame, NaN = not known.
+        radius: B x 1 x N x N, blur radius beyond the softness in pixels of the frame, NaN if unknown.
+        softness: B, of camera and codec as a blur radius in pixels of the frame, NaN if unknown.
         width: B, of the frames in pixels.
     """
 
@@ -50,7 +50,7 @@ class Batch(NamedTuple):
 
 
 class Share(NamedTuple):
-    """Which part of every batch this process trains on."""
+    """The part of every batch that this process trains on."""
 
     rank: int = 0
     processes: int = 1
@@ -60,7 +60,7 @@ ALL = Share()
 
 
 def normalise(image: np.ndarray, scale: InputScale) -> Tensor:
-    """uint8 BGR H x W x 3 -> float32 RGB 3 x H x W at the network's scale."""
+    """Convert uint8 BGR H x W x 3 to float32 RGB 3 x H x W at the network's scale."""
     rgb = torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1])).permute(2, 0, 1).float() / 255
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (scale.mean, scale.std))
     return (rgb - mean) / std
@@ -68,7 +68,7 @@ def normalise(image: np.ndarray, scale: InputScale) -> Tensor:
 
 @dataclass(frozen=True)
 class Material:
-    """What the training crops are made from.
+    """What training crops are made from.
 
     Attributes:
         samples: the training pairs.
@@ -90,8 +90,8 @@ class TrainingSet(Dataset[Batch]):
         material: what crops are made from.
         config: how they are changed.
         scale: of the network's input.
-        seed: another seed, other crops.
-        long_side: that whole frames have in the network, where crops come with the frame's own pixels
+        seed: determines the crops.
+        long_side: long side of whole frames in the network, if crops come with the frame's own pixels
             (networks with ``detail``); None for crops alone.
     """
 
@@ -118,7 +118,7 @@ class TrainingSet(Dataset[Batch]):
         return Batch(image, mask, valid, torch.full((1, 1, 1), float(drawn)), frames, radius, *known)
 
     def _crop(self, index: int, rng: np.random.Generator) -> tuple[Crop, bool]:
-        """A crop, and whether a person drew its mask."""
+        """Return a crop, and whether a person drew its mask."""
         draw, material = rng.random(), self.material
         for share, samples in material.extras:
             if draw < share:
@@ -144,7 +144,7 @@ class TrainingSet(Dataset[Batch]):
 
 
 def stacked(items: Sequence[Batch]) -> Batch:
-    """Items as a batch; frames have sizes of their own and stay apart."""
+    """Stack items into a batch; frames differ in size and stay separate."""
     fields = {
         name: torch.stack([getattr(item, name) for item in items])
         for name in Batch._fields
@@ -154,17 +154,17 @@ def stacked(items: Sequence[Batch]) -> Batch:
 
 
 def labelled(scene: Scene) -> Sample:
-    """A rendered scene as a training pair: pixels without a label are not valid."""
+    """Turn a rendered scene into a training pair; pixels without a label are not valid."""
     return Sample(scene.image, scene.label == BLURRED, scene.label != IGNORED)
 
 
 def batches(data: TrainingSet, size: int, first: int, last: int, share: Share = ALL) -> Iterator[Batch]:
-    """Batches ``first`` to ``last - 1`` of the run, made ahead in one worker process.
+    """Return batches ``first`` to ``last - 1`` of the run, prepared ahead in one worker process.
 
-    With several processes each gets its part of every batch, so that together they see the same crops.
+    With several processes, each gets its part of every batch, so that together they see the same crops.
     """
     own = size // share.processes
-    # A forked worker has none of OpenCV's threads, and would wait for them.
+    # A forked worker does not have OpenCV's threads, and would wait for them.
     cv2.setNumThreads(1)
     sampler = [batch * size + share.rank * own + i for batch in range(first, last) for i in range(own)]
     return iter(
@@ -174,12 +174,12 @@ def batches(data: TrainingSet, size: int, first: int, last: int, share: Share = 
             sampler=sampler,
             num_workers=1,
             prefetch_factor=4,
-            worker_init_fn=_set_apart,
+            worker_init_fn=_leave_process_group,
             collate_fn=stacked,
         )
     )
 
 
-def _set_apart(worker: int) -> None:
-    # Ctrl-C and torchrun signal the whole group of processes: the trainer answers, and ends its worker.
+def _leave_process_group(worker: int) -> None:
+    # Ctrl-C and torchrun signal the whole process group: the trainer responds, and ends its worker.
     os.setpgrp()

@@ -1,7 +1,7 @@
-"""Depthwise convolutions whose gradients are made in float32, for training on CPUs in bfloat16.
+"""Depthwise convolutions with float32 gradients, for training on CPUs in bfloat16.
 
 PyTorch's CPU kernels for the gradient of a depthwise convolution in bfloat16 are plain loops: for 5x5
-filters, and for 3x3 with a stride, they take 3 to 25 times as long as in float32.
+filters, and for 3x3 filters with a stride, they take 3 to 25 times as long as in float32.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class _Depthwise(torch.autograd.Function):
 
 
 class DepthwiseConv(nn.Conv2d):
-    """`nn.Conv2d` with one filter for each channel; the same parameters, names and results."""
+    """`nn.Conv2d` with one filter per channel; parameters, names and results are the same."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """B x C x H x W -> B x C x H/stride x W/stride."""
+        """Map B x C x H x W to B x C x H/stride x W/stride."""
         if not (self.training and torch.is_autocast_enabled("cpu") and x.device.type == "cpu"):
             return super().forward(x)
         lower = x.to(torch.get_autocast_dtype("cpu"))

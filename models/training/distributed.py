@@ -1,7 +1,7 @@
-"""Several processes that train one network together: started by torchrun, one for each GPU or CPU.
+"""Several processes that train one network together: started by torchrun, one per GPU or CPU.
 
-Each has its part of every batch, and gradients are averaged. The first one decides for all when to stop,
-validates and writes; meanwhile the others wait for it. When a process fails, torchrun ends the others.
+Each process trains on its part of every batch, and gradients are averaged. The first process decides when all
+stop, validates and writes; meanwhile the others wait for it. If a process fails, torchrun ends the others.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from torch import Tensor
 
 from .data import ALL, Share
 
-PATIENCE = timedelta(days=1)  # the first process may validate for long; a dead one is torchrun's affair
+PATIENCE = timedelta(days=1)  # the first process may validate for long; torchrun handles a dead one
 
 
 @contextmanager
 def joined(device: str) -> Iterator[tuple[Share, str]]:
-    """Join the other processes of torchrun while the context lasts; alone without torchrun.
+    """Join the process group of torchrun while the context lasts; without torchrun, train alone.
 
     Args:
         device: "cpu", "cuda" (each process takes the GPU of its number), or "cuda:N" for a single process.
@@ -32,7 +32,7 @@ def joined(device: str) -> Iterator[tuple[Share, str]]:
 
     Raises:
         ValueError: several processes were given one GPU.
-        RuntimeError: there is no such device, or the processes do not find each other.
+        RuntimeError: there is no such device, or the processes cannot reach each other.
     """
     if not dist.is_torchelastic_launched():
         yield ALL, device
@@ -59,9 +59,9 @@ def _own_device(name: str) -> torch.device:
 
 
 def mean_over_processes(value: Tensor) -> Tensor:
-    """``value`` averaged over the processes that train together; every one must call it.
+    """Average ``value`` over the processes that train together; every process must call it.
 
-    Losses divide by the mean count of their pixels: averaged gradients are then those of the whole batch.
+    Losses divide by the mean number of pixels per process: averaged gradients are those of the whole batch.
     """
     if not dist.is_initialized():
         return value
@@ -71,7 +71,7 @@ def mean_over_processes(value: Tensor) -> Tensor:
 
 
 def from_first(value: int, device: torch.device) -> int:
-    """The ``value`` of the first process; every one must call it, and waits for the first."""
+    """Return the ``value`` of the first process; every process must call it, and waits for the first."""
     if not dist.is_initialized():
         return value
     shared = torch.tensor(value, device=device)

@@ -23,7 +23,7 @@ EDGE_BAND = 5  # pixels on each side of the mask's edge
 
 
 def side_loss(maps: Maps, target: Tensor, valid: Tensor) -> Tensor:
-    """Sum over the eleven maps of the mean BCE with logits over valid pixels (the paper's loss)."""
+    """Return the paper's loss: the mean BCE with logits over valid pixels, summed over the eleven maps."""
     losses = [
         (F.binary_cross_entropy_with_logits(m.float(), target, reduction="none") * valid).sum()
         for m in maps.all()
@@ -32,10 +32,10 @@ def side_loss(maps: Maps, target: Tensor, valid: Tensor) -> Tensor:
 
 
 def iou_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """1 - soft intersection over union, mean over the batch and over both classes (Mattyus et al. 2017).
+    """Return 1 - soft intersection over union, the mean over batch and both classes (Mattyus et al. 2017).
 
-    A class that a picture does not have costs nothing, or one wrong pixel would cost everything. A soft
-    target counts as the class it is nearer to: against a soft one, this loss is not least at the target.
+    A class that is absent from a picture costs nothing; otherwise a single wrong pixel would cost everything.
+    A soft target counts as the nearer class: with a soft target, this loss is not smallest at the target.
     """
     p, target = torch.sigmoid(logits.float()), (target > 0.5).float()
     losses = []
@@ -48,7 +48,7 @@ def iou_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
 
 
 def edge_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """Mean BCE where both classes lie within `EDGE_BAND` pixels; 0 where a batch has no edge."""
+    """Return the mean BCE where both classes are within `EDGE_BAND` pixels; 0 if a batch has no edge."""
 
     def near(pixels: Tensor) -> Tensor:
         return F.max_pool2d(pixels, 2 * EDGE_BAND + 1, 1, EDGE_BAND)
@@ -60,37 +60,37 @@ def edge_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
 
 
 def _count(pixels: Tensor) -> Tensor:
-    """How many pixels each process has on average: the mean of all losses is then that of one process."""
-    return mean_over_processes(pixels.sum()).clamp(min=1e-6)  # without a pixel the sum above it is 0
+    """Return the mean number of pixels per process: the mean of all losses is then that of one process."""
+    return mean_over_processes(pixels.sum()).clamp(min=1e-6)  # without a pixel, the sum that it divides is 0
 
 
 def reference(log_softness: Tensor, known: Tensor, told: Tensor) -> Tensor:
-    """ln softness that P is judged by: the one that is ``told`` where that is known, else the picture's own.
+    """Return the ln softness that P is judged by: the true one if ``told`` and known, else the picture's.
 
-    In a clip the reference comes from other frames; a network that only ever sees its own would not know
-    what to do with it.
+    In a clip, the reference comes from other frames. A network that only ever saw its own reference would not
+    know what to do with another.
 
     Args:
         log_softness: the picture's own (`Blur.reference`), B.
-        known: the true softness, B, NaN where not known.
-        told: bool B.
+        known: the true softness, B, NaN if unknown.
+        told: whether to use the true softness, bool B.
     """
     return torch.where(told & known.isfinite(), torch.nan_to_num(known, nan=1.0).log(), log_softness)
 
 
 def radius_loss(blur: Blur, radius: Tensor, softness: Tensor, limits: Tensor) -> Tensor:
-    """Error of ln radius, and of P(radius > limit) at ``limits``, where the radius is known.
+    """Return the error of ln radius, and of P(radius > limit) at ``limits``, where the radius is known.
 
-    The mean over all limits of the second is the continuous ranked probability score: least where the
+    Averaged over all limits, the second is the continuous ranked probability score, which is smallest if the
     predicted distribution is the true one (Gneiting and Raftery, JASA 2007).
 
     Args:
         blur: the prediction, at half the size of ``radius``.
-        radius: beyond the softness, B x 1 x N x N, NaN = not known.
-        softness: B, NaN = not known.
+        radius: beyond the softness, B x 1 x N x N, NaN if unknown.
+        softness: B, NaN if unknown.
         limits: ln of some radii in pixels of the frame.
     """
-    # The smallest of each 2 x 2, or every second thin thing would be lost.
+    # The smallest radius of each 2 x 2; otherwise every second thin structure would be lost.
     least = -F.max_pool2d(-torch.nan_to_num(radius, nan=torch.inf), 2)
     radius = least.masked_fill(least.isinf(), torch.nan)
     whole = (radius.square() + softness[:, None, None, None].square()).log() / 2
@@ -105,7 +105,7 @@ def radius_loss(blur: Blur, radius: Tensor, softness: Tensor, limits: Tensor) ->
 
 
 def softness_loss(log_softness: Tensor, known: Tensor) -> Tensor:
-    """Error of ln softness (B) where it is known; 0 where a batch has none."""
+    """Return the error of ln softness (B) where it is known; 0 if a batch has none."""
     valid = known.isfinite().float()
     truth = torch.nan_to_num(known, nan=1.0).log()
     error = F.smooth_l1_loss(log_softness.float(), truth, reduction="none", beta=0.2)
@@ -120,7 +120,7 @@ def detail_loss(
     valid: Tensor,
     random: torch.Generator,
 ) -> Tensor:
-    """The loss of a network with ``detail``: P at the usual limit, radius, softness, the side maps."""
+    """Return the loss of a network with ``detail``: P at the usual limit, radius, softness, the side maps."""
     blur = maps.blur
     assert blur is not None
     half = [F.avg_pool2d(plane, 2) for plane in (target, valid)]
@@ -145,7 +145,7 @@ def detail_loss(
 
 
 def total_loss(config: LossConfig, maps: Maps, target: Tensor, valid: Tensor) -> Tensor:
-    """The paper's loss plus what ``config`` gives a weight."""
+    """Return the paper's loss plus the terms to which ``config`` gives a weight."""
     loss = config.side * side_loss(maps, target, valid)
     if config.iou:
         loss = loss + config.iou * iou_loss(maps.fused, target, valid)

@@ -1,4 +1,4 @@
-"""From a configuration to the pairs and scenes of a run: what is read, held back, and distrusted."""
+"""Reads the pairs and scenes of a run: what is used, held back for validation, and distrusted."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from .data import Material
 from .scenes import SceneStore
 from .validate import predict
 
-FIRM = 0.8  # P, or 1 - P, from which a network's contradiction of a label counts
-DISTRUSTED = 1 / 3  # of a picture contradicted: its mask marks something else
+FIRM = 0.8  # P, or 1 - P, above which a network's contradiction of a label counts
+DISTRUSTED = 1 / 3  # contradicted share of a picture above which its mask must mark something else
 
 
 def split(data: DataConfig, root: Path) -> tuple[MaskedFolder, list[Pair], list[Pair]]:
-    """The folder, its training pairs and its validation pairs (every n-th name, the same every run).
+    """Return the folder, its training pairs and its validation pairs (every n-th name, the same every run).
 
     Raises:
-        FileNotFoundError: the folders do not hold what the configuration names.
+        FileNotFoundError: the folders do not contain what the configuration names.
         ValueError: holding back the validation pairs would leave none to train on.
     """
     names = root / data.names if data.names else None
@@ -52,9 +52,9 @@ def read_material(config: TrainingConfig, root: Path, pairs: list[Pair], folder:
     """Read everything that the crops of a run are made from into memory.
 
     Raises:
-        FolderError: a list or folder, or a file that one names, is missing.
+        FolderError: a list or folder, or a file named in one, is missing.
         UnreadableError: a file is not a picture.
-        ValueError: no pair of a folder is left.
+        ValueError: a folder has no pair left.
         CheckpointError: the network that labels are compared with cannot be loaded.
     """
     samples = [folder.read(pair) for pair in pairs]
@@ -69,7 +69,7 @@ def read_material(config: TrainingConfig, root: Path, pairs: list[Pair], folder:
 
 
 def read_native(config: TrainingConfig, root: Path) -> SceneStore:
-    """The scenes at a camera's own pixels; raises what `read_scenes` raises."""
+    """Read the scenes at a camera's own pixels; raises what `read_scenes` raises."""
     native = config.native
     assert native
     photos = [_picture(root / name, cv2.IMREAD_COLOR) for name in _lines(native.photos)]
@@ -83,7 +83,7 @@ def read_native(config: TrainingConfig, root: Path) -> SceneStore:
 
 
 def read_extra(extra: ExtraConfig, root: Path) -> list[Sample]:
-    """The further pairs that ``extra`` keeps; raises what `read_material` raises."""
+    """Read the further pairs that ``extra`` keeps; raises what `read_material` raises."""
     names = root / extra.names if extra.names else None
     folder = MaskedFolder(root / extra.images, root / extra.masks, extra.polarity, extra.ignore, names)
     lines = _lines(root / extra.leave_out) if extra.leave_out else []
@@ -98,7 +98,7 @@ def read_extra(extra: ExtraConfig, root: Path) -> list[Sample]:
 
 
 def agreeing(samples: list[Sample], model: str) -> list[Sample]:
-    """Ignore the pixels that ``model`` firmly contradicts, and the pictures where those are too many.
+    """Ignore pixels that ``model`` firmly contradicts, and drop pictures that have too many of them.
 
     Args:
         samples: pairs whose labels may be wrong.
@@ -118,7 +118,7 @@ def agreeing(samples: list[Sample], model: str) -> list[Sample]:
 
 
 def read_scenes(config: RenderedConfig, root: Path, side: int) -> Scenes:
-    """The renderer of ``config``: photographs and cut-outs are held at no more than 800 px.
+    """Create the renderer for ``config``; its photographs and cut-outs have at most 800 px.
 
     Args:
         config: the lists and folders.
@@ -126,8 +126,8 @@ def read_scenes(config: RenderedConfig, root: Path, side: int) -> Scenes:
         side: of the scenes in pixels.
 
     Raises:
-        FolderError: a list or folder, or a file that one names, is missing, or no photograph is listed.
-        UnreadableError: a file is not a picture, a photograph is smaller than a scene (enlarged, what is
+        FolderError: a list or folder, or a file named in one, is missing, or no photograph is listed.
+        UnreadableError: a file is not a picture, a photograph is smaller than a scene (when enlarged, what is
             labelled sharp would be soft), or a cut-out and its mask differ in size.
     """
     photos = [_photo(root / name, side) for name in _lines(config.photos)]
@@ -144,7 +144,7 @@ def _photo(path: Path, side: int) -> NDArray[np.uint8]:
 
 
 def _read_mattes(folder: Path, largest: int = 800) -> list[Matte]:
-    """Cut-outs with their coverage, which is gray: `MaskedFolder` finds them and does not read them."""
+    """Read cut-outs and their coverage, which is gray: `MaskedFolder` finds them but does not read them."""
     mattes = []
     for pair in MaskedFolder(folder / "images", folder / "masks", "focused").pairs():
         assert pair.mask is not None
@@ -157,7 +157,7 @@ def _read_mattes(folder: Path, largest: int = 800) -> list[Matte]:
 
 
 def _lines(path: Path) -> list[str]:
-    """The lines of a list that hold something."""
+    """Return the lines of a list that are not empty."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:

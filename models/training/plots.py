@@ -1,4 +1,4 @@
-"""The picture of one or more training runs: loss and validation figures over the iterations."""
+"""Plots of training runs: loss and validation metrics over the iterations."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from .run import Event
 
 Values = NDArray[np.float64]
-SMOOTHING = 0.02  # share of the run that the moving mean of the loss looks at
+SMOOTHING = 0.02  # share of the run that the moving mean of the loss covers
 FIGURES = {"mae": "validation MAE", "auc": "validation AUC"}
 
 
 def plot_losses(logs: Mapping[str, Sequence[Event]], path: Path) -> None:
-    """Write the curves of ``logs`` as a picture; the final name appears only when complete.
+    """Write the curves of ``logs`` as a picture; it gets its final name only when it is complete.
 
     Args:
-        logs: name of each run and its events, as `br2focus.models.training.run.read_log` gives them.
+        logs: name of each run -> its events, as `br2focus.models.training.run.read_log` gives them.
         path: the picture; its suffix chooses the format, such as ``.png`` or ``.svg``.
 
     Raises:
@@ -39,14 +39,14 @@ def plot_losses(logs: Mapping[str, Sequence[Event]], path: Path) -> None:
 
 
 def smooth(values: Values, window: int) -> Values:
-    """Centred moving mean over ``window`` values; shorter at both ends, so that nothing is invented."""
+    """Return the centred moving mean over ``window`` values; at both ends, the window is shorter."""
     kernel = np.ones(min(window, len(values)))
     weights = np.convolve(np.ones_like(values), kernel, "same")
     return np.asarray(np.convolve(values, kernel, "same") / weights, np.float64)
 
 
 def _draw(logs: Mapping[str, Sequence[Event]]) -> Figure:
-    # Without pyplot: no global state, no window system. A new figure has the Agg canvas.
+    # Without pyplot, there is no global state and no window system. A new figure has the Agg canvas.
     from matplotlib.figure import Figure
     from matplotlib.ticker import ScalarFormatter
 

@@ -18,7 +18,7 @@ from br2focus.models.br2net import BR2Net
 from br2focus.models.checkpoint import ModelInfo
 from br2focus.models.errors import CheckpointError
 
-from .config import OptimiserConfig, TrainingConfig, decisive
+from .config import OptimiserConfig, TrainingConfig, identity_settings
 from .data import ALL, Batch, Share, TrainingSet, batches
 from .depthwise import use_float_gradients
 from .distributed import from_first, mean_over_processes
@@ -33,7 +33,7 @@ Event = dict[str, Any]
 
 
 def learning_rate(config: OptimiserConfig, iteration: int, iterations: int) -> float:
-    """Factor on the peak rate at ``iteration`` of ``iterations``."""
+    """Return the factor on the peak learning rate at ``iteration`` of ``iterations``."""
     if iteration < config.warmup:
         return (iteration + 1) / config.warmup
     done = iteration / iterations
@@ -43,7 +43,7 @@ def learning_rate(config: OptimiserConfig, iteration: int, iterations: int) -> f
 
 
 def make_optimiser(net: BR2Net, config: OptimiserConfig) -> torch.optim.Optimizer:
-    """Parameter groups by place (backbone or new) and kind (weights decay; biases and norms do not)."""
+    """Create the optimiser; groups are by part (backbone or new) and kind (biases and norms do not decay)."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in net.named_parameters():
         rate = config.backbone_lr if name.startswith("backbone.") else config.lr
@@ -63,18 +63,18 @@ class Trainer:
     """One training run in a folder: ``state.safetensors``, ``log.jsonl``, and the finished model.
 
     Args:
-        config: the run.
-        root: the data root that the configuration's paths are relative to.
+        config: the settings of the run.
+        root: the data root that paths in the configuration are relative to.
         out: the run's folder; a state in it is resumed.
         device: where to train, such as "cpu" or "cuda".
-        share: this process's part of every batch where several train together, as
-            `br2focus.models.training.distributed.joined` gives it. The first one validates and writes;
+        share: this process's part of every batch if several train together, as
+            `br2focus.models.training.distributed.joined` gives it. The first process validates and writes;
             all see the same ``root`` and ``out``.
 
     Raises:
         OSError, ValueError: the material or the start cannot be used (see `read_material`,
             `start_network`), or a batch cannot be divided.
-        CheckpointError: the state in ``out`` is damaged, or that of another run.
+        CheckpointError: the state in ``out`` is damaged, or belongs to another run.
         RuntimeError: there is no such device.
     """
 
@@ -103,14 +103,16 @@ class Trainer:
             some = (b.image for b in batches(self.data, config.batch, 0, 8))
             calibrate_batchnorm(self.net.backbone, some)
         use_float_gradients(self.net)
-        if share.processes > 1 and self.device.type == "cuda":  # gloo has none: there each norms its own
+        if (
+            share.processes > 1 and self.device.type == "cuda"
+        ):  # gloo does not support it: there, each process uses its own statistics
             self.net = nn.SyncBatchNorm.convert_sync_batchnorm(self.net)  # type: ignore[no-untyped-call]
         self.net.to(self.device).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.net).requires_grad_(False).eval()
         self.optimiser = make_optimiser(self.net, config.optimiser)
         self.iteration = 0
         names = [config.start, config.loss.teacher, *(extra.agree for extra in config.extra)]
-        self.settings = decisive(config) | {
+        self.settings = identity_settings(config) | {
             f"SHA-256 of {name}": checkpoint.find(name)[1] for name in names if name
         }
         if self.state_path.exists():
@@ -131,23 +133,23 @@ class Trainer:
         """Train to the end and save the averaged network.
 
         Args:
-            report: gets every log event, in the first process alone; True stops the run in every
-                process, and its state is then saved.
+            report: called with every log event, only in the first process. If it returns True, the run stops
+                in every process, and its state is saved.
 
         Returns:
-            The path of the finished checkpoint, or None when stopped before the end, and in every
+            The path of the finished checkpoint; None if the run was stopped before the end, and in every
             process but the first.
 
         Raises:
             FloatingPointError: the loss is not finite.
             OSError: the log, the state or the checkpoint cannot be written.
-            RuntimeError: the worker, the device or another process failed.
+            RuntimeError: the data worker, the device or another process failed.
         """
         config, first = self.config, self.share.rank == 0
         for batch in batches(self.data, config.batch, self.iteration, config.iterations, self.share):
             event: Event = {"iteration": self.iteration + 1, "loss": self.step(batch)}
             self.iteration += 1
-            stop = self._account(event, report) if first else False
+            stop = self._finish_iteration(event, report) if first else False
             if from_first(stop, self.device):  # the others wait here while the first validates
                 return None
         if not first:
@@ -160,12 +162,12 @@ class Trainer:
         checkpoint.save(self.average, self.info, path)
         return path
 
-    def _account(self, event: Event, report: Callable[[Event], bool | None]) -> bool:
-        """Validate, log, report and save where it is time to; True when ``report`` stops the run."""
+    def _finish_iteration(self, event: Event, report: Callable[[Event], bool | None]) -> bool:
+        """Validate, log, report and save when it is time to; return True if ``report`` stops the run."""
         config, last = self.config, self.iteration == self.config.iterations
         if self.held_pairs and (last or self.iteration % config.validate_every == 0):
             event |= {"validation": self.validate()}
-        self._log(event)  # before the state: a kill between them repeats the event
+        self._log(event)  # before the state: a kill in between repeats the event
         stop = bool(report(event)) and not last
         if stop or last or self.iteration % config.save_every == 0:
             nets = self._nets()
@@ -173,10 +175,10 @@ class Trainer:
         return stop
 
     def step(self, batch: Batch) -> float:
-        """One iteration of the optimiser on this process's part of a batch; returns the loss of all parts.
+        """Run one iteration of the optimiser on this process's part of a batch; return the loss of all parts.
 
         Raises:
-            FloatingPointError: the loss is not finite; the weights are still those from before.
+            FloatingPointError: the loss is not finite; the weights are unchanged.
         """
         factor = learning_rate(self.config.optimiser, self.iteration, self.config.iterations)
         for group in self.optimiser.param_groups:
@@ -188,7 +190,7 @@ class Trainer:
             frames = [frame.to(self.device).float() for frame in batch.frames]
             maps = self.model(image, frames or None)
             if self.teacher:
-                target = self._taught(self.teacher, image, target, batch.drawn.flatten() > 0)
+                target = self._with_teacher(self.teacher, image, target, batch.drawn.flatten() > 0)
         if maps.blur is None:
             loss = total_loss(self.config.loss, maps, target, valid)
         else:
@@ -207,8 +209,8 @@ class Trainer:
         self._update_average()
         return value
 
-    def _taught(self, teacher: Teacher, image: Tensor, target: Tensor, drawn: Tensor) -> Tensor:
-        """``target`` with the teacher's share in the crops whose masks a person drew (bool B)."""
+    def _with_teacher(self, teacher: Teacher, image: Tensor, target: Tensor, drawn: Tensor) -> Tensor:
+        """Mix the teacher's P into ``target`` for crops whose masks a person drew (``drawn``, bool B)."""
         if drawn.any():
             target = target.clone()
             target[drawn] = target[drawn].lerp(teacher(image[drawn]), self.config.loss.distil)
@@ -220,12 +222,12 @@ class Trainer:
         return self.config.bf16 and bool(torch.cpu._is_avx512_bf16_supported())
 
     def _update_average(self) -> None:
-        # A young average follows quickly, or it would keep the random start for thousands of steps.
+        # A young average follows quickly; otherwise it would keep the random start for thousands of steps.
         decay = min(self.config.ema, (1 + self.iteration) / (10 + self.iteration))
         _blend(self.average, self.net.state_dict(), 1 - decay)
 
     def validate(self) -> dict[str, float | None]:
-        """Figures of the averaged network on the pairs held back."""
+        """Return the metrics of the averaged network on the pairs held back."""
         return validate(self.average, self.info, self.folder, self.held_pairs)
 
     def _log(self, event: Event) -> None:
@@ -235,7 +237,7 @@ class Trainer:
 
 @torch.no_grad()
 def _blend(net: nn.Module, other: Mapping[str, Tensor], share: float) -> None:
-    """Move the weights of ``net`` towards ``other`` by ``share`` of the way; counters become those of it."""
+    """Move the weights of ``net`` towards ``other`` by ``share`` of the way; copy its counters."""
     for key, tensor in net.state_dict().items():
         if tensor.is_floating_point():
             tensor.lerp_(other[key].to(tensor.device), share)
@@ -244,6 +246,6 @@ def _blend(net: nn.Module, other: Mapping[str, Tensor], share: float) -> None:
 
 
 def read_log(path: Path) -> Iterator[Event]:
-    """Events of ``log.jsonl``; of an iteration that was run twice (after a kill) the last counts."""
+    """Return the events of ``log.jsonl``; if an iteration ran twice (after a kill), the last one counts."""
     events = [json.loads(line) for line in path.read_text().splitlines()]
     return iter({event["iteration"]: event for event in events}.values())

@@ -12,17 +12,17 @@ import numpy as np
 
 from br2focus.models.rendering.native import NativeScene, NativeScenes
 
-VERSION = 3  # another way of rendering needs another number, or old scenes would be found
+VERSION = 3  # change it when the rendering changes; otherwise old scenes would be found
 
 
 class SceneStore:
-    """Scene ``k`` of a run, rendered when it is first asked for; the same whoever asks.
+    """Scene ``k`` of a run, rendered on first access; the same for every process.
 
     Args:
         scenes: the renderer.
         folder: where scenes are kept.
-        seed: another seed, other scenes.
-        count: how many scenes there are.
+        seed: determines the scenes.
+        count: number of scenes.
     """
 
     def __init__(self, scenes: NativeScenes, folder: Path, seed: int, count: int) -> None:

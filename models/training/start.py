@@ -1,4 +1,4 @@
-"""Starting a network: from backbone weights of published names, or from a trained network."""
+"""The start of a network: backbone weights with published names, or a trained network."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from .config import TrainingConfig
 
 
 def start_network(config: TrainingConfig, root: Path) -> BR2Net:
-    """The network before its first iteration: random, with a trained backbone, or a trained network.
+    """Return the network before its first iteration: random, with a trained backbone, or a trained network.
 
     Raises:
         OSError: a file is missing.
-        UnreadableError: the file of weights is damaged, or holds something else.
+        UnreadableError: the file of weights is damaged, or contains something else.
         CheckpointError: ``start`` is missing or damaged.
         ValueError: the weights are those of another backbone or network.
     """
@@ -36,7 +36,7 @@ def start_network(config: TrainingConfig, root: Path) -> BR2Net:
             return net
         if config.keep:
             raise ValueError(f"keep: start = {config.start!r} lacks a part of the network")
-        detailed = BR2Net(config.network)  # the start has no detail: that begins at random
+        detailed = BR2Net(config.network)  # the start has no detail, which begins at random
         detailed.load_state_dict(net.state_dict(), strict=False)
         return detailed
     weights = read_weights(root / config.backbone_start) if config.backbone_start else None
@@ -44,7 +44,7 @@ def start_network(config: TrainingConfig, root: Path) -> BR2Net:
 
 
 def read_weights(path: Path) -> Mapping[str, Tensor]:
-    """Tensors by name out of a safetensors file.
+    """Read tensors by name from a safetensors file.
 
     Raises:
         OSError: there is no such file.
@@ -60,10 +60,10 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
 def calibrate_batchnorm(net: nn.Module, batches: Iterable[Tensor]) -> None:
     """Give folded BatchNorms real statistics without changing what the network computes.
 
-    Weights whose BatchNorms were folded into the convolutions (mean 0, variance 1) are destroyed by
-    training-mode BatchNorm, which normalises by statistics that the weights never saw. Here mean and
-    variance become those of the convolution's output over ``batches``, and weight and bias take up the
-    difference: ``w (x - m) / s + b`` stays the same function.
+    BatchNorms that were folded into the convolutions have mean 0 and variance 1. In training mode, BatchNorm
+    normalises by statistics that such weights never saw, which destroys them. Here, mean and variance become
+    those of the convolution's output over ``batches``, and weight and bias make up for the difference:
+    ``w (x - m) / s + b`` stays the same function.
     """
     sums: dict[nn.BatchNorm2d, list[Tensor]] = {}
 
@@ -90,7 +90,7 @@ def calibrate_batchnorm(net: nn.Module, batches: Iterable[Tensor]) -> None:
 
 
 def _restate(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
-    """Set the statistics of ``norm`` and rewrite its weight and bias for the same function."""
+    """Set the statistics of ``norm``, and rewrite its weight and bias to keep the same function."""
     assert norm.running_mean is not None and norm.running_var is not None
     gain = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
     offset = norm.bias.double() - gain * norm.running_mean.double()

@@ -1,7 +1,7 @@
-"""The state of a training run on disk: everything that a resumed run needs to go on exactly.
+"""The state of a training run on disk: everything needed to resume the run exactly.
 
-Written as safetensors (never pickle): the network, its moving average, the optimiser's buffers, and in the
-metadata the iteration and the settings of the run.
+It is written as safetensors (never pickle): the network, its moving average and the optimiser's buffers; the
+metadata holds the iteration and the settings of the run.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ def save_state(
     optimiser: Optimizer,
     settings: Mapping[str, Any],
 ) -> None:
-    """Write the state after ``iteration`` iterations; an older file is replaced only when complete.
+    """Write the state after ``iteration`` iterations; it replaces an older file only when it is complete.
 
     Args:
         path: the file.
-        iteration: how many are done.
+        iteration: number of finished iterations.
         nets: every network whose weights belong to the state.
         optimiser: its buffers belong to the state.
-        settings: what the run depends on, in values that JSON has; `load_state` compares them.
+        settings: what the run depends on, as JSON values; `load_state` compares them.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     tensors: dict[str, Tensor] = {}
     for name, net in nets.items():
@@ -56,7 +56,7 @@ def save_state(
 def load_state(
     path: Path, nets: dict[str, nn.Module], optimiser: Optimizer, settings: Mapping[str, Any]
 ) -> int:
-    """Restore what `save_state` wrote into ``nets`` and ``optimiser``; returns the iteration.
+    """Restore what `save_state` wrote into ``nets`` and ``optimiser``; return the iteration.
 
     Raises:
         CheckpointError: the file is damaged, or is the state of another network or of a run with other

@@ -1,4 +1,4 @@
-"""Knowledge distillation: a larger trained network gives soft masks to a smaller one."""
+"""Knowledge distillation: a larger trained network provides soft masks for a smaller one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from br2focus.models.config import InputScale
 
 
 class Teacher:
-    """P(blurred) of a trained network for a batch of training crops.
+    """Computes P(blurred) of a trained network for a batch of training crops.
 
     Args:
         model: checkpoint by name or path.
@@ -34,5 +34,5 @@ class Teacher:
 
     @torch.no_grad()
     def __call__(self, image: Tensor) -> Tensor:
-        """Normalised images B x 3 x H x W -> float32 P, B x 1 x H x W."""
+        """Map normalised images B x 3 x H x W to P, float32 B x 1 x H x W."""
         return torch.sigmoid(self.gain * self.net(image).fused.float())

@@ -1,4 +1,4 @@
-"""The network under training on whole pictures: the plain reference, without any fast engine."""
+"""Runs the network under training on whole pictures: the plain reference, without a fast engine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .data import normalise
 
 @torch.inference_mode()
 def predict(net: BR2Net, image: NDArray[np.uint8], info: ModelInfo) -> NDArray[np.float32]:
-    """P(blurred) of one BGR image at its own size; the reference for every faster engine."""
+    """Return P(blurred) of one BGR image at its own size; the reference for every faster engine."""
     height, width = image.shape[:2]
     size = network_size((width, height), info.size)
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
@@ -41,7 +41,7 @@ def predict(net: BR2Net, image: NDArray[np.uint8], info: ModelInfo) -> NDArray[n
 def validate(
     net: BR2Net, info: ModelInfo, folder: MaskedFolder, pairs: Sequence[Pair]
 ) -> dict[str, float | None]:
-    """The figures of `br2focus.models.evaluation.metrics.summarise` over ``pairs``."""
+    """Return the metrics of `br2focus.models.evaluation.metrics.summarise` over ``pairs``."""
     net.eval()
     scores = []
     for pair in pairs:

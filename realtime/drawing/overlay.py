@@ -197,7 +197,7 @@ def draw(
         paint: draws the overlay, on the CPU or on a GPU.
 
     Raises:
-        ValueError: if ``kind`` is not one of `KINDS`.
+        ValueError: ``kind`` is not one of `KINDS`.
     """
     if kind == "none":
         return result.frame.image

@@ -42,7 +42,7 @@ def check_mode(mode: str) -> None:
     """Reject an unknown mode.
 
     Raises:
-        SettingsError: if it is not one of `MODES`.
+        SettingsError: it is not one of `MODES`.
     """
     if mode not in MODES:
         raise SettingsError(f"refine {mode!r}: choose one of {', '.join(MODES)}")

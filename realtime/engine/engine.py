@@ -55,10 +55,10 @@ class Engine(Closing):
         seconds: time the caller spent on the last finished map: resizing, network, and waiting for it.
 
     Raises:
-        CheckpointError: if the model is missing or damaged.
-        ComputeError: if the device does not exist.
-        SettingsError: if a setting is out of range, or the CPU does not support the requested settings.
-        TypeError: if a setting is unknown, or settings are given both as an object and by name.
+        CheckpointError: the model is missing or damaged.
+        ComputeError: the device does not exist.
+        SettingsError: a setting is out of range, or the CPU does not support the requested settings.
+        TypeError: a setting is unknown, or settings are given both as an object and by name.
     """
 
     def __init__(self, model: AnyPath | EngineSettings = "lite", **settings: Unpack[EngineOptions]) -> None:
@@ -120,7 +120,7 @@ class Engine(Closing):
         """Return the backend for frames of ``frame_size`` (width, height), creating it if needed.
 
         Raises:
-            ComputeError: if nothing on this computer can run the network.
+            ComputeError: nothing on this computer can run the network.
         """
         backend = self._fallback.backend(frame_size)
         self._ran_on = backend.name
@@ -129,8 +129,8 @@ class Engine(Closing):
     def start(self, image: Image, seconds: float | None = None) -> Callable[[], BlurMap]:
         """Start one frame; calling the result waits for its map, at the network's size.
 
-        All frames in flight have the same size, and there are at most ``depth`` (of the backend) of them. If
-        a backend fails, it is replaced and the frame is started again.
+        All frames in flight must have the same size, and there may be at most as many as the backend's
+        ``depth``. If a backend fails, it is replaced and the frame is started again.
 
         Args:
             image: uint8 BGR H x W x 3.
@@ -138,7 +138,7 @@ class Engine(Closing):
                 else on its own.
 
         Raises:
-            ComputeError: if nothing on this computer can run the network.
+            ComputeError: nothing on this computer can run the network.
         """
         begun = time.monotonic()
         fitted = fit(image, self.size)

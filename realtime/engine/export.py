@@ -52,9 +52,9 @@ def export(
             frames with the same evidence spacing (see `limits.spacing_of`).
 
     Raises:
-        SettingsError: if the suffix is unknown, or ``int8`` is used with ONNX or a model without ranges.
-        ComputeError: if a library is missing, or the file's results differ from those of the network.
-        SinkError: if the file cannot be written.
+        SettingsError: the suffix is unknown, or ``int8`` is used with ONNX or a model without ranges.
+        ComputeError: a library is missing, or the file's results differ from those of the network.
+        SinkError: the file cannot be written.
     """
     from br2focus.models.fast_detail import inference_net
     from br2focus.models.int8 import with_ranges
@@ -91,8 +91,8 @@ def calibrate(model: AnyPath, path: AnyPath, pictures: Iterable[Image]) -> Expor
         pictures: uint8 BGR, any size; about thirty of the kind that the model is meant for.
 
     Raises:
-        SettingsError: if there are no pictures, or ``path`` is not a .safetensors file.
-        SinkError: if the file cannot be written.
+        SettingsError: there are no pictures, or ``path`` is not a .safetensors file.
+        SinkError: the file cannot be written.
     """
     import torch
 

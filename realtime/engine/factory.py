@@ -39,8 +39,8 @@ class BackendFactory:
         selection: the selected CPU backend and the reason, once measured or read from the cache.
 
     Raises:
-        CheckpointError: if the model is missing or damaged.
-        SettingsError: if the CPU does not support the requested settings.
+        CheckpointError: the model is missing or damaged.
+        SettingsError: the CPU does not support the requested settings.
     """
 
     def __init__(self, settings: EngineSettings, placement: Placement) -> None:

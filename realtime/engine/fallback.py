@@ -39,7 +39,7 @@ class Fallback:
         """Return the backend for frames of ``frame_size`` (width, height), creating it if needed.
 
         Raises:
-            ComputeError: if nothing on this computer can run the network.
+            ComputeError: nothing on this computer can run the network.
         """
         return self._cache.get(frame_size, self._make)
 
@@ -47,7 +47,7 @@ class Fallback:
         """Start ``picture`` on the first backend that accepts it.
 
         Raises:
-            ComputeError: if nothing on this computer can run the network.
+            ComputeError: nothing on this computer can run the network.
         """
         while True:
             backend = self.backend(_size(picture))
@@ -62,7 +62,7 @@ class Fallback:
         Several frames in flight may fail together; only the first failure changes anything.
 
         Raises:
-            ComputeError: if there is nothing left to try.
+            ComputeError: there is nothing left to try.
         """
         if failed not in self._cache:
             return
@@ -79,7 +79,7 @@ class Fallback:
         """Return ``values`` if they are finite, else the result of ``picture`` in float32.
 
         Raises:
-            ComputeError: if the float32 result is not finite either, or cannot be computed.
+            ComputeError: the float32 result is not finite either, or cannot be computed.
         """
         if np.isfinite(values).all():
             return values

@@ -41,7 +41,7 @@ def parse_coc(text: str) -> Coc:
     """Parse ``"1.5"`` or ``"1.5px"`` as pixels, ``"1/1500"`` as a share of the longer side.
 
     Raises:
-        SettingsError: if it is neither, or out of range.
+        SettingsError: it is neither, or out of range.
     """
     number = r"(\d+(?:\.\d+)?)"
     if match := re.fullmatch(rf"{number}(?: ?px)?", text.strip()):

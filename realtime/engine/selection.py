@@ -84,7 +84,7 @@ def available_backends(library: str, precision: str, *, calibrated: bool) -> lis
     tried, and importing it takes longer than a short job.
 
     Raises:
-        SettingsError: if there are none.
+        SettingsError: there are none.
     """
     possible = [spec for lib in LIBRARIES for spec in _of(lib, calibrated=calibrated)]
     asked = [

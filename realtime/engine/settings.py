@@ -44,7 +44,7 @@ class EngineSettings:
             footage.
 
     Raises:
-        SettingsError: if ``size`` or ``coc`` is out of range.
+        SettingsError: ``size`` or ``coc`` is out of range.
     """
 
     model: AnyPath = "lite"

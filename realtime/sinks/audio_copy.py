@@ -25,7 +25,7 @@ def suggest_suffix(info: VideoInfo) -> str:
     """Return ".mp4" if MP4 players support every audio codec of ``info.path``, else ".mkv".
 
     Raises:
-        SourceError: if the file cannot be opened.
+        SourceError: the file cannot be opened.
     """
     with open_container(info.path, allow_special=True) as container:
         codecs = {_codec(stream) for stream in container.streams.audio}
@@ -42,8 +42,8 @@ class AudioCopy:
         target: gets one stream for each audio stream; must not be started yet.
 
     Raises:
-        SettingsError: if the container of ``target`` does not support one of the codecs.
-        SourceError: if the input cannot be opened.
+        SettingsError: the container of ``target`` does not support one of the codecs.
+        SourceError: the input cannot be opened.
     """
 
     def __init__(self, info: VideoInfo, target: OutputContainer) -> None:

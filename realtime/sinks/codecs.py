@@ -70,7 +70,7 @@ class VideoSettings:
             use.
 
     Raises:
-        SettingsError: if the codec is unknown, or does not support the CRF or the preset.
+        SettingsError: the codec is unknown, or does not support the CRF or the preset.
     """
 
     codec: str = "h264"
@@ -92,7 +92,7 @@ class VideoSettings:
         """Return the encoder for a file with this name.
 
         Raises:
-            SettingsError: if the container given by the suffix does not support the codec.
+            SettingsError: the container given by the suffix does not support the codec.
         """
         codec = CODECS[self.codec]
         if path.suffix.lower() not in CONTAINERS:

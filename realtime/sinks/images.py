@@ -28,8 +28,8 @@ def save_picture(path: AnyPath, image: NDArray[Any]) -> None:
     """Write ``image`` (uint8 BGR, or uint16 gray) in the format given by the suffix.
 
     Raises:
-        SinkError: if the format cannot encode it, for instance because of its size.
-        OSError: if the file cannot be written.
+        SinkError: the format cannot encode it, for instance because of its size.
+        OSError: the file cannot be written.
     """
     path = Path(path)
     done, data = cv2.imencode(path.suffix, image)
@@ -42,7 +42,7 @@ def check_suffix(suffix: str) -> str:
     """Return ``suffix`` in lower case.
 
     Raises:
-        SettingsError: if it is not a supported image format.
+        SettingsError: it is not a supported image format.
     """
     if suffix.lower() not in SUFFIXES:
         raise SettingsError(f"picture format {suffix!r}: choose one of {', '.join(SUFFIXES)}")
@@ -60,8 +60,8 @@ class ImageFolderWriter(FileSink):
         overwrite: accept a folder that already contains files; those with the same names are replaced.
 
     Raises:
-        SettingsError: if the suffix is unknown.
-        SinkError: if the folder already contains files, or cannot be written.
+        SettingsError: the suffix is unknown.
+        SinkError: the folder already contains files, or cannot be written.
     """
 
     FAILURES: ClassVar[tuple[type[Exception], ...]] = (OSError, cv2.error)
@@ -96,8 +96,8 @@ class ImageFileWriter(FileSink):
         source: the input.
 
     Raises:
-        SettingsError: if the suffix is unknown.
-        SinkError: if the file cannot be written, or a second result arrives.
+        SettingsError: the suffix is unknown.
+        SinkError: the file cannot be written, or a second result arrives.
     """
 
     FAILURES: ClassVar[tuple[type[Exception], ...]] = (OSError, cv2.error)

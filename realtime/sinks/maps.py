@@ -53,9 +53,9 @@ class MapWriter(FileSink):
         radii: also write blur radii; only for ``.npz`` and models that estimate them.
 
     Raises:
-        SettingsError: if the suffix is unknown, or radii are requested in another format; while writing, if
+        SettingsError: the suffix is unknown, or radii are requested in another format; while writing,
             the model estimates no radii.
-        SinkError: if the output exists, is the input, or cannot be written.
+        SinkError: the output exists, is the input, or cannot be written.
     """
 
     FAILURES: ClassVar[tuple[type[Exception], ...]] = (OSError, av.FFmpegError, cv2.error)

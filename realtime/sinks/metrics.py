@@ -42,9 +42,9 @@ class MetricsWriter(FileSink):
         overwrite: replace an existing file.
 
     Raises:
-        SettingsError: if the suffix is unknown or a ROI's name is already taken; while writing, if a ROI lies
+        SettingsError: the suffix is unknown or a ROI's name is already taken; while writing, a ROI lies
             outside the frame.
-        SinkError: if the file exists or cannot be written.
+        SinkError: the file exists or cannot be written.
     """
 
     def __init__(

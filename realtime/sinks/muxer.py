@@ -50,7 +50,7 @@ class Muxer:
         encoder: encoder of the video stream, which is stream 0.
 
     Raises:
-        SinkError: if this FFmpeg build lacks the encoder.
+        SinkError: this FFmpeg build lacks the encoder.
     """
 
     def __init__(self, output: Output, encoder: Encoder) -> None:
@@ -81,7 +81,7 @@ class Muxer:
         """Open the encoder and write the header.
 
         Raises:
-            SinkError: if the encoder rejects the size or an option.
+            SinkError: the encoder rejects the size or an option.
         """
         context = self._stream.codec_context
         context.width, context.height = size
@@ -109,8 +109,8 @@ class Muxer:
         """Encode ``frame`` with presentation time ``seconds`` and write the packets that are ready.
 
         Raises:
-            SinkError: if its time does not exceed that of the previous frame.
-            OSError, av.FFmpegError: if encoding or writing fails.
+            SinkError: its time does not exceed that of the previous frame.
+            OSError, av.FFmpegError: encoding or writing fails.
         """
         time_base = self._stream.codec_context.time_base
         pts = round(seconds / time_base)
@@ -127,7 +127,7 @@ class Muxer:
         """Flush the encoder; no frame may follow.
 
         Raises:
-            OSError, av.FFmpegError: if encoding or writing fails.
+            OSError, av.FFmpegError: encoding or writing fails.
         """
         if not self._drained:
             self._drained = True
@@ -137,7 +137,7 @@ class Muxer:
         """Flush the encoder and write the trailer.
 
         Raises:
-            OSError, av.FFmpegError: if encoding or writing fails.
+            OSError, av.FFmpegError: encoding or writing fails.
         """
         try:
             self.drain()

@@ -41,7 +41,7 @@ class Recorder:
         """Start recording into ``sinks`` and take ownership of them.
 
         Raises:
-            ValueError: if a recording is already running.
+            ValueError: a recording is already running.
         """
         with self._lock:
             if self._sinks:
@@ -53,7 +53,7 @@ class Recorder:
         """Record one result of ``source``; if the source has changed, the real time gap is kept.
 
         Raises:
-            SinkError: if it cannot be written. The recording has ended, and the message names the files that
+            SinkError: it cannot be written. The recording has ended, and the message names the files that
                 are left.
         """
         with self._lock:
@@ -77,7 +77,7 @@ class Recorder:
             The recorded files.
 
         Raises:
-            SinkError: if one file could not be completed; the others are complete.
+            SinkError: one file could not be completed; the others are complete.
         """
         with self._lock:
             sinks, self._sinks = self._sinks, ()

@@ -32,14 +32,14 @@ class Sink(Protocol):
         """Write one result.
 
         Raises:
-            SinkError: if it cannot be written; every later call raises the first error again.
+            SinkError: it cannot be written; every later call raises the first error again.
         """
 
     def close(self) -> None:
         """Complete the output, which only now appears under its final name.
 
         Raises:
-            SinkError: if the output cannot be completed.
+            SinkError: the output cannot be completed.
         """
 
     def abort(self) -> None:
@@ -123,8 +123,8 @@ class FileSink(ClosingSink):
         """Write one result.
 
         Raises:
-            SinkError: if it cannot be written; every later call raises the same error.
-            ValueError: if the sink is closed.
+            SinkError: it cannot be written; every later call raises the same error.
+            ValueError: the sink is closed.
         """
         with self._writing():
             self._write(result)
@@ -133,7 +133,7 @@ class FileSink(ClosingSink):
         """Complete the output; a second call does nothing.
 
         Raises:
-            SinkError: if the output cannot be completed, or an earlier write failed.
+            SinkError: the output cannot be completed, or an earlier write failed.
         """
         if self._ended and self._error is None:
             return

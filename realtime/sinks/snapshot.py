@@ -29,7 +29,7 @@ class SnapshotWriter(FileSink):
         facts: additional entries for the JSON, e.g. the model and the scores of regions.
 
     Raises:
-        SinkError: if the folder exists or cannot be written.
+        SinkError: the folder exists or cannot be written.
     """
 
     FAILURES: ClassVar[tuple[type[Exception], ...]] = (OSError, cv2.error)

@@ -41,8 +41,8 @@ class VideoWriter(FileSink):
         overwrite: replace an existing file, but never the input.
 
     Raises:
-        SettingsError: if the container does not support the codec or the audio.
-        SinkError: if the file cannot be written; raised before the first frame where possible.
+        SettingsError: the container does not support the codec or the audio.
+        SinkError: the file cannot be written; raised before the first frame where possible.
     """
 
     FAILURES: ClassVar[tuple[type[Exception], ...]] = (OSError, av.FFmpegError)
@@ -98,8 +98,8 @@ class VideoWriter(FileSink):
         after the previous picture, at the rate of ``like`` (30 per second if unknown).
 
         Raises:
-            SinkError: if it cannot be written; every later call raises the same error.
-            ValueError: if the writer is closed.
+            SinkError: it cannot be written; every later call raises the same error.
+            ValueError: the writer is closed.
         """
         with self._writing():
             self._write(result)

@@ -24,7 +24,7 @@ class ExponentialSmoother(EachFrame):
         seconds: time constant; larger values are calmer but lag more.
 
     Raises:
-        ValueError: if ``seconds`` is not positive.
+        ValueError: ``seconds`` is not positive.
     """
 
     def __init__(self, seconds: float = 0.1) -> None:

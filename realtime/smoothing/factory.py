@@ -25,7 +25,7 @@ def check_smoothing(setting: SmoothingSetting) -> None:
     """Reject an invalid setting.
 
     Raises:
-        SettingsError: if the name is unknown, or the number of frames or seconds is out of range.
+        SettingsError: the name is unknown, or the number of frames or seconds is out of range.
     """
     if isinstance(setting, str):
         known = setting == "adaptive" or 1 <= frames_ahead(setting) <= MAX_AHEAD

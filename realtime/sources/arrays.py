@@ -35,7 +35,7 @@ class Frames(ClosingSource):
         rgb: arrays and tensors are in RGB order.
 
     Raises:
-        SourceError: while iterating, if an item is not such an image.
+        SourceError: while iterating, an item is not such an image.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ def as_bgr(picture: Any, *, rgb: bool = False) -> Image:
             channel order.
 
     Raises:
-        ValueError: if it is anything else; the message says what.
+        ValueError: it is anything else; the message says what.
     """
     pil = sys.modules.get("PIL.Image")  # a PIL image or tensor exists only if its library is imported
     torch = sys.modules.get("torch")

@@ -48,8 +48,8 @@ class VideoDecoder:
         notices: one line per kind of problem.
 
     Raises:
-        SourceError: as in `open_container` and `choose_stream`; if the codec is not allowed or the frame is
-            too large; while iterating, on damage if ``strict``.
+        SourceError: as in `open_container` and `choose_stream`; the codec is not allowed or the frame is
+            too large; while iterating, damage if ``strict``.
     """
 
     def __init__(

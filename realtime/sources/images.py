@@ -43,7 +43,7 @@ class ImageFiles(ClosingSource):
         max_pixels: largest accepted image in pixels; checked in the header, before decoding.
 
     Raises:
-        SourceError: if ``paths`` is empty or the rate is not above 0; while iterating, if a file is missing,
+        SourceError: ``paths`` is empty or the rate is not above 0; while iterating, a file is missing,
             not an image, damaged or too large. The message names the file.
     """
 
@@ -83,7 +83,7 @@ def read_image(path: AnyPath, *, max_pixels: int = 2**26) -> Image:
     """Read an image as uint8 BGR H x W x 3, upright, as described in `ImageFiles`.
 
     Raises:
-        SourceError: if it is missing, not a PNG, JPEG, BMP, TIFF or WebP image, damaged, or too large.
+        SourceError: it is missing, not a PNG, JPEG, BMP, TIFF or WebP image, damaged, or too large.
     """
     path = Path(path)
     data = _read(path)
@@ -221,7 +221,7 @@ def expand(paths: Iterable[AnyPath]) -> list[Path]:
     Hidden files and folders are skipped, links to folders are not followed, and duplicates are removed.
 
     Raises:
-        SourceError: if a path does not exist, a folder cannot be read, or nothing was found.
+        SourceError: a path does not exist, a folder cannot be read, or nothing was found.
     """
     found: dict[Path, None] = {}
     given = [Path(path) for path in paths]

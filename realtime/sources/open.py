@@ -43,8 +43,8 @@ def open_source(
         live: how to open a camera or an address.
 
     Raises:
-        SourceError: if the file does not exist, or contains no readable video or images.
-        SettingsError: if the address is not allowed.
+        SourceError: the file does not exist, or contains no readable video or images.
+        SettingsError: the address is not allowed.
     """
     if isinstance(what, int):
         return open_live(str(what), live)

@@ -34,7 +34,7 @@ class Orientation(NamedTuple):
         translation are ignored.
 
         Raises:
-            ValueError: if it is not a rotation by a multiple of 90 degrees.
+            ValueError: it is not a rotation by a multiple of 90 degrees.
         """
         a, b, c, d = matrix[0], matrix[1], matrix[3], matrix[4]
         small = max(map(abs, (a, b, c, d))) // 100

@@ -22,7 +22,7 @@ class SampledSource(WrappedSource):
             rate does not matter.
 
     Raises:
-        SettingsError: if ``seconds`` is not a number above 0.
+        SettingsError: ``seconds`` is not a number above 0.
     """
 
     def __init__(self, source: Source, seconds: float) -> None:

@@ -47,8 +47,8 @@ class VideoFile(ClosingSource):
         codecs: FFmpeg names of the codecs that may be decoded; None for all.
 
     Raises:
-        SourceError: if the file is not a readable video, has no video stream or no decodable frames, or is
-            too large; while iterating, also on damage if ``strict``, and if the section contains no frames.
+        SourceError: the file is not a readable video, has no video stream or no decodable frames, or is
+            too large; while iterating, also damage if ``strict``, or a section without frames.
     """
 
     def __init__(

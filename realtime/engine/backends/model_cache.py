@@ -36,7 +36,7 @@ def keep(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` create the file in a temporary folder, then move it and its companions to ``path``.
 
     Raises:
-        OSError: if it cannot be written.
+        OSError: it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:

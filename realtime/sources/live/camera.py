@@ -71,8 +71,8 @@ def find_camera(wanted: str) -> CameraInfo:
     """Return the camera with this number, stable id, device, or (partial) name.
 
     Raises:
-        AbsentError: if there is none.
-        SourceError: if several cameras match the name.
+        AbsentError: there is none.
+        SourceError: several cameras match the name.
     """
     cameras = list_cameras()
     if Path(wanted).is_relative_to("/dev"):
@@ -107,8 +107,8 @@ class Camera(ClosingSource):
         camera: the camera that was found.
 
     Raises:
-        SettingsError: if ``code`` is not a pixel format.
-        SourceError: if the camera does not exist or cannot be opened; while iterating, if it disappears.
+        SettingsError: ``code`` is not a pixel format.
+        SourceError: the camera does not exist or cannot be opened; while iterating, it disappears.
     """
 
     def __init__(

@@ -26,8 +26,8 @@ def remember(camera_id: str, values: Mapping[str, int], folder: Path | None = No
         folder: `config_folder` by default.
 
     Raises:
-        SettingsError: if the existing file cannot be read.
-        SinkError: if the file cannot be written, or another program is writing it.
+        SettingsError: the existing file cannot be read.
+        SinkError: the file cannot be written, or another program is writing it.
     """
     path = (folder or config_folder()) / NAME
     try:
@@ -47,7 +47,7 @@ def recalled(camera_id: str, folder: Path | None = None) -> dict[str, int]:
     A damaged file counts as empty and is renamed with the suffix ``.bad``.
 
     Raises:
-        SettingsError: if the file cannot be read.
+        SettingsError: the file cannot be read.
     """
     return _read((folder or config_folder()) / NAME).get(camera_id, {})
 

@@ -60,7 +60,7 @@ def list_formats(device: str) -> tuple[Format, ...]:
     The result is empty without V4L2, or if the driver does not report them.
 
     Raises:
-        SourceError: if the device is gone, or may not be accessed.
+        SourceError: the device is gone, or may not be accessed.
     """
     if not has_v4l2(device):
         return ()
@@ -88,7 +88,7 @@ class CameraControls:
         """Return the controls that the camera has.
 
         Raises:
-            SourceError: if the camera is gone, or may not be accessed.
+            SourceError: the camera is gone, or may not be accessed.
         """
         if not has_v4l2(self._device):
             return ()
@@ -100,8 +100,8 @@ class CameraControls:
         """Turn off a control's automatic, set the control, and return the value that the camera accepted.
 
         Raises:
-            SettingsError: if the camera lacks the control, or the value is out of range.
-            SourceError: if the camera is gone or refuses.
+            SettingsError: the camera lacks the control, or the value is out of range.
+            SourceError: the camera is gone or refuses.
         """
         there = {control.name: control for control in self.list()}
         if name not in there:

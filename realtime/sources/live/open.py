@@ -63,8 +63,8 @@ def check_live(text: str, options: LiveOptions) -> None:
     """Reject an invalid source before anything is opened.
 
     Raises:
-        SettingsError: if the address is not allowed.
-        SourceError: if the file does not exist.
+        SettingsError: the address is not allowed.
+        SourceError: the file does not exist.
     """
     if is_url(text):
         check_address(text, allow_web=options.allow_web)
@@ -80,8 +80,8 @@ def open_live(text: str, options: LiveOptions = LiveOptions()) -> Source:
         options: see `LiveOptions`.
 
     Raises:
-        SettingsError: if the address is not allowed.
-        SourceError: if the file is not a video.
+        SettingsError: the address is not allowed.
+        SourceError: the file is not a video.
     """
     frozen = None if options.allow_still else ReconnectPolicy.frozen
     policy = ReconnectPolicy(retry_for=options.retry_for, frozen=frozen)

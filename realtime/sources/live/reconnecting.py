@@ -41,8 +41,8 @@ class ReconnectingSource(ClosingSource):
         policy: timeouts and retry delays.
 
     Raises:
-        LostError: while iterating, if reconnecting is abandoned.
-        RefusedError: while iterating, before the first frame, if access is refused and retrying is pointless.
+        LostError: while iterating, the source is declared lost.
+        RefusedError: while iterating, access is refused before the first frame, and retrying is pointless.
     """
 
     def __init__(

@@ -76,7 +76,7 @@ def check_address(url: str, *, allow_web: bool) -> list[str]:
         The IP addresses of the host; empty if there is no host, or it does not resolve now.
 
     Raises:
-        SettingsError: if the scheme is unknown, if it is http without ``allow_web``, or if the host is
+        SettingsError: the scheme is unknown, if it is http without ``allow_web``, or if the host is
             link-local, where cloud machines serve their secrets.
     """
     name = redacted(url)
@@ -136,9 +136,9 @@ class NetworkStream(ClosingSource):
         max_pixels: largest accepted frame in pixels.
 
     Raises:
-        SettingsError: if the address is not a valid stream address (see `check_address`).
-        RefusedError: if the login is refused.
-        SourceError: if nobody answers, the stream has no video, or its frames are too large; also while
+        SettingsError: the address is not a valid stream address (see `check_address`).
+        RefusedError: the login is refused.
+        SourceError: nobody answers, the stream has no video, or its frames are too large; also while
             iterating.
     """
 

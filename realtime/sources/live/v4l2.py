@@ -84,7 +84,7 @@ class Node(Closing):
         device: its path.
 
     Raises:
-        SourceError: also from every method: if the camera is gone, or may not be accessed.
+        SourceError: also from every method: the camera is gone, or may not be accessed.
     """
 
     def __init__(self, device: str) -> None:
@@ -148,7 +148,7 @@ class Node(Closing):
         """Set a control and return the value that the camera accepted, which may be rounded.
 
         Raises:
-            SourceError: also if the camera refuses.
+            SourceError: the camera refuses, too.
         """
         try:
             return int(self._call(SET_CTRL, control, value & 0xFFFF_FFFF)[1])

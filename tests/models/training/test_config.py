@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from br2focus.models.training.augment import AugmentConfig
-from br2focus.models.training.config import TrainingConfig, decisive, read_config
+from br2focus.models.training.config import TrainingConfig, identity_settings, read_config
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 
@@ -140,7 +140,7 @@ def test_standard_is_read_whole() -> None:
 
 
 def test_what_decides_is_flat_and_in_json() -> None:
-    settings = decisive(read_config(CONFIGS / "standard.toml"))
+    settings = identity_settings(read_config(CONFIGS / "standard.toml"))
     assert json.loads(json.dumps(settings)) == settings
     assert settings["network.backbone"] == "efficientnet_lite2"
     assert settings["rendered.photos"] == "sharp_photos.txt"
@@ -156,13 +156,13 @@ def test_where_the_program_is_started_does_not_decide(
     monkeypatch.chdir(config_path.parent)
     here = read_config(Path(config_path.name))
     assert here != there
-    assert decisive(here) == decisive(there)
+    assert identity_settings(here) == identity_settings(there)
 
 
 def test_what_is_incidental_does_not_decide(config: TrainingConfig) -> None:
     data = replace(config.data, description="other words")
     other = replace(config, name="b", size=96, validate_every=1, save_every=1, data=data)
-    assert decisive(other) == decisive(config)
+    assert identity_settings(other) == identity_settings(config)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_what_is_incidental_does_not_decide(config: TrainingConfig) -> None:
 )
 def test_what_decides(config: TrainingConfig, change: dict[str, object]) -> None:
     (key,) = change
-    before, after = decisive(config), decisive(replace(config, **change))  # type: ignore[arg-type]
+    before, after = identity_settings(config), identity_settings(replace(config, **change))  # type: ignore[arg-type]
     assert [k for k in before if before[k] != after[k]] == [key]
 
 
@@ -191,7 +191,7 @@ def test_tables_decide(config: TrainingConfig) -> None:
         "optimiser.lr": replace(config, optimiser=replace(config.optimiser, lr=0.5)),
         "loss.iou": replace(config, loss=replace(config.loss, iou=0.5)),
     }
-    before = decisive(config)
+    before = identity_settings(config)
     for key, other in changes.items():
-        after = decisive(other)
+        after = identity_settings(other)
         assert [k for k in before if before[k] != after[k]] == [key]

@@ -19,7 +19,7 @@ from br2focus.models.evaluation.masks import Sample
 from br2focus.models.limits import tolerance
 from br2focus.models.rendering.native import NativeScene
 from br2focus.models.training.augment import CERTAIN, AugmentConfig, native_crop, shown
-from br2focus.models.training.config import TrainingConfig, decisive, read_config
+from br2focus.models.training.config import TrainingConfig, identity_settings, read_config
 from br2focus.models.training.losses import radius_loss, reference, softness_loss
 from br2focus.models.training.run import Trainer
 from br2focus.models.training.start import start_network
@@ -161,7 +161,7 @@ def test_where_scenes_are_kept_is_no_part_of_a_run(detail_config: TrainingConfig
     assert detail_config.native is not None
     moved = replace(detail_config, native=replace(detail_config.native, folder=Path("elsewhere")))
     more = replace(detail_config, native=replace(detail_config.native, count=5))
-    assert decisive(moved) == decisive(detail_config) != decisive(more)
+    assert identity_settings(moved) == identity_settings(detail_config) != identity_settings(more)
 
 
 def test_scenes_need_a_network_with_detail(config_path: Path, detail_config: TrainingConfig) -> None:
