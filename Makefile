@@ -1,5 +1,5 @@
-# `make demo` and `make test` are all that a newcomer needs; both install what they use first.
-# Another Python or another environment: make PYTHON=python3.12 VENV=/path/to/venv ...
+# A newcomer only needs `make demo` and `make test`; both first install what they use.
+# To use another Python or environment: make PYTHON=python3.12 VENV=/path/to/venv ...
 
 PYTHON ?= python3.11
 VENV ?= .venv
@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 ARGS ?=
 
-# Debian packages: opencv-python links libGL and GLib, the window Qt's own; a test plays a result in Chromium.
+# Debian packages: opencv-python links libGL and GLib, the window needs Qt's libraries, and a test plays a result
+# in Chromium.
 QT_PACKAGES := libegl1 libfontconfig1 libfreetype6 libdbus-1-3 libx11-xcb1 libxcb-cursor0 libxcb-icccm4 \
     libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-sync1 libxcb-util1 \
     libxcb-xfixes0 libxcb-xkb1 libxkbcommon0 libxkbcommon-x11-0 fonts-dejavu-core
@@ -18,12 +19,12 @@ TEST_PACKAGES := $(RUN_PACKAGES) chromium
 .PHONY: help install demo test test-realtime test-others lint bench ablation pictures tables clean
 
 help:
-	@echo 'make demo    render a clip, annotate it with the shipped model, say where it is'
+	@echo 'make demo    render a clip, annotate it with the shipped model, print where it is'
 	@echo 'make test    run the tests (ARGS="-k name" picks some)'
 	@echo 'make lint    ruff, mypy, import-linter'
 	@echo 'make bench   accuracy and speed on this machine, as JSON and in the documents'
 	@echo 'make ablation, make pictures   the rest of docs/'
-	@echo 'make clean   remove what was made here, except the environment in $(VENV)'
+	@echo 'make clean   remove generated files, except the environment in $(VENV)'
 
 install: $(VENV)/.installed
 
@@ -36,8 +37,8 @@ demo: out/demo.mp4
 out/demo.mp4: examples/render_demo.py models/rendering/optics.py | $(VENV)/.installed
 	$(BIN)/python examples/render_demo.py $@
 
-# In two processes, side by side: where OpenVINO's threads run, the end of a child process (one that is killed, a
-# worker of a training) ends the interpreter with a segmentation fault. The cause is not known yet.
+# In two parallel processes: where OpenVINO's threads run, the end of a child process (a killed one, or a training
+# worker) crashes the interpreter with a segmentation fault. The cause is not known yet.
 test: $(VENV)/.installed-dev
 	@$(MAKE) --no-print-directory -j2 -O test-realtime test-others
 
@@ -87,7 +88,7 @@ clean:
 	rm -rf out build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
-# --- the environment: a stamp file for each set of packages, so that a second run starts at once -------
+# --- the environment: one stamp file per set of packages, so that a second run starts at once ----------
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo 'No $(PYTHON) here: install Python 3.11, or name another: make PYTHON=...' >&2; exit 1; }
@@ -100,7 +101,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install -c constraints.txt -e '.[demo,viewer]'
 	@touch $@
 
-# pysodmetrics without its dependencies: it asks for opencv-python-headless, which would overwrite opencv-python.
+# pysodmetrics without its dependencies: it requires opencv-python-headless, which would overwrite opencv-python.
 $(VENV)/.installed-dev: $(VENV)/.installed
 	.ci/debian-packages $(TEST_PACKAGES)
 	$(PIP) install -c constraints.txt -e '.[demo,viewer,onnx,test,dev]'

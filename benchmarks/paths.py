@@ -1,4 +1,4 @@
-"""Where benchmarks read and write."""
+"""Paths that the benchmarks read and write."""
 
 import os
 from pathlib import Path

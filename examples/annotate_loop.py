@@ -1,4 +1,4 @@
-"""Your own OpenCV loop, with focus peaking: read with cv2, annotate, write with cv2.
+"""Focus peaking in your own OpenCV loop: read with cv2, annotate, write with cv2.
 
 python examples/annotate_loop.py clip.mp4 peaking.mp4
 """

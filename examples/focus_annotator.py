@@ -1,9 +1,9 @@
-"""A `supervision` annotator: a box for each detection, bright in focus and gray out of it, with its score.
+"""A `supervision` annotator: a box with a score for each detection, bright in focus, gray out of focus.
 
     annotator = FocusAnnotator()
     scene = annotator.annotate(scene, detections)      # like every annotator of supervision
 
-The detector here is OpenCV's corner finder, so that nothing has to be downloaded; put yours in its place.
+The detector here is OpenCV's corner finder, so that nothing has to be downloaded; replace it with yours.
 
     python examples/focus_annotator.py photo.png annotated.png
 """
@@ -30,7 +30,7 @@ class FocusAnnotator(BaseAnnotator):
         self.stage, self.in_focus = stage or FocusStage(), in_focus
 
     def annotate(self, scene: np.ndarray, detections: sv.Detections) -> np.ndarray:
-        """Draw on ``scene`` (uint8 BGR H x W x 3) and return it; detections outside are left out."""
+        """Draw on ``scene`` (uint8 BGR H x W x 3) and return it; detections outside it are skipped."""
         scores = self.stage(scene).scores(detections.xyxy)
         for box, score in zip(detections.xyxy.round().astype(int).tolist(), scores, strict=True):
             if np.isnan(score):

@@ -1,7 +1,7 @@
 """Keep only the detections whose box is in focus.
 
-The detector here is OpenCV's own corner finder with a box around each corner, so that nothing has to be
-downloaded; put yours in its place.
+The detector here is OpenCV's corner finder with a box around each corner, so that nothing has to be
+downloaded; replace it with yours.
 
     python examples/focused_detections.py clip.mp4 detections.png
 """
@@ -26,7 +26,7 @@ def detect(frame: np.ndarray) -> list[Box]:
 
 
 def in_focus(result: FocusResult, box: Box) -> bool:
-    """Whether half of the box is."""
+    """Return whether at least half of the box is in focus."""
     x, y, width, height = box
     part = result.in_focus[max(y, 0) : y + height, max(x, 0) : x + width]
     return bool(part.size and part.mean() >= 0.5)

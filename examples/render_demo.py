@@ -2,8 +2,8 @@
 
     python examples/render_demo.py out/demo.mp4 [--truth out/demo.json]
 
-The material is in the public domain or CC0 and comes with scikit-image: NASA's portrait of Eileen
-Collins, SpaceX's photograph of a Falcon 9, and CC0Textures' grass. The nearest grass is drawn.
+The material is in the public domain or CC0 and comes with scikit-image: NASA's portrait of Eileen Collins,
+SpaceX's photograph of a Falcon 9, and CC0Textures' grass. The nearest grass is drawn.
 """
 
 from __future__ import annotations
@@ -53,8 +53,10 @@ def main(arguments: list[str] | None = None) -> None:
     """Render the clip, and on request the true focus of every frame."""
     parser = argparse.ArgumentParser(description="Render the demo clip.")
     parser.add_argument("output", type=Path)
-    parser.add_argument("--truth", type=Path, help="JSON: what is in focus in every frame")
-    parser.add_argument("--frames", type=int, default=RATE * SECONDS, help="fewer, to try it")
+    parser.add_argument("--truth", type=Path, help="JSON file for what is in focus in every frame")
+    parser.add_argument(
+        "--frames", type=int, default=RATE * SECONDS, help="number of frames, such as a few for a trial"
+    )
     options = parser.parse_args(arguments)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     partial = options.output.with_name(options.output.name + ".partial")
@@ -68,7 +70,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def truth(frames: int) -> list[dict[str, object]]:
-    """For every frame: its time, the distance in focus, and what is in focus."""
+    """Return for every frame its time, the distance in focus, and what is in focus."""
     rows: list[dict[str, object]] = []
     for index in range(frames):
         second = index / RATE
@@ -98,7 +100,7 @@ class Scene:
 
 
 def scene() -> Scene:
-    """Build the layers; takes some seconds, most of it for the blurs."""
+    """Build the layers; takes some seconds, most of them for the blurs."""
     rows = np.arange(HEIGHT + 2 * MARGIN, dtype=np.float32)
     ground = FOCAL_PIXELS * CAMERA_HEIGHT / np.maximum(rows - HORIZON, 1)
 
@@ -115,12 +117,12 @@ def scene() -> Scene:
 
 
 def canvas_size() -> tuple[int, int]:
-    """Width and height of the canvas."""
+    """Return width and height of the canvas."""
     return WIDTH + 2 * MARGIN, HEIGHT + 2 * MARGIN
 
 
 def backdrop() -> Values:
-    """The rocket behind a lawn that recedes to the horizon, H x W x 3 (BGR)."""
+    """Return the rocket behind a lawn that recedes to the horizon, H x W x 3 (BGR)."""
     width, height = canvas_size()
     photo = np.array(data.rocket()[:, :, ::-1], np.uint8)  # type: ignore[no-untyped-call]
     scale = width / photo.shape[1]
@@ -133,14 +135,14 @@ def backdrop() -> Values:
 
 
 def glowing(light: Values) -> Values:
-    """Lamps that the photograph clipped become brighter than white again, or they blur to gray."""
+    """Make lamps that the photograph clipped brighter than white again; otherwise they blur to gray."""
     clipped = np.clip((light.min(2) - 0.75) / 0.25, 0, 1)
     clipped = cv2.GaussianBlur(clipped, (0, 0), 1.5)
     return np.asarray(light * (1 + 7 * clipped[:, :, None]), np.float32)
 
 
 def lawn(rows: int, width: int) -> Values:
-    """CC0 grass on the ground below the horizon, rows x W x 3, darker where no lamp reaches."""
+    """Return CC0 grass on the ground below the horizon, rows x W x 3, darker where no lamp reaches."""
     grass = to_linear(data.grass())  # type: ignore[no-untyped-call]
     texture = cv2.GaussianBlur(np.tile(grass, (4, 4)), (0, 0), 1.0)
     depth = (FOCAL_PIXELS * CAMERA_HEIGHT / (np.arange(rows) + 0.5))[:, None]
@@ -148,7 +150,7 @@ def lawn(rows: int, width: int) -> Values:
     along = np.broadcast_to(depth, across.shape)
     places = [np.asarray(metres * 300 % 1536, np.float32) for metres in (across, -along)]
     shade = cv2.remap(texture, places[0], places[1], cv2.INTER_LINEAR)
-    near = np.exp(-depth / 18)  # far blades are finer than a pixel: their mean
+    near = np.exp(-depth / 18)  # far blades are finer than a pixel: use their mean
     shade = near * shade + (1 - near) * cv2.GaussianBlur(shade, (0, 0), 2.0)
     tint = np.array([0.08, 0.24, 0.19])
     lamps = 0.3 + 0.7 * np.exp(-((np.linspace(-1, 1, width) / 0.6) ** 2))
@@ -156,7 +158,7 @@ def lawn(rows: int, width: int) -> Values:
 
 
 def hedged(light: Values) -> Values:
-    """A dark hedge along the horizon, where photograph and lawn meet."""
+    """Add a dark hedge along the horizon, where photograph and lawn meet."""
     rng = np.random.default_rng(3)
     height = np.convolve(rng.uniform(-6, 22, light.shape[1] + 40), np.hanning(13) / 6, "same")
     height = (height + rng.uniform(-2, 2, len(height)))[20:-20]
@@ -167,7 +169,7 @@ def hedged(light: Values) -> Values:
     return np.asarray(light * (1 - alpha) + leaves * alpha, np.float32)
 
 
-# Polygons around the portrait, x and y: all of her lies inside the first, the second inside her.
+# Polygons for the portrait, x and y: she is entirely inside the first; the second is entirely inside her.
 AROUND = tuple(
     int(number)
     for number in """
@@ -186,7 +188,7 @@ INSIDE = tuple(
 
 
 def astronaut() -> Values:
-    """The portrait cut out and set into the right of the canvas, H x W x 4, in evening light."""
+    """Cut out the portrait and set it into the right of the canvas, H x W x 4, in evening light."""
     photo = np.array(data.astronaut()[:, :, ::-1], np.uint8)  # type: ignore[no-untyped-call]
     alpha = cut_out(photo)
     light = to_linear(photo) * np.array([0.62, 0.5, 0.5], np.float32)
@@ -201,7 +203,7 @@ def astronaut() -> Values:
 
 
 def cut_out(photo: Pixels) -> Values:
-    """Coverage of the person in the portrait, float32 H x W in [0, 1], soft at the hair."""
+    """Return the coverage of the person in the portrait, float32 H x W in [0, 1], soft at the hair."""
     areas = np.full(photo.shape[:2], cv2.GC_BGD, np.uint8)
     cv2.fillPoly(areas, [np.reshape(AROUND, (-1, 2))], cv2.GC_PR_FGD)
     cv2.fillPoly(areas, [np.reshape(INSIDE, (-1, 2))], cv2.GC_FGD)
@@ -213,7 +215,7 @@ def cut_out(photo: Pixels) -> Values:
 
 
 def blades() -> Values:
-    """Blades of grass close to the lens, H x W x 4, drawn at twice the size for smooth edges."""
+    """Draw blades of grass close to the lens, H x W x 4, at twice the size for smooth edges."""
     width, height = canvas_size()
     rng = np.random.default_rng(7)
     colour = np.zeros((2 * height, 2 * width, 3), np.float32)
@@ -248,7 +250,7 @@ def blade(colour: Values, alpha: Values, rng: np.random.Generator) -> None:
 
 
 def picture(layers: Scene, second: float) -> Values:
-    """The scene at one time without noise, linear light H x W x 3 (BGR)."""
+    """Return the scene at one time without noise, linear light H x W x 3 (BGR)."""
     light = moved(layers.backdrop.at_rows(CLIP.radius_at(second, layers.row_depth)), second, FAR)
     for stack, depth in ((layers.subject, SUBJECT), (layers.grass, NEAR)):
         front = stack.at(float(CLIP.radius_at(second, depth)))
@@ -257,7 +259,7 @@ def picture(layers: Scene, second: float) -> Values:
 
 
 def frames(count: int) -> Iterator[Pixels]:
-    """The frames of the clip, uint8 BGR H x W x 3, with the noise of a sensor."""
+    """Yield the frames of the clip, uint8 BGR H x W x 3, with the noise of a sensor."""
     layers = scene()
     sensor = Sensor(WIDTH, HEIGHT, noise=CLIP.noise, seed=1)
     for index in range(count):
@@ -265,7 +267,7 @@ def frames(count: int) -> Iterator[Pixels]:
 
 
 def moved(layer: Values, second: float, depth: float) -> Values:
-    """The frame's part of a layer while the camera drifts by millimetres: near layers move more."""
+    """Return the frame's part of a layer while the camera drifts by millimetres: near layers move more."""
     aside = 0.006 * np.sin(second * 0.9) * FOCAL_PIXELS / depth + 3 * np.sin(second * 0.7)
     up = 0.002 * np.sin(second * 1.3) * FOCAL_PIXELS / depth + 2 * np.sin(second * 0.5)
     move = np.array([[1, 0, aside - MARGIN], [0, 1, up - MARGIN]], np.float64)
@@ -275,7 +277,7 @@ def moved(layer: Values, second: float, depth: float) -> Values:
 
 
 def sound(seconds: float) -> NDArray[np.float32]:
-    """A tone that follows the focus (near = high) over a quiet noise, float32 1 x N in [-1, 1]."""
+    """Return a tone that follows the focus (near = high) over quiet noise, float32 1 x N in [-1, 1]."""
     time = np.arange(round(seconds * SOUND_RATE)) / SOUND_RATE
     coarse = np.arange(0, seconds + 0.01, 0.01)
     near = np.interp(time, coarse, [1 / CLIP.focus_at(t) for t in coarse.tolist()])

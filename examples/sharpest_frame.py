@@ -1,4 +1,4 @@
-"""Pick the frame of a clip in which most is in focus, and save it.
+"""Pick the frame of a clip with the most in focus, and save it.
 
 python examples/sharpest_frame.py clip.mp4 best.png
 """

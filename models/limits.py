@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 SENSOR = 0.7  # blur radius in pixels that a pixel of the sensor hides
-WIDTHS_SEEN = 2400  # viewing a picture as a whole shows radii above 1 / 2400 of its width
+WIDTHS_SEEN = 2400  # blur radii above width / 2400 are visible when a picture is viewed as a whole
 SOFT_SHARE = 0.8  # share of the footage's softness up to which blur hides in it
 # Chosen on the validation points, pairs and scenes (docs/resolution.md).
 MOST = 1 / 550  # of the longer side: where footage is in focus, it is never softer than this

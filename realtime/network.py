@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .closing import Closing
+from .errors import ComputeError
 from .frame import BlurMap, Frame, Image
 
 
@@ -45,7 +46,7 @@ class FunctionNetwork(Closing):
         name: name for legends and reports.
 
     Raises:
-        ValueError: during use, the function returns anything else.
+        ComputeError: during use, if the function raises a `ValueError` or returns anything else.
     """
 
     def __init__(self, function: Callable[[Image], Any], name: str = "function") -> None:
@@ -57,7 +58,10 @@ class FunctionNetwork(Closing):
         """See `Network`; frames are computed one after the other."""
         for frame in frames:
             begun = time.monotonic()
-            blur = BlurMap(np.array(self.function(frame.image), np.float32))
+            try:
+                blur = BlurMap(np.array(self.function(frame.image), np.float32))
+            except (TypeError, ValueError) as error:
+                raise ComputeError(f"{self.name}, frame {frame.index}: {error}") from error
             self.seconds = time.monotonic() - begun
             yield frame, blur
 

@@ -99,6 +99,11 @@ class FocusResult:
         """Mask of the pixels with P(blurred) < 0.5: bool H x W."""
         return self.blur < 0.5
 
+    @property
+    def in_focus_share(self) -> float:
+        """Share of the pixels that are in focus, 0 to 1; as `score`, of this frame's own map."""
+        return self.figures.in_focus_share
+
     @cached_property
     def radius(self) -> Values | None:
         """Blur radius per pixel in pixels of the frame, including softness: float32 H x W, read-only.

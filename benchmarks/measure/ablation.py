@@ -1,12 +1,12 @@
-"""What each part of BR2Net is worth: one training a row, each with one switch, on two CPU cores.
+"""What each part of BR2Net is worth: one training per row, each with one switch, on two CPU cores.
 
     python -m benchmarks.measure.ablation [--only ROW ...] [--iterations N] [--seeds 0 1] [--again]
 
 Every row is configs/ablation.toml with one switch (`ROWS`). It is measured on the pairs held back from
-training, never on test images. results/ablation.json is written after each row and seed; what is in
-it is skipped, and a training that was stopped (Ctrl-C) goes on from its folder under runs/ablation.
-``ablation_tables.py`` makes the document. The data folder is the variable BR2FOCUS_SHARED, or ``shared``
-beside the repository.
+training, never on test images. results/ablation.json is written after each row and seed. What is in it is
+skipped, and a training that was stopped (Ctrl-C) resumes from its folder under runs/ablation.
+benchmarks.report.ablation makes the document. The data folder is given by the variable BR2FOCUS_SHARED, or
+``shared`` next to the repository.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ Switches = dict[str, Any]
 Content = dict[str, Any]
 
 
-def _from_nothing(backbone: str) -> Switches:
-    # The base's lower rate is there to keep what ImageNet taught; a random backbone has nothing to keep.
+def _random_backbone(backbone: str) -> Switches:
+    # The base's lower rate preserves what ImageNet taught; a random backbone has nothing to preserve.
     return {
         "network": {"backbone": backbone},
         "backbone_start": None,
@@ -61,7 +61,7 @@ def _from_nothing(backbone: str) -> Switches:
 
 
 def _more(images: str, masks: str, **others: Any) -> Switches:
-    """A quarter of all crops from further pairs."""
+    """Return switches that take a quarter of all crops from further pairs."""
     pairs = {"images": images, "masks": masks, "polarity": "blurred", "share": 0.25}
     return {"extra": [pairs | others]}
 
@@ -72,7 +72,7 @@ _SZU_BD = {
     "names": "szu_bd/out_of_focus.txt",
     "leave_out": "szu_bd/near_duplicates_of_cuhk.txt",
 }
-# The name of a row -> what it changes in the base configuration, as JSON values.
+# Name of a row -> what it changes in the base configuration, as JSON values.
 ROWS: dict[str, Switches] = {
     "base": {},
     "l2h": {"network": {"fusion": "l2h"}},
@@ -89,26 +89,23 @@ ROWS: dict[str, Switches] = {
     "szu_bd_agreeing": _more(**_SZU_BD, agree="lite"),
     "motion": _more("cuhk/images", "cuhk/masks", only="motion*"),
     "rendered": {"rendered": {"share": 0.25, "photos": "sharp_photos.txt", "mattes": "mattes"}},
-    "random_mobilenet_v2": _from_nothing("mobilenet_v2"),
-    "random_efficientnet_lite0": _from_nothing("efficientnet_lite0"),
-    "random_resnext50_32x4d": _from_nothing("resnext50_32x4d"),
-    "random_vgg16": _from_nothing("vgg16"),
+    "random_mobilenet_v2": _random_backbone("mobilenet_v2"),
+    "random_efficientnet_lite0": _random_backbone("efficientnet_lite0"),
+    "random_resnext50_32x4d": _random_backbone("resnext50_32x4d"),
+    "random_vgg16": _random_backbone("vgg16"),
 }
-SLOW = (
-    "random_efficientnet_lite0",
-    "random_resnext50_32x4d",
-    "random_vgg16",
-)  # one seed by default
+# Rows with one seed by default.
+SLOW = ("random_efficientnet_lite0", "random_resnext50_32x4d", "random_vgg16")
 
 
 # Training.
 
 
 class Supervised(nn.Module):
-    """The network under training, with the pathways alone that its result depends on.
+    """The network under training, reduced to the pathways that its result depends on.
 
-    Two pathways give the eleven maps of the paper's loss, one gives its own five, each supervised once.
-    ``fused`` is the result of the last batch, logits B x 1 x H x W.
+    Two pathways give the eleven maps of the paper's loss. One pathway gives its own five, each supervised
+    once. ``fused`` is the result of the last batch, logits B x 1 x H x W.
     """
 
     def __init__(self, net: BR2Net) -> None:
@@ -117,7 +114,7 @@ class Supervised(nn.Module):
         self.fused = torch.empty(0)
 
     def forward(self, x: Tensor, frames: None = None) -> Maps:
-        """Normalised images B x 3 x H x W -> the maps to supervise, logits at H x W."""
+        """Map normalised images B x 3 x H x W to the maps to supervise, logits at H x W."""
         maps = self._maps(x)
         self.fused = maps.fused.detach()
         return maps
@@ -137,16 +134,16 @@ class Supervised(nn.Module):
 
 
 class RowTrainer(Trainer):
-    """A training that also knows the loss of its result alone: ``result_loss``, of the last batch."""
+    """A training that also knows the loss of its result alone: ``result_loss``, for the last batch."""
 
     def __init__(self, config: TrainingConfig, root: Path, out: Path) -> None:
         super().__init__(config, root, out)
         self.supervised = Supervised(self.net)
-        self.model = self.supervised  # type: ignore[assignment]  # called, and nothing else
+        self.model = self.supervised  # type: ignore[assignment]  # it is only called
         self.result_loss = float("nan")
 
     def step(self, batch: Batch) -> float:
-        """One iteration of the optimiser; returns the whole loss."""
+        """Run one iteration of the optimiser; return the whole loss."""
         loss = super().step(batch)
         alone = Maps([], [], self.supervised.fused)
         self.result_loss = float(side_loss(alone, batch.mask, batch.valid))
@@ -154,7 +151,7 @@ class RowTrainer(Trainer):
 
 
 def configure(base: TrainingConfig, row: str, seed: int) -> TrainingConfig:
-    """The training of ``row``: the base configuration with its switches."""
+    """Return the training of ``row``: the base configuration with its switches."""
     values = plain(base)
     for key, value in ROWS[row].items():
         values[key] = (values[key] or {}) | value if isinstance(value, dict) else value
@@ -163,19 +160,19 @@ def configure(base: TrainingConfig, row: str, seed: int) -> TrainingConfig:
 
 
 def plain(config: TrainingConfig) -> dict[str, Any]:
-    """``config`` as JSON values."""
+    """Return ``config`` as JSON values."""
     values: dict[str, Any] = TypeAdapter(TrainingConfig).dump_python(config, mode="json")
     return values
 
 
 def run_folder(runs: Path, config: TrainingConfig) -> Path:
-    """Folder of one training; another configuration never finds it."""
+    """Return the folder of one training; every configuration has its own."""
     digest = hashlib.sha256(json.dumps(plain(config), sort_keys=True).encode()).hexdigest()
     return runs / f"{config.name}-{config.seed}-{digest[:8]}"
 
 
 def train(config: TrainingConfig, root: Path, folder: Path, stop: Callable[[], bool]) -> bool:
-    """Train to the end (True), or until ``stop`` says so; a folder with a part of it is resumed."""
+    """Train to the end (True), or until ``stop`` returns True; resume a folder with part of the training."""
     if (folder / f"{config.name}.safetensors").exists():
         return True
     trainer = RowTrainer(config, root, folder)
@@ -199,7 +196,7 @@ def train(config: TrainingConfig, root: Path, folder: Path, stop: Callable[[], b
 
 
 def figures(row: str, config: TrainingConfig, folder: Path) -> dict[str, Any]:
-    """What the JSON file holds of one finished training."""
+    """Return what the JSON file holds about one finished training."""
     events = list(read_log(folder / "curve.jsonl"))
     times = [e["seconds"] for e in events if e["seconds"] and "validation" not in e]
     validation = events[-1]["validation"]
@@ -227,7 +224,7 @@ def _round(value: float | None, digits: int = 4) -> float | None:
 
 
 def parameters(config: BR2NetConfig) -> int:
-    """Parameters that the result depends on: without those of a pathway that it does not use."""
+    """Count the parameters that the result depends on, without those of a pathway that it does not use."""
     with torch.device("meta"):
         net = BR2Net(config)
     unused = {"l2h": "h2l", "h2l": "l2h"}.get(config.fusion, "-")
@@ -235,21 +232,21 @@ def parameters(config: BR2NetConfig) -> int:
 
 
 def thinned(values: Sequence[float], digits: int = 4) -> list[float]:
-    """Means of at most `POINTS` equal parts of ``values``."""
+    """Return the means of at most `POINTS` equal parts of ``values``."""
     parts = np.array_split(np.array(values, np.float64), min(POINTS, len(values)))
     return [round(float(part.mean()), digits) for part in parts]
 
 
 def read(path: Path, base: TrainingConfig) -> Content:
-    """The figures written so far.
+    """Read the figures written so far.
 
     Raises:
-        ValueError: they are those of another base configuration or length of training.
+        ValueError: they belong to another base configuration or length of training.
     """
     if not path.exists():
         return {"base": plain(base), "runs": []}
     content: Content = json.loads(path.read_text())
-    # A setting that came later has its default in an older file.
+    # Settings that were added later have their defaults in an older file.
     if plain(TypeAdapter(TrainingConfig).validate_python(content["base"])) != plain(base):
         raise ValueError(
             f"{path} holds trainings of another base configuration: delete it, or give --out another folder"
@@ -258,7 +255,7 @@ def read(path: Path, base: TrainingConfig) -> Content:
 
 
 def write(path: Path, content: Content) -> None:
-    """Write the figures, one line a training; the final name appears only when complete."""
+    """Write the figures, one line per training; the file gets its final name only when complete."""
     order = {row: place for place, row in enumerate(ROWS)}
     runs = sorted(content["runs"], key=lambda run: (order.get(run["row"], len(order)), run["seed"]))
     lines = ",\n".join(json.dumps(run) for run in runs)
@@ -270,7 +267,7 @@ def write(path: Path, content: Content) -> None:
 def measure(
     base: TrainingConfig, options: argparse.Namespace, content: Content, stop: Callable[[], bool]
 ) -> list[str]:
-    """Train and measure what is missing, seed by seed; returns a line for each training that failed."""
+    """Train and measure what is missing, seed by seed; return a line for each training that failed."""
     file, failed = options.out / "ablation.json", []
     for row, seed in jobs(options):
         if stop():
@@ -285,26 +282,26 @@ def measure(
         try:
             if not train(config, options.data, folder, stop):
                 break
-        except FloatingPointError as error:  # the other rows do not depend on this one
+        except FloatingPointError as error:  # other rows do not depend on this one
             failed.append(f"{row}, seed {seed}: {error}")
             continue
         new = figures(row, config, folder)
         content["runs"] = [run for run in content["runs"] if run not in done] + [new]
         write(file, content)
-        (folder / "state.safetensors").unlink(missing_ok=True)  # some 35 to 400 MB a training
+        (folder / "state.safetensors").unlink(missing_ok=True)  # some 35 to 400 MB per training
         print(f"{row}, seed {seed}: {json.dumps(new['figures'])}", flush=True)
     return failed
 
 
 def jobs(options: argparse.Namespace) -> list[tuple[str, int]]:
-    """Rows and seeds in their order: all rows once before any row twice."""
+    """Return rows and seeds in order: all rows once before any row twice."""
     seeds = options.seeds or SEEDS
     once = () if options.seeds else SLOW
     return [(row, s) for s in seeds for row in options.only if s == seeds[0] or row not in once]
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description="Train the rows of the ablation.")
     parser.add_argument(
         "--only",
@@ -316,9 +313,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--iterations", type=int, help="length of every training")
     parser.add_argument(
-        "--seeds", nargs="+", type=int, help=f"default: {SEEDS}, but the first alone for {', '.join(SLOW)}"
+        "--seeds", nargs="+", type=int, help=f"default: {SEEDS}, but only the first for {', '.join(SLOW)}"
     )
-    parser.add_argument("--again", action="store_true", help="train finished rows anew")
+    parser.add_argument("--again", action="store_true", help="train finished rows again")
     parser.add_argument("--config", type=Path, default=CONFIG, help="the base configuration")
     parser.add_argument("--data", type=Path, default=SHARED / "data", help="the data root")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of ablation.json")
@@ -327,7 +324,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train what is missing; 0 when all of it is there, 1 when a row failed, 130 after Ctrl-C."""
+    """Train what is missing; return 0 if everything is there, 1 if a row failed, 130 after Ctrl-C."""
     options = parse(arguments)
     try:
         base = read_config(options.config)

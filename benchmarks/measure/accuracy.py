@@ -2,9 +2,9 @@
 
     python -m benchmarks.measure.accuracy [--only NAME ...] [--sets NAME ...]
 
-Writes results/accuracy.json (figures) and results/curves.json (PR, F and ROC on the test images); rows
-that are not measured in a run stay as they are. The data folder is the variable BR2FOCUS_SHARED, or
-``shared`` beside the repository.
+Writes results/accuracy.json (metrics) and results/curves.json (PR, F and ROC on the test images). Rows that
+are not measured in a run stay unchanged. The data folder is given by the variable BR2FOCUS_SHARED, or
+``shared`` next to the repository.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _network(model: str) -> Predictor:
     return lambda image: engine(image).values
 
 
-# The name of a row -> a function that makes its predictor.
+# Name of a row -> a function that creates its predictor.
 PREDICTORS: dict[str, Callable[[], Predictor]] = {
     f"classical:{name}": lambda detector=detector: detector  # type: ignore[misc]
     for name, detector in CLASSICAL.items()
@@ -45,7 +45,7 @@ PREDICTORS |= {name: lambda name=name: _network(name) for name in shipped()}  # 
 
 
 def rows_of(data_set: str) -> list[str]:
-    """The rows of a set: everything on the test images, elsewhere the networks and the trivial answer."""
+    """Return a set's rows: everything for the test images, elsewhere the networks and the trivial answer."""
     return [
         name
         for name in PREDICTORS
@@ -54,7 +54,7 @@ def rows_of(data_set: str) -> list[str]:
 
 
 def measure(name: str, data: DataSet) -> tuple[Report, Evaluation]:
-    """One row of a table; the classical methods run on one thread."""
+    """Measure one row of a table; the classical methods run on one thread."""
     device = "1 CPU thread" if name.startswith("classical:") else f"{os.cpu_count()} CPU threads"
     evaluation = evaluate(PREDICTORS[name](), data.folder, progress=_progress)
     report = evaluation.report(name, device)

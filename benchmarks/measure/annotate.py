@@ -1,12 +1,12 @@
-"""`annotate` as it is, and without its smoothing and refining against supervision's `process_video`.
+"""`annotate` as it is, and `annotate` without smoothing and refining, against supervision's `process_video`.
 
     python -m benchmarks.measure.annotate [CLIP]
 
 All read the same 1280 x 720 clip, compute the same maps (`lite`, CPU, default size), draw the same heat
-overlay and write a video, in turns in the same run; supervision calls the same network. Ours also copies
-the sound, keeps the times and writes H.264 where the other writes MPEG-4 part 2. Writes annotate.json
-into benchmarks/results. CLIP defaults to ``video/macro_grass.mp4`` in the data folder (BR2FOCUS_SHARED, or
-``shared`` beside the repository).
+overlay and write a video, in turns in the same run; supervision calls the same network. `annotate` also
+copies the audio, keeps the timestamps and writes H.264, where supervision writes MPEG-4 part 2. Writes
+annotate.json into benchmarks/results. CLIP defaults to ``video/macro_grass.mp4`` in the data folder
+(BR2FOCUS_SHARED, or ``shared`` next to the repository).
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ MAPS_ALONE = "annotate --smoothing off --refine off"
 
 
 def ours(clip: Path, folder: Path, *options: str) -> None:
-    """The command, as a user calls it, in this process."""
+    """Run the command as a user calls it, in this process."""
     args = ["annotate", str(clip), "-o", str(folder / "ours.mp4"), "--overlay", "heat", *options]
     if run([*args, "--device", "cpu", "--force"]):
         raise SystemExit("annotate failed")
 
 
 def maps_alone(clip: Path, folder: Path) -> None:
-    """Without what supervision has not."""
+    """Run the command without the steps that supervision does not have."""
     ours(clip, folder, *MAPS_ALONE.split()[1:])
 
 
 def theirs(clip: Path, folder: Path) -> None:
-    """The same network and overlay as a callback of supervision."""
+    """Run the same network and overlay as a callback of supervision."""
     with FocusStage(device="cpu") as stage:
 
         def callback(frame: np.ndarray, index: int) -> np.ndarray:
@@ -58,7 +58,7 @@ def theirs(clip: Path, folder: Path) -> None:
 
 
 def seconds(job: Callable[[Path, Path], None], clip: Path, folder: Path) -> float:
-    """Wall time of one whole job."""
+    """Return the wall time of one whole job."""
     begun = time.perf_counter()
     job(clip, folder)
     return time.perf_counter() - begun
@@ -75,7 +75,7 @@ def main() -> None:
     }
     spent: dict[str, list[float]] = {name: [] for name in jobs}
     with tempfile.TemporaryDirectory() as folder:
-        for job in jobs.values():  # once for nothing: graphs are converted, files are in memory
+        for job in jobs.values():  # warm-up: converts graphs and brings files into memory
             job(clip, Path(folder))
         for _ in range(ROUNDS):
             for name, job in jobs.items():

@@ -1,13 +1,13 @@
-"""What `br2focus archive` loses when it is killed, and how fast it is beside `annotate`.
+"""What `br2focus archive` loses when it is killed, and how fast it is compared with `annotate`.
 
     python -m benchmarks.measure.archive [PART ...]
 
-The command runs as its user runs it, over a folder of rendered clips: once undisturbed; with a worker
-killed (SIGKILL) again and again; with the run itself killed at random moments and started anew. Every output
-must then be the same, byte by byte, and every input be done once in the journal. Throughput is of the same
-folder with `annotate` and with one and two workers, in turns, the median of `ROUNDS`. At last an archive of
-`MANY` files.
-Writes archive.json into benchmarks/results; with names of `PARTS`, measures and prints those alone.
+The command runs as a user runs it, over a folder of rendered clips: once undisturbed; with workers killed
+(SIGKILL) again and again; and with the run itself killed at random moments and restarted. Afterwards, every
+output must be the same, byte by byte, and the journal must have every input done once. Throughput is measured
+on the same folder with `annotate` and with one and two workers, in turns; it is the median of `ROUNDS`. The
+last part is an archive of `MANY` files. Writes archive.json into benchmarks/results; with names of `PARTS`,
+measures and prints only those.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Row = dict[str, Any]
 
 
 def main() -> None:
-    """Measure all parts, or those named."""
+    """Measure all parts, or only those named."""
     wanted = sys.argv[1:] or list(PARTS)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def kills(root: Path) -> list[Row]:
-    """What is left of an archive whose workers, and whose runs, are killed."""
+    """Measure what is left of an archive whose workers, and whose runs, are killed."""
     return [
         _killed_workers(root, random.Random(1)),
         _killed_runs(root, random.Random(2)),
@@ -74,7 +74,7 @@ def kills(root: Path) -> list[Row]:
 
 
 def speed(root: Path) -> list[Row]:
-    """Frames a second of `annotate` and of one and two workers."""
+    """Measure frames per second of `annotate` and of one and two workers."""
     ways = {
         "annotate": ["annotate", str(root / "in"), "-o", str(root / "plain"), "--force"],
         **{
@@ -104,7 +104,7 @@ def speed(root: Path) -> list[Row]:
 
 
 def many(root: Path) -> list[Row]:
-    """`MANY` files (links to one clip of two frames, so that what is beside the frames shows), twice."""
+    """Run `MANY` files (links to one clip of two frames, to show the overhead per file) twice."""
     folder, command = root / "many", [*PROGRAM, "archive", str(root / "many"), "--workers", "2"]
     folder.mkdir()
     _clip(root / "tiny.mp4", 0, frames=2)
@@ -146,7 +146,7 @@ def _clips(folder: Path) -> None:
 
 
 def _clip(path: Path, seed: int, *, frames: int) -> None:
-    """A pattern that moves, and blurs and sharpens all around a corner that stays sharp."""
+    """Write a pattern that moves, and blurs and sharpens everywhere except in a corner that stays sharp."""
     width, height = SIZE
     rng = np.random.default_rng(seed)
     base = cv2.resize(rng.integers(0, 255, (45, 80, 3)).astype(np.uint8), (width, height))
@@ -161,7 +161,7 @@ def _clip(path: Path, seed: int, *, frames: int) -> None:
 
 
 def _kilobytes(number: int) -> int:
-    """Memory that a process has, 0 when it is gone."""
+    """Return the memory of a process, 0 if it is gone."""
     try:
         status = Path(f"/proc/{number}/status").read_text()
     except OSError:
@@ -180,7 +180,7 @@ def _archive(root: Path, out: str) -> int:
 
 
 def _killed_workers(root: Path, rng: random.Random) -> Row:
-    """Until `KILLS` workers are dead, then undisturbed; what was given up is tried again."""
+    """Run until `KILLS` workers are dead, then undisturbed; what was given up is retried."""
     killed = runs = 0
     while runs == 0 or _archive_is_unfinished(root, "workers"):
         process = subprocess.Popen(_command(root, "workers"), stderr=subprocess.DEVNULL)
@@ -195,7 +195,7 @@ def _killed_workers(root: Path, rng: random.Random) -> Row:
 
 
 def _killed_runs(root: Path, rng: random.Random) -> Row:
-    """`RUN_KILLS` runs are killed at random moments; the last one is not."""
+    """Kill `RUN_KILLS` runs at random moments; the last one finishes."""
     for _ in range(RUN_KILLS):
         process = subprocess.Popen(_command(root, "runs"), stderr=subprocess.DEVNULL)
         time.sleep(rng.uniform(0.5, 6.0))
@@ -224,7 +224,7 @@ def _outcome(root: Path, out: str, what: str, runs: int) -> Row:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    """Of every file but the journal."""
+    """Return the digest of every file except the journal."""
     files = [path for path in folder.rglob("*") if path.is_file() and path.name != "archive.jsonl"]
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
@@ -239,7 +239,7 @@ def _archive_is_unfinished(root: Path, out: str) -> bool:
 
 
 def _workers(process: subprocess.Popen[bytes]) -> list[int]:
-    """Numbers of the run's processes that compute."""
+    """Return the process ids of the run's workers."""
     listed = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True)
     return [n for n in map(int, listed.stdout.split()) if b"spawn_main" in _line(n)]
 

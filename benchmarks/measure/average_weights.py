@@ -1,11 +1,12 @@
-"""The average of two checkpoints of one network, as `native` is shipped.
+"""The average of two checkpoints of one network; `native` is shipped this way.
 
     python -m benchmarks.measure.average_weights FIRST SECOND OUT [--share S] [--gain G]
 
-``share`` is that of the second. The second was trained on from the first, so what lies between them is a
-network as good as both (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022). ``gain``
-multiplies the certainty of a network with ``detail``. The header is the second's; the ranges of its
-eight-bit layers go, since they are of other weights (`br2focus export --calibrate` measures them).
+``share`` is that of the second checkpoint. The second was trained starting from the first, so a network
+between them is as good as both (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
+``gain`` multiplies the certainty of a network with ``detail``. The header is that of the second. The ranges
+of its eight-bit layers are dropped, since they belong to other weights (`br2focus export --calibrate`
+measures them).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def average(first: Path, second: Path, out: Path, share: float, gain: float) -> 
 
 
 def main() -> None:
-    """Read the command line, average."""
+    """Read the command line and write the average."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("first", type=Path)
     parser.add_argument("second", type=Path)

@@ -1,7 +1,7 @@
-"""The data sets that accuracy is measured on, each as a folder that `evaluate` takes.
+"""The data sets that accuracy is measured on, each as a folder that `evaluate` accepts.
 
-Their place is the variable BR2FOCUS_SHARED, or ``shared`` beside the repository. The rendered ones are
-made on the fly and depend on a seed alone.
+Their location is given by the variable BR2FOCUS_SHARED, or ``shared`` next to the repository. The rendered
+ones are made on the fly and depend only on a seed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DATA = SHARED / "data"
 
 
 class DataSet(NamedTuple):
-    """What it is in words, and the folder."""
+    """A description of the data set, and its folder."""
 
     title: str
     folder: Folder
@@ -38,7 +38,7 @@ class LeftOut:
     stems: frozenset[str]
 
     def pairs(self) -> list[Pair]:
-        """The folder's pairs but those left out."""
+        """Return the folder's pairs except those left out."""
         return [p for p in self.folder.pairs() if p.image.stem not in self.stems]
 
     def read(self, pair: Pair, *, fit_mask: bool = True) -> Sample:
@@ -48,13 +48,13 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Defocused:
-    """Sharp photographs put out of focus as a whole, by a disk with ``share`` of the width as radius."""
+    """Sharp photographs that are entirely out of focus, by a disk whose radius is ``share`` of the width."""
 
     folder: UniformFolder
     share: float
 
     def pairs(self) -> list[Pair]:
-        """The photographs."""
+        """Return the photographs."""
         return self.folder.pairs()
 
     def read(self, pair: Pair, *, fit_mask: bool = True) -> Sample:
@@ -66,7 +66,7 @@ class Defocused:
 
 @dataclass(frozen=True)
 class Foregrounds:
-    """Thin and holed things before photographs: out of focus before sharp ones, or the other way round."""
+    """Things that are thin or have holes, out of focus before sharp photographs, or vice versa."""
 
     folder: UniformFolder
     focused: bool
@@ -74,7 +74,7 @@ class Foregrounds:
     seed: int = 2020
 
     def pairs(self) -> list[Pair]:
-        """One scene for each photograph and kind of foreground."""
+        """Return one scene per photograph and kind of foreground."""
         kinds = dict.fromkeys(FOCUSED if self.focused else FOREGROUNDS)
         return [
             Pair(p.image.with_name(f"{kind}_{p.image.name}"), None)
@@ -94,7 +94,7 @@ class Foregrounds:
 
 @dataclass(frozen=True)
 class Rendered:
-    """The rendered test set: seeds alone, no photograph."""
+    """The rendered test set: made from seeds only, without photographs."""
 
     count: int = 70
     side: int = 480
@@ -102,15 +102,15 @@ class Rendered:
 
     @cached_property
     def scenes(self) -> list[Scene]:
-        """All of it, all kinds in turns."""
+        """All scenes, with all kinds in turn."""
         return rendered_set(self.count, side=self.side, seed=self.seed)
 
     def pairs(self) -> list[Pair]:
-        """One name for each scene."""
+        """Return one name per scene."""
         return [Pair(Path(f"{index}.png"), None) for index in range(self.count)]
 
     def read(self, pair: Pair, *, fit_mask: bool = True) -> Sample:
-        """One of `scenes`."""
+        """Return one of `scenes`."""
         scene = self.scenes[int(pair.image.stem)]
         return Sample(scene.image, scene.label == BLURRED, scene.label != IGNORED)
 
@@ -130,7 +130,7 @@ def _szu_bd() -> DataSet:
 
 
 def _cuhk_motion() -> DataSet:
-    """Motion blur is not defocus, and no training image shows it: what do the networks make of it?"""
+    """Return images with motion blur: it is not defocus, and no training image shows it."""
     root = DATA / "cuhk"
     folder = MaskedFolder(root / "images", root / "masks", "blurred")
     stems = {p.image.stem for p in folder.pairs()}
@@ -139,7 +139,7 @@ def _cuhk_motion() -> DataSet:
 
 
 def _native() -> DataSet:
-    """Real scenes at a camera's own resolution; for validation alone."""
+    """Return real scenes at a camera's own resolution; for validation only."""
     root = DATA / "native"
     folder = MaskedFolder(root / "images", root / "masks", "blurred", ignore=128)
     return DataSet("five DSLR scenes at 1620 x 1080, as the camera gives them", folder)

@@ -1,9 +1,9 @@
-"""What looking at the frame's own pixels costs: a network with ``detail`` beside the same one without it.
+"""The cost of reading the frame's own pixels: a network with ``detail`` compared with the same without it.
 
     python -m benchmarks.measure.detail_speed [--model NAME] [--seconds N]
 
-Both get the same frames, in turns in one run, each with all that belongs to a map: shrinking the frame, its
-luma, the network, P out of its radii. Writes detail_speed.json into benchmarks/results.
+Both get the same frames, in turns in one run, each with everything that a map needs: shrinking the frame, its
+luma, the network, P from its radii. Writes detail_speed.json into benchmarks/results.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PRECISIONS = ("fp32", "auto")
 
 
 def plain_checkpoint(model: str, folder: Path) -> Path:
-    """The checkpoint ``model`` with ``detail = "none"``."""
+    """Write the checkpoint ``model`` with ``detail = "none"``, and return its path."""
     net, info = checkpoint.load(checkpoint.find(model)[0])
     plain = without_detail(net)
     ranges = {name: span for name, span in info.ranges.items() if not name.startswith("detail.")}
@@ -41,13 +41,13 @@ def plain_checkpoint(model: str, folder: Path) -> Path:
 
 
 def rows(model: str, seconds: float) -> list[dict[str, Any]]:
-    """One row a frame size and precision: medians in milliseconds, and their ratio."""
+    """Return one row per frame size and precision: medians in milliseconds, and their ratio."""
     found = []
     with tempfile.TemporaryDirectory() as folder:
         plain = str(plain_checkpoint(model, Path(folder)))
         for precision in PRECISIONS:
             for width, height in FRAMES:
-                # New ones: an engine specialises only for the first frame size that it sees.
+                # A new engine each time: it specialises only for the first frame size that it sees.
                 engines = {
                     name: Engine(EngineSettings(path, "cpu", precision=precision))  # type: ignore[arg-type]
                     for name, path in (("plain", plain), ("detail", model))
@@ -75,7 +75,7 @@ def rows(model: str, seconds: float) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="native")
     parser.add_argument("--seconds", type=float, default=3.0)

@@ -2,8 +2,8 @@
 
     python -m benchmarks.measure.footage [--only NAME ...]
 
-Writes results/footage.json: labelled points of four real clips, and rendered focal stacks whose
-planes are known. The folder with the clips is the variable BR2FOCUS_SHARED, or ``shared`` beside the
+Writes results/footage.json: labelled points of four real clips, and rendered focal stacks whose planes are
+known. The folder with the clips is given by the variable BR2FOCUS_SHARED, or ``shared`` next to the
 repository.
 """
 
@@ -32,7 +32,7 @@ DIGITS = 4
 
 
 def points(engine: Engine) -> dict[str, Any]:
-    """Figures at the labelled points, maps refined as `annotate` does."""
+    """Return the metrics at the labelled points, with maps refined as in `annotate`."""
     video = SHARED / "video"
     found = evaluate_points(
         lambda image: refine(image, engine.start(image)(), "best").values,
@@ -45,7 +45,7 @@ def points(engine: Engine) -> dict[str, Any]:
 
 
 def stacks(engine: Engine, made: list[Stack]) -> dict[str, Any]:
-    """Means over the stacks; ``contrast`` is what gradients at full size say."""
+    """Return means over the stacks; ``contrast_*`` is what gradients at full size give."""
     ours = [
         judge_stack([region_scores(engine, picture) for picture in stack.slices], stack.best)
         for stack in made

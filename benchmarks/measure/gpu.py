@@ -1,16 +1,16 @@
-"""The GPU's figures, with PyTorch alone; called by gpu.sh, which says how.
+"""Measurements on a GPU, with PyTorch alone; called by gpu.sh, which says how.
 
     python -m benchmarks.measure.gpu --device cuda --out OUT
 
-For each network: equality with the CPU at every kind of size, latency from tensor to tensor against the plain
-network, 1080p from host to host, throughput by batch against the matrix product measured here, allocations a
-frame, and what the kernels do. ``--device cpu`` runs the same code a few times, as a test of this script, and
-compiles nothing.
+For each network: equality with the CPU at every kind of size; latency from tensor to tensor against the plain
+network; 1080p from host to host; throughput by batch against the matrix product measured here; allocations
+per frame; and what the kernels do. ``--device cpu`` runs the same code a few times, as a test of this script,
+and compiles nothing.
 
     python -m benchmarks.measure.gpu --compile standard
 
-only compiles, for a cache on disk that the run after it finds: so three networks can be compiled side by
-side.
+This only compiles, into a cache on disk that the next run finds, so that three networks can be compiled in
+parallel.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ FRAMES = 100  # for allocations
 COMPILED = (1, 64)  # batches
 PLAIN = "plain fp32 eager"
 KERNELS = 12  # rows of the profile
-# Of a network without training: with less its map is as good as flat, and equality with it says nothing.
+# For a network without training: with a smaller gain its map is almost flat, and equality says nothing.
 GAIN = 64
 
 
 def picture(size: tuple[int, int], seed: int = 0) -> Image:
-    """Smooth noise, uint8 BGR, with fine noise on its left half: a map of both values."""
+    """Return smooth noise, uint8 BGR, with fine noise on its left half: its map has both values."""
     width, height = size
     rng = np.random.default_rng(seed)
     small = rng.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3)).astype(np.float32)
@@ -72,14 +72,14 @@ def picture(size: tuple[int, int], seed: int = 0) -> Image:
 
 
 def _loaded(name: str) -> tuple[BR2Net, ModelInfo]:
-    """A shipped network without its evidence, which the forms for a GPU do not know yet."""
+    """Load a shipped network without its evidence, which the forms for a GPU do not support yet."""
     net, info = checkpoint.load(checkpoint.find(name)[0])
     plain = without_detail(net)
     return plain, replace(info, config=plain.config)
 
 
 def networks() -> dict[str, tuple[BR2Net, ModelInfo]]:
-    """The shipped ones, and the paper's with random weights: it computes as long."""
+    """Return the shipped networks, and the paper's with random weights, which take as long to compute."""
     found = {name: _loaded(name) for name in ("lite", "standard")}
     torch.manual_seed(0)
     config = BR2NetConfig()
@@ -105,12 +105,12 @@ class Bench:
         self._nets: dict[tuple[str, bool], CudaNet] = {}
 
     def wait(self) -> None:
-        """For what the device still does."""
+        """Wait for the work that the device still does."""
         if self.cuda:
             torch.cuda.synchronize(self.device)
 
     def milliseconds(self, job: Callable[[], object], *, rounds: int | None = None) -> dict[str, float]:
-        """Median and 95th percentile of the wall time of a job and all that it started."""
+        """Return median and 95th percentile of the wall time of a job and everything that it starts."""
         for _ in range(3 if self.cuda else 1):
             job()
         self.wait()
@@ -126,11 +126,11 @@ class Bench:
         }
 
     def pixels(self, count: int) -> Tensor:
-        """Pictures of different values: a GPU computes zeros faster."""
+        """Return pictures of random values: a GPU computes zeros faster."""
         return torch.randint(256, (count, SIDE, SIDE, 3), device=self.device, dtype=torch.uint8)
 
     def ceiling(self) -> dict[str, float]:
-        """10^9 multiply-adds a second of a matrix product, and GB/s of a copy."""
+        """Return 10^9 multiply-adds per second of a matrix product, and GB/s of a copy."""
         side = 8192 if self.cuda else 512
         a = torch.randn(side, side, device=self.device, dtype=self.half)
         product = self.milliseconds(lambda: a @ a, rounds=max(2, self.rounds // 10))["p50"]
@@ -142,13 +142,13 @@ class Bench:
         }
 
     def backend(self, net: BR2Net, info: ModelInfo, frame: tuple[int, int], size: tuple[int, int]) -> Backend:
-        """As the engine makes it."""
+        """Create a backend as the engine does."""
         if self.cuda:
             return CudaBackend(self.on_device(net, info), frame, size)
         return TorchBackend(InferenceNet(net, info.scale), size, "bf16")
 
     def on_device(self, net: BR2Net, info: ModelInfo, *, compiled: bool = False) -> CudaNet:
-        """As the engine has it; one for all parts of a network."""
+        """Return the network as in the engine; one instance for all parts of the measurement."""
         key = info.name, compiled
         if key not in self._nets:
             fast = InferenceNet(net, info.scale)
@@ -156,15 +156,15 @@ class Bench:
         return self._nets[key]
 
     def fast(self, net: BR2Net, info: ModelInfo) -> Callable[[Tensor], Tensor]:
-        """The network as it runs by default."""
+        """Return the network as it runs by default."""
         return self.on_device(net, info).run
 
     def compiled(self, net: BR2Net, info: ModelInfo) -> Callable[[Tensor], Tensor]:
-        """And with ``--compile``."""
+        """Return the network as it runs with ``--compile``."""
         return self.on_device(net, info, compiled=True).run
 
     def equality(self, net: BR2Net, info: ModelInfo) -> list[dict[str, Any]]:
-        """Largest and mean difference in P from float32 on the CPU, from frames on."""
+        """Return largest and mean difference in P from float32 on the CPU, starting from frames."""
         rows = []
         exact = InferenceNet(net, info.scale)
         for frame in SIZES:
@@ -183,7 +183,7 @@ class Bench:
         return rows
 
     def latency(self, net: BR2Net, info: ModelInfo) -> dict[str, Any]:
-        """Batch 1 at 320 x 320 on the device, from tensor to tensor: the plain network and the fast form."""
+        """Time the plain network and the fast form, tensor to tensor on the device, batch 1 at 320 x 320."""
         image = torch.rand(1, 3, SIDE, SIDE, device=self.device)
         pixels = self.pixels(1)
         fast, plain = self.fast(net, info), copy.deepcopy(net).to(self.device)
@@ -202,7 +202,7 @@ class Bench:
         return {**found, "times_plain": round(found[PLAIN]["p50"] / best, 2)}
 
     def host_to_host(self, net: BR2Net, info: ModelInfo) -> dict[str, Any]:
-        """1080p pictures in host memory to maps in host memory, one at a time, and what is allocated."""
+        """Time 1080p pictures in host memory to maps in host memory, one at a time, and count allocations."""
         size = network_size(HD, SIDE)
         backend, image = self.backend(net, info, HD, size), picture(HD)
         found: dict[str, Any] = self.milliseconds(lambda: backend.start(image)())
@@ -216,7 +216,7 @@ class Bench:
         return found
 
     def batches(self, net: BR2Net, info: ModelInfo, top: float) -> list[dict[str, Any]]:
-        """Maps a second by batch, and the share of the matrix product's multiply-adds."""
+        """Return maps per second by batch, and the share of the matrix product's multiply-adds."""
         from torch.utils.flop_counter import FlopCounterMode
 
         with torch.inference_mode(), FlopCounterMode(display=False) as counter:
@@ -247,7 +247,7 @@ class Bench:
         return rows
 
     def frame(self) -> dict[str, Any]:
-        """1080p after the network: refining and overlay, on the CPU, and on the device from host to host."""
+        """Time refining and overlay at 1080p on the CPU, and on the device from host to host."""
         from br2focus.realtime.drawing.gpu_renderer import GpuRenderer
 
         gpu = GpuRenderer(str(self.device), print)
@@ -267,7 +267,7 @@ class Bench:
         return found
 
     def profile(self, net: BR2Net, info: ModelInfo, out: Path, count: int) -> dict[str, Any]:
-        """Microseconds of a batch by kernel, and a trace: compiled, on the CPU the fast form."""
+        """Return microseconds of a batch by kernel and write a trace: compiled, on the CPU the fast form."""
         from torch.profiler import ProfilerActivity, profile
 
         pixels, run = self.pixels(count), self.fast(net, info)
@@ -328,10 +328,10 @@ def _captured(job: Callable[[], object]) -> torch.cuda.CUDAGraph:
 
 
 def part(name: str, job: Callable[[], object]) -> Any:
-    """The figures of ``job``, printed too; what failed is named in them."""
+    """Run ``job``, print and return its figures; if it fails, they name the error."""
     try:
         found: Any = job()
-    except Exception as error:  # a machine that is lent once: the other figures are worth more than a stop
+    except Exception as error:  # the machine is lent only once: better to get the other figures than to stop
         found = {"failed": next(iter(str(error).splitlines()), type(error).__name__)}
     print(name, json.dumps(found), flush=True)
     return found
@@ -345,7 +345,7 @@ def compile_only(bench: Bench, net: BR2Net, info: ModelInfo) -> None:
 
 
 def main() -> None:
-    """Measure, print and write the JSON; a part that fails is named in it, and the others go on."""
+    """Measure, print and write the JSON; if a part fails, it says so there, and the others continue."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--out", type=Path)

@@ -1,6 +1,6 @@
 """How time and memory grow with the picture, the map, the batch and the number of streams.
 
-python -m benchmarks.measure.growth                 writes growth.json, and docs/growth.png
+python -m benchmarks.measure.growth                 write growth.json and docs/growth.png
 python -m benchmarks.measure.growth --point KIND N  one point, as JSON on stdout; each in a fresh process
 """
 
@@ -29,7 +29,7 @@ POINTS = {
     "picture": (160, 320, 640, 1280, 1920, 2560, 3840),  # width of a 16:9 frame, map of 480
     "map": (128, 192, 256, 320, 480, 640, 960, 1280),  # long side, frame of 1280 x 720
     "batch": (1, 2, 4, 8, 16),  # PyTorch, float32, 320 x 192
-    "streams": (1, 2, 3, 4, 6, 8),  # programs' threads with a stage each, maps of 320
+    "streams": (1, 2, 3, 4, 6, 8),  # threads of a program, each with a stage; maps of 320
 }
 UNITS = {
     "picture": "width of the frame, pixels",
@@ -41,32 +41,32 @@ SECONDS = 2.0
 
 
 def scene(width: int) -> Image:
-    """A 16:9 picture with texture."""
+    """Return a 16:9 picture with texture."""
     height = width * 9 // 16
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 def per_call(job: Callable[[], object]) -> float:
-    """Median milliseconds."""
+    """Return the median time of a call in milliseconds."""
     return 1e3 * statistics.median(in_turns({"job": job}, SECONDS)["job"])
 
 
 def of_picture(width: int) -> float:
-    """A whole `FocusStage` call, map of the model's own size."""
+    """Time a whole `FocusStage` call with a map of the model's own size."""
     with FocusStage(device="cpu") as stage:
         image = scene(width)
         return per_call(lambda: stage(image))
 
 
 def of_map(size: int) -> float:
-    """A whole `FocusStage` call on a frame of 1280 x 720."""
+    """Time a whole `FocusStage` call on a frame of 1280 x 720."""
     with FocusStage(device="cpu", size=size) as stage:
         image = scene(1280)
         return per_call(lambda: stage(image))
 
 
 def of_batch(count: int) -> float:
-    """The network on a batch; milliseconds of a picture."""
+    """Time the network on a batch, in milliseconds per picture."""
     import torch
 
     from br2focus.models.br2net import without_detail
@@ -80,7 +80,7 @@ def of_batch(count: int) -> float:
 
 
 def of_streams(count: int) -> float:
-    """Stages in threads, a frame of 1280 x 720 each; milliseconds of a frame over all streams."""
+    """Time stages in threads, each with a frame of 1280 x 720, in milliseconds per frame over all streams."""
     image, done = scene(1280), [0] * count
     start, stop = threading.Barrier(count + 1), threading.Event()
 
@@ -108,7 +108,7 @@ MEASURES = {"picture": of_picture, "map": of_map, "batch": of_batch, "streams": 
 
 
 def peak_megabytes() -> int:
-    """The most memory that this process had (``VmHWM``; ``ru_maxrss`` is inherited from the parent)."""
+    """Return the peak memory of this process (``VmHWM``; ``ru_maxrss`` is inherited from the parent)."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM"):
             return int(line.split()[1]) // 1024
@@ -116,14 +116,14 @@ def peak_megabytes() -> int:
 
 
 def point(kind: str, value: int) -> dict[str, Any]:
-    """One point in a fresh process."""
+    """Measure one point in a fresh process."""
     command = [sys.executable, "-m", "benchmarks.measure.growth", "--point", kind, str(value)]
     found: dict[str, Any] = json.loads(subprocess.run(command, stdout=-1, check=True).stdout)
     return found
 
 
 def draw(curves: dict[str, list[dict[str, Any]]], path: Path) -> None:
-    """Time and memory of every curve, on axes that both begin at 0 or grow by factors."""
+    """Plot time and memory of every curve, on axes that begin at 0."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 6), layout="constrained")
@@ -143,7 +143,7 @@ def draw(curves: dict[str, list[dict[str, Any]]], path: Path) -> None:
 
 
 def main() -> None:
-    """Measure every point, write the JSON and the plot."""
+    """Measure every point, and write the JSON and the plot."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--point", nargs=2, metavar=("KIND", "N"))
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""`br2focus bench live` under several loads, each in a process of its own; writes results/live.json.
+"""`br2focus bench live` under several loads, each in a separate process; writes results/live.json.
 
 python -m benchmarks.measure.live
 """
@@ -28,7 +28,7 @@ LOADS = (
 
 
 def row(load: tuple[str, ...]) -> dict[str, Any]:
-    """What one load gave."""
+    """Return the result of one load."""
     command = [sys.executable, "-m", "br2focus.plugins.cli", "bench", "live", "--json"]
     environment = {"QT_QPA_PLATFORM": "offscreen"} | os.environ
     done = subprocess.run([*command, *SECONDS, *load], env=environment, stdout=subprocess.PIPE, check=True)
@@ -49,7 +49,7 @@ def row(load: tuple[str, ...]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure one after the other, and write the JSON."""
+    """Measure one load after the other, and write the JSON."""
     rows = []
     for load in LOADS:
         rows.append(row(load))

@@ -1,11 +1,11 @@
-"""What `br2focus live` does when its source fails: how soon it says so, when it runs again, how it ends.
+"""What `br2focus live` does when its source fails: how soon it reports that, when it runs again, how it ends.
 
     python -m benchmarks.measure.live_faults [FAULT ...]
 
-The command runs as its user runs it, headless and on the CPU, before a small RTSP server on the loopback
-interface (``tests/rtsp_server.py``, a keyframe a second). Times are those at which its lines on stderr arrive
-(it looks at its state every 0.2 s), or at which the process is gone. Every fault is tried `ROUNDS` times.
-Writes live_faults.json into benchmarks/results; with names of `FAULTS`, measures and prints those alone.
+The command runs as a user runs it, headless and on the CPU, with a small RTSP server on the loopback
+interface (``tests/rtsp_server.py``, one keyframe per second). Times are taken when its lines arrive on stderr
+(it checks its state every 0.2 s), or when the process is gone. Every fault is tried `ROUNDS` times. Writes
+live_faults.json into benchmarks/results; with names of `FAULTS`, measures and prints only those.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ from br2focus.realtime.engine.backends.openvino import cpu_name
 from br2focus.realtime.frame import Frame
 from br2focus.realtime.sources.live.connection import ReconnectPolicy
 from br2focus.realtime.sources.live.reconnecting import ReconnectingSource
-from br2focus.realtime.sources.source import ClosingSource
+from br2focus.realtime.sources.source import Source
 from br2focus.realtime.video_info import SourceInfo
 
 ROUNDS = 3
-SETTLED = 3.0  # seconds of a running source before something is done to it
+SETTLED = 3.0  # seconds that a source runs before the fault
 SOON = 0.7  # seconds in a state before Ctrl-C
-PAUSE = 10.0  # seconds for which the whole program is stopped
-LONG = 20.0  # seconds until what should have ended is killed, which is exit code -9
+PAUSE = 10.0  # seconds that the whole program is stopped
+LONG = 20.0  # seconds until a program that should have ended is killed; its exit code is then -9
 OPENINGS, WARM = 3000, 1000
-# The lines of the command, which begin with the source's name.
+# The lines of the command; they begin with the source's name.
 RUNNING, FAULT = r": [\d.]+ frames/s", r": (LOST|STALLED|FROZEN) "
 
 Outcome = dict[str, Any]
 
 
 def _server_module() -> Any:
-    """The server of the tests, which are no package."""
+    """Load the server of the tests, which are not a package."""
     path = ROOT / "tests" / "rtsp_server.py"
     spec = importlib.util.spec_from_file_location("rtsp_server", path)
     assert spec is not None
@@ -65,14 +65,14 @@ Said = Any  # rtsp.Said, which is loaded by its path
 
 
 def live(port: int, *options: str) -> Said:
-    """The command before the server on ``port``."""
+    """Start the command with the server on ``port`` as its source."""
     command = [sys.executable, "-m", "br2focus.plugins.cli", "live"]
     command += [f"rtsp://user:secret@127.0.0.1:{port}/x", "--headless", "--device", "cpu", "--json"]
     return rtsp.Said([*command, *options], stream="stderr")
 
 
 def settled(port: int, *options: str) -> Said:
-    """The command when it has run for a while."""
+    """Start the command and return it after it has run for a while."""
     program = live(port, *options)
     program.when(RUNNING)
     time.sleep(SETTLED)
@@ -80,18 +80,18 @@ def settled(port: int, *options: str) -> Said:
 
 
 def interrupt(program: Said) -> float:
-    """Press Ctrl-C; returns when."""
+    """Press Ctrl-C; return the time."""
     program.process.send_signal(signal.SIGINT)
     return time.monotonic()
 
 
 def reopened(program: Said) -> int:
-    """How often the command says that it opened its source again."""
+    """Return how often the command says that it reopened its source."""
     return int(json.loads(program.other)["reopened"])
 
 
 def killed(folder: Path) -> Outcome:
-    """The server is killed, and started again 3 s later."""
+    """The server is killed, and restarted 3 s later."""
     with rtsp.serving() as server, settled(rtsp.port_of(server)) as program:
         server.process.kill()
         gone = time.monotonic()
@@ -103,7 +103,7 @@ def killed(folder: Path) -> Outcome:
 
 
 def stalled(folder: Path) -> Outcome:
-    """The connection stays, nothing comes; a new connection plays."""
+    """The connection stays, but nothing arrives; a new connection plays."""
     with rtsp.serving("stall") as server, live(rtsp.port_of(server)) as program:
         program.when(RUNNING)
         silent = server.when("^stalled")
@@ -121,7 +121,7 @@ def lossy(folder: Path) -> Outcome:
 
 
 def useless(mode: str) -> Callable[[Path], Outcome]:
-    """A server that never gives a picture."""
+    """Return a fault with a server that never gives a picture."""
 
     def fault(folder: Path) -> Outcome:
         with rtsp.serving(mode) as server, live(rtsp.port_of(server)) as program:
@@ -135,7 +135,7 @@ def useless(mode: str) -> Callable[[Path], Outcome]:
 
 
 def interrupted_at_start(folder: Path) -> Outcome:
-    """Ctrl-C while Python loads the libraries, which takes it seconds."""
+    """Ctrl-C while Python loads the libraries, which takes seconds."""
     with live(9) as program:
         while "libtorch" not in Path(f"/proc/{program.process.pid}/maps").read_text():
             time.sleep(0.01)
@@ -143,7 +143,7 @@ def interrupted_at_start(folder: Path) -> Outcome:
 
 
 def interrupted_connecting(folder: Path) -> Outcome:
-    """Ctrl-C while a server is asked that never answers."""
+    """Ctrl-C while connecting to a server that never answers."""
     with rtsp.serving("silent") as server, live(rtsp.port_of(server)) as program:
         server.when("^accepted")
         time.sleep(SOON)
@@ -151,7 +151,7 @@ def interrupted_connecting(folder: Path) -> Outcome:
 
 
 def interrupted_running(folder: Path) -> Outcome:
-    """Ctrl-C while pictures come and are recorded."""
+    """Ctrl-C while pictures arrive and are recorded."""
     take = folder / "take.mkv"
     record = ("--record", str(take), "--force")
     with rtsp.serving() as server, settled(rtsp.port_of(server), *record) as program:
@@ -159,7 +159,7 @@ def interrupted_running(folder: Path) -> Outcome:
 
 
 def interrupted_lost(folder: Path) -> Outcome:
-    """Ctrl-C while a lost source is waited for; the recording has what came before."""
+    """Ctrl-C while waiting for a lost source; the recording has what came before."""
     take = folder / "take.mkv"
     record = ("--record", str(take), "--force")
     with rtsp.serving() as server, settled(rtsp.port_of(server), *record) as program:
@@ -170,7 +170,7 @@ def interrupted_lost(folder: Path) -> Outcome:
 
 
 def _stopped(program: Said, asked: float, take: Path | None = None) -> Outcome:
-    """How it ended after Ctrl-C at ``asked``, and how many pictures are in its recording."""
+    """Return how the program ended after Ctrl-C at ``asked``, and how many pictures it recorded."""
     code = program.end()
     outcome = {"exit_code": code, "exit_s": program.ended - asked}
     if "Traceback" in program.text:
@@ -182,7 +182,7 @@ def _stopped(program: Said, asked: float, take: Path | None = None) -> Outcome:
 
 
 def paused(folder: Path) -> Outcome:
-    """The program is stopped as a whole and goes on (a laptop that sleeps)."""
+    """The whole program is stopped and continues (a laptop that sleeps)."""
     with rtsp.serving() as server, settled(rtsp.port_of(server)) as program:
         program.process.send_signal(signal.SIGSTOP)
         time.sleep(PAUSE)
@@ -193,8 +193,8 @@ def paused(folder: Path) -> Outcome:
     return {"exit_code": code, "reopened": reopened(program)}
 
 
-class Blink(ClosingSource):
-    """A source that gives one picture and fails."""
+class Blink(Source):
+    """A source that gives one picture and then fails."""
 
     def __init__(self) -> None:
         self.info = SourceInfo("blink", live=True)
@@ -206,7 +206,7 @@ class Blink(ClosingSource):
 
 
 def flapping(folder: Path) -> Outcome:
-    """What `OPENINGS` openings leave behind in this process; those before the first count are for caches."""
+    """Return what `OPENINGS` openings leave behind in this process, not counting the `WARM` first ones."""
     patience = ReconnectPolicy(first=0.0, longest=0.0, retry_for=60.0)
     source = ReconnectingSource(Blink, "blink", patience)
     before: Outcome = {}
@@ -220,7 +220,7 @@ def flapping(folder: Path) -> Outcome:
 
 
 def _held() -> Outcome:
-    """What this process holds when the threads of the last opening had time to end."""
+    """Return what this process holds, after the threads of the last opening have had time to end."""
     time.sleep(0.3)
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -233,7 +233,7 @@ def _held() -> Outcome:
 
 
 class Fault(NamedTuple):
-    """What happens, how it is measured, and what must come of it: in words, and of one outcome."""
+    """What happens, how it is measured, what must result in words, and whether one outcome satisfies it."""
 
     what: str
     measure: Callable[[Path], Outcome]
@@ -250,7 +250,7 @@ def _given_up(outcome: Outcome) -> bool:
 
 
 def _refused(outcome: Outcome) -> bool:
-    # The first one is without a password, which RTSP sends only when asked for it.
+    # The first login has no password: RTSP sends it only on request.
     return outcome["exit_code"] == 4 and outcome["exit_s"] <= 3 and outcome["logins"] <= 2
 
 
@@ -298,7 +298,7 @@ FAULTS = {
 
 
 def row(fault: Fault, outcomes: list[Outcome]) -> dict[str, Any]:
-    """Median and worst (largest; of what is wanted, smallest) of every figure; exit codes as they came."""
+    """Return median and worst (largest; smallest if more is better) of every figure, and all exit codes."""
     figures: dict[str, Any] = {}
     for key in dict.fromkeys(key for outcome in outcomes for key in outcome):
         values = [outcome.get(key, 0) for outcome in outcomes]
@@ -314,9 +314,9 @@ def row(fault: Fault, outcomes: list[Outcome]) -> dict[str, Any]:
 
 def main() -> None:
     """Measure in turns, print, and write the JSON."""
-    # A shell that starts this in the background ignores Ctrl-C, and so would the commands started here.
+    # A shell that runs this in the background ignores Ctrl-C, which the commands started here would inherit.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and ends what it started
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # also ends the commands started here
     names = sys.argv[1:] or list(FAULTS)
     load = os.getloadavg()[0]
     outcomes: dict[str, list[Outcome]] = {name: [] for name in names}

@@ -1,10 +1,10 @@
-"""Which share of a stage's start to keep in its result: the figures of each mean of the two ends.
+"""Which share of a stage's start to keep in its result: the metrics of several means of both ends.
 
     python -m benchmarks.measure.means configs/lite_4.toml runs/lite_4/end.safetensors
 
-The second file is what the training gives with ``keep = 0``. A line for each share, on the validation pairs
-and on scenes rendered from the training photographs with seeds of their own (``mae`` of 40 of each kind).
-Data as in datasets.py; no test set is looked at.
+The second file is the result of the training with ``keep = 0``. Prints a line for each share, measured on the
+validation pairs and on scenes rendered from the training photographs with separate seeds (``mae`` of 40 of
+each kind). Data as in datasets.py; no test set is used.
 """
 
 from __future__ import annotations

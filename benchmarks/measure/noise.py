@@ -1,15 +1,16 @@
-"""Peaking under sensor noise: the share that it marks of what is blurred and of what is sharp, by true masks.
+"""Peaking under sensor noise: what share of blurred and of sharp pixels it marks, by true masks.
 
     python -m benchmarks.measure.noise [--model NAME]
 
-Noise is added to whole pictures, then the network computes the map, which is refined as in `br2focus live`:
-so a map that noise deceives counts too. Beside it what contrast alone marks, with the same threshold.
+Noise is added to whole pictures; then the network computes the map, which is refined as in `br2focus live`.
+So a map that is deceived by noise counts too. For comparison: what contrast alone marks with the same
+threshold.
 
-* halves: frames of a rendered clip that is sharp everywhere, their right halves under a disc;
-* rendered: frames of the rendered clips with a pull (`evaluation_clips`, seeds alone);
-* the test images of CUHK in the data folder (BR2FOCUS_SHARED), where there is one.
+* halves: frames of a rendered clip that is sharp everywhere, with their right halves blurred by a disc;
+* rendered: frames of the rendered clips with a pull (`evaluation_clips`, seeds only);
+* the test images of CUHK in the data folder (BR2FOCUS_SHARED), if there is one.
 
-Writes noise.json into benchmarks/results, which tables.py puts into docs/smoothing.md, and docs/noise.png.
+Writes docs/noise.png, and noise.json in benchmarks/results, which tables.py puts into docs/smoothing.md.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ MOMENTS = (0.1, 0.9)  # of a clip: before and after the pull
 HALVES, RADIUS = (0.0, 0.25, 0.5, 0.75, 1.0), 10  # moments; pixels of the disc
 STYLES = {
     "": OverlayStyle(),
-    ", sensitive": OverlayStyle(threshold=2.0),
-}  # the viewer's least threshold
+    ", sensitive": OverlayStyle(threshold=2.0),  # the viewer's lowest threshold
+}
 COLOURS = {
     "contrast alone": "#9ca3af",
     "no gate": "#f59e0b",
@@ -59,7 +60,7 @@ Masked = tuple[np.ndarray, np.ndarray, np.ndarray]  # picture, in focus, blurred
 
 
 def halves() -> Iterator[Masked]:
-    """A sharp left half beside a blurred right one."""
+    """Yield pictures with a sharp left half and a blurred right half."""
     y, x = np.mgrid[-RADIUS : RADIUS + 1, -RADIUS : RADIUS + 1]
     disc = (x * x + y * y <= RADIUS * RADIUS).astype(np.float32)
     clip = RackFocusClip(evaluation_clips()["all sharp"])
@@ -72,7 +73,7 @@ def halves() -> Iterator[Masked]:
 
 
 def rendered() -> Iterator[Masked]:
-    """Frames of the clips with a pull."""
+    """Yield frames of the clips with a pull."""
     for name in CLIPS:
         clip = RackFocusClip(evaluation_clips()[name])
         for moment in MOMENTS:
@@ -81,7 +82,7 @@ def rendered() -> Iterator[Masked]:
 
 
 def photographs() -> Iterator[Masked]:
-    """The test images of CUHK."""
+    """Yield the test images of CUHK."""
     names = CUHK / "dbd_test_xu100.txt"
     folder = MaskedFolder(CUHK / "images", CUHK / "masks", "blurred", None, names)
     for pair in folder.pairs():
@@ -91,7 +92,7 @@ def photographs() -> Iterator[Masked]:
 
 
 def rows(engine: Engine, stills: Iterable[Masked]) -> list[dict[str, Any]]:
-    """One row a strength of the noise: shares of all blurred, and of all sharp pixels."""
+    """Return one row per noise level: shares of all blurred and of all sharp pixels."""
     counted = {sigma: np.zeros((len(STYLES) * 3, 2)) for sigma in SIGMAS}
     pixels = np.zeros(2)
     for number, (image, sharp, blurred) in enumerate(stills):
@@ -105,7 +106,7 @@ def rows(engine: Engine, stills: Iterable[Masked]) -> list[dict[str, Any]]:
 
 
 def _marked(engine: Engine, image: np.ndarray) -> Iterator[np.ndarray]:
-    """What is peaked: for each style ours, ours without the gate, and by contrast alone."""
+    """Yield what is peaked, for each style: by br2focus, by br2focus without its gate, by contrast alone."""
     values = refine(image, engine.start(image)(), "fast").values
     strength = edges(image)
     for style in STYLES.values():
@@ -125,7 +126,7 @@ def _row(sigma: int, shares: np.ndarray) -> dict[str, Any]:
 
 
 def plot(content: dict[str, Any]) -> None:
-    """Shares of what is blurred against the noise: one column a set, one row a style."""
+    """Plot shares of blurred pixels against the noise: one column per set, one row per style."""
     figure = Figure(figsize=(4 * len(content), 6), layout="constrained")
     axes = figure.subplots(len(STYLES), len(content), squeeze=False)
     for column, (name, part) in zip(axes.T, content.items(), strict=True):

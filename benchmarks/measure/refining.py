@@ -2,9 +2,9 @@
 
     python -m benchmarks.measure.refining [--model NAME]
 
-Every mode sees the same raw maps in the same run; times are medians an image, the share is of the network's.
-Writes results/refining.json. The data folder is the variable BR2FOCUS_SHARED, or ``shared`` beside
-the repository.
+Every mode gets the same raw maps in the same run. Times are medians per image, the share is relative to the
+network's time. Writes results/refining.json. The data folder is given by the variable BR2FOCUS_SHARED, or
+``shared`` next to the repository.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> None:
     for pair in folder.pairs():
         sample = folder.read(pair)
         image = sample.image
-        engine(image)  # a size that comes for the first time is compiled
+        engine(image)  # compiles for a new size
         begun = time.perf_counter()
         blur = engine.start(image)()
         spent["network"].append(time.perf_counter() - begun)

@@ -1,11 +1,11 @@
-"""Smoothing in time: raw maps and every way to smooth, on clips whose every mask is known.
+"""Temporal smoothing: raw maps and every way to smooth, on clips whose every mask is known.
 
     python -m benchmarks.measure.smoothing [--model NAME] [--part clips flicker real]
 
-* rendered clips (`evaluation_clips`, seeds alone): mean absolute error against the true mask of every frame,
-  warp error, and how late the maps are, in milliseconds more than the raw ones;
-* stills out of them, with independent sensor noise (sigma 3) and shifts of half a pixel: flicker;
-* the clips in the data folder (BR2FOCUS_SHARED), where there is one: warp error, and flicker of their middle.
+* rendered clips (`evaluation_clips`, seeds only): mean absolute error against the true mask of every frame,
+  warp error, and how much later the maps are than the raw ones, in milliseconds;
+* stills from these clips, with independent sensor noise (sigma 3) and shifts of half a pixel: flicker;
+* the clips in the data folder (BR2FOCUS_SHARED), if there is one: warp error, and flicker of their middle.
 
 Writes smoothing.json into benchmarks/results; tables.py puts it into docs/smoothing.md.
 """
@@ -47,6 +47,7 @@ KINDS: dict[str, SmoothingSetting] = {
     "adaptive": "adaptive",
     "look-ahead": "look-ahead",
 }
+# Clips whose lag is measured.
 PULLS = (
     "slow pull",
     "fast pull",
@@ -54,7 +55,7 @@ PULLS = (
     "hand-held",
     "pan",
     "three layers",
-)  # lag is told
+)
 STILLS = (
     ("slow pull", 20),
     ("slow pull", 60),
@@ -62,7 +63,7 @@ STILLS = (
     ("pull and back", 40),
     ("pan", 5),
 )
-REPEATS, SETTLED = 45, 15  # pictures of a still, and those that are not counted
+REPEATS, SETTLED = 45, 15  # pictures of a still, and how many are not counted
 REAL_FRAMES = 120
 
 
@@ -72,7 +73,7 @@ def smoothed(
     setting: SmoothingSetting,
     rate: Fraction = RATE,
 ) -> np.ndarray:
-    """The maps as they would be shown, without refining: T x H x W."""
+    """Return the maps as they would be shown, without refining: T x H x W."""
     smoother, shown, size = make_smoother(setting), [], (0, 0)
     for index, (image, values) in enumerate(zip(images, maps, strict=True)):
         blur, size = BlurMap(np.array(values)), (image.shape[1], image.shape[0])
@@ -86,12 +87,12 @@ def smoothed(
 
 
 def maps_of(engine: Engine, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The raw map of every picture, at its own size, as the pipeline smooths it."""
+    """Return the raw map of every picture at its own size, as the pipeline smooths it."""
     return [engine.start(np.ascontiguousarray(image))().values for image in images]
 
 
 def clip_rows(engine: Engine) -> list[dict[str, Any]]:
-    """One row a rendered clip."""
+    """Return one row per rendered clip."""
     rows = []
     for name, spec in evaluation_clips().items():
         frames = list(RackFocusClip(replace(spec, rate=RATE)))
@@ -113,7 +114,7 @@ def clip_rows(engine: Engine) -> list[dict[str, Any]]:
 
 
 def flicker_rows(engine: Engine) -> list[dict[str, Any]]:
-    """One row a still, and their sums."""
+    """Return one row per still, and their sums."""
     rows = []
     for name, index in STILLS:
         still = RackFocusClip(replace(evaluation_clips()[name], rate=RATE)).frame(index).image
@@ -127,7 +128,7 @@ def flicker_rows(engine: Engine) -> list[dict[str, Any]]:
 
 
 def _flicker(engine: Engine, still: np.ndarray) -> dict[str, tuple[float, float]]:
-    """Spread in time and share that crosses .5, both x 1000, for every way to smooth."""
+    """Return spread over time and share that crosses .5, both x 1000, for every way to smooth."""
     images = jittered(still, REPEATS, sigma=3.0, shift=0.5)
     raw, found = maps_of(engine, images), {}
     for kind, setting in KINDS.items():
@@ -137,7 +138,7 @@ def _flicker(engine: Engine, still: np.ndarray) -> dict[str, tuple[float, float]
 
 
 def real_rows(engine: Engine) -> list[dict[str, Any]]:
-    """One row a clip of the data folder."""
+    """Return one row per clip in the data folder."""
     rows = []
     for path in sorted((SHARED / "video").glob("*.mp4")):
         with VideoFile(path) as source:

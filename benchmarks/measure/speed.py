@@ -1,10 +1,10 @@
-"""How fast, against what: `br2focus bench engine` and `bench video`, and cold starts; writes speed.json.
+"""Speed in comparison: `br2focus bench engine`, `bench video` and cold starts; writes speed.json.
 
-    python -m benchmarks.measure.speed              all of it, some four minutes; nothing else should run
-    python -m benchmarks.measure.speed --seconds 1  a shorter one
-    python -m benchmarks.measure.speed --draw       docs/speed.png again, out of speed.json
+    python -m benchmarks.measure.speed              everything, some four minutes; nothing else should run
+    python -m benchmarks.measure.speed --seconds 1  a shorter run
+    python -m benchmarks.measure.speed --draw       only redraw docs/speed.png from speed.json
 
-`paper` has no weights here: its time is that of random ones, which compute as long.
+`paper` has no weights here: its time is that of random ones, which take as long.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ COLOURS = ("#0ea5e9", "#2563eb", "#7c3aed", "#db2777", "#f59e0b", "#10b981")
 
 
 def bench(*arguments: str) -> dict[str, Any]:
-    """The JSON of one `br2focus bench`, in a process of its own."""
+    """Return the JSON of one `br2focus bench`, run in a separate process."""
     done = subprocess.run([*COMMAND, "bench", *arguments, "--json"], stdout=subprocess.PIPE, check=True)
     report: dict[str, Any] = json.loads(done.stdout)
     return report
 
 
 def random_paper(folder: Path) -> Path:
-    """The paper's network on ResNeXt-50 with random weights, as a checkpoint."""
+    """Write the paper's network on ResNeXt-50 with random weights as a checkpoint; return its path."""
     torch.manual_seed(0)
     config = BR2NetConfig()
     path = folder / "paper.safetensors"
@@ -53,7 +53,7 @@ def random_paper(folder: Path) -> Path:
 
 
 def one_frame(folder: Path) -> Path:
-    """A video of one frame of 1280 x 720."""
+    """Write a video of one frame of 1280 x 720; return its path."""
     path = folder / "one.mp4"
     picture = np.random.default_rng(0).integers(0, 256, (90, 160, 3), dtype=np.uint8)
     with av.open(path, "w") as container:
@@ -66,7 +66,7 @@ def one_frame(folder: Path) -> Path:
 
 
 def starts(folder: Path) -> dict[str, Any]:
-    """Seconds of whole commands, in turns: the imports alone, a second run on one frame, the help."""
+    """Time whole commands in turns, in seconds: the imports alone, a second run on one frame, the help."""
     clip, out = one_frame(folder), folder / "out.mp4"
     jobs = {
         "python -c 'import numpy, cv2, av'": [sys.executable, "-c", "import numpy, cv2, av"],
@@ -91,7 +91,7 @@ def starts(folder: Path) -> dict[str, Any]:
 
 
 def draw(report: dict[str, Any], path: Path) -> None:
-    """Left, maps a second of every way; right, where the time of an annotated frame goes."""
+    """Plot maps per second of every way (left), and the time of an annotated frame by stage (right)."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.2), layout="constrained")
@@ -127,7 +127,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
 
 
 def main() -> None:
-    """Measure one after the other, and write the JSON."""
+    """Measure one part after the other, and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", default="5")
     parser.add_argument("--device", default="cpu")

@@ -1,10 +1,10 @@
-"""Where the threads of `annotate` are: what each works, computes and waits for, a frame; printed as a table.
+"""Where the threads of `annotate` spend their time per frame: work, CPU time and waiting; printed as a table.
 
     python -m benchmarks.measure.timeline CLIP                       on this computer's CPU
     python -m benchmarks.measure.timeline CLIP --model standard --device cuda   all on a GPU
 
-Work that is not CPU time waits: for a core, the interpreter's lock, the GPU, threads of a library. The first
-of two runs is not counted.
+Work that is not CPU time is waiting: for a core, the interpreter's lock, the GPU, or threads of a library.
+The first of two runs is not counted.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from br2focus.realtime.sources.video_file import VideoFile
 
 
 class Watch:
-    """Seconds of wall and of CPU by thread, cut where it asks a channel for something."""
+    """Wall and CPU seconds by thread, split where the thread calls a channel."""
 
     def __init__(self) -> None:
         self.spent: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         self._since: dict[int, tuple[float, float]] = {}
 
     def calls(self, what: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        """``call``, whose time counts as ``what``, and the time before it as work."""
+        """Wrap ``call``: its time counts as ``what``, and the time before it as work."""
 
         def watched(*given: Any, **more: Any) -> Any:
             self._cut("work")
@@ -63,7 +63,7 @@ class Watch:
 
 
 def run(clip: Path, engine: Engine, folder: Path) -> int:
-    """One file, as `br2focus annotate` does it; its frames."""
+    """Process one file as `br2focus annotate` does; return the number of frames."""
     source = VideoFile(clip)
     sink = VideoWriter(folder / "out.mp4", source.info, render=picture_of, overwrite=True)
     heat = partial(_heat, painter(engine))
@@ -75,7 +75,7 @@ def _heat(paint: Paint, result: FocusResult) -> Image:
 
 
 def report(clip: Path, engine: Engine) -> str:
-    """Run twice, watch the second: a row for each thread, and the whole."""
+    """Run twice and watch the second run: a row per thread, and totals."""
     with tempfile.TemporaryDirectory() as folder:
         run(clip, engine, Path(folder))
         watch, plain = Watch(), (Channel.put, Channel.__next__)

@@ -1,8 +1,8 @@
-"""How long a training step takes, and whether one worker makes the crops fast enough for it.
+"""How long a training step takes, and whether one worker makes crops fast enough for it.
 
     python -m benchmarks.measure.training [CONFIG ...]
 
-Writes results/training.json. The data folder is the variable BR2FOCUS_SHARED, or ``shared`` beside
+Writes results/training.json. The data folder is given by the variable BR2FOCUS_SHARED, or ``shared`` next to
 the repository.
 """
 
@@ -32,13 +32,13 @@ CROPS, STEPS = 60, 12
 
 
 def from_nothing(config: TrainingConfig) -> TrainingConfig:
-    """The same work for each step, without files of an earlier stage."""
+    """Return a configuration with the same work per step, without files of an earlier stage."""
     extra = tuple(replace(e, agree=None) for e in config.extra)
     return replace(config, start=None, keep=0.0, backbone_start=None, extra=extra)
 
 
 def milliseconds(job: Callable[[np.random.Generator], object]) -> float:
-    """Mean time of a job over `CROPS` crops, in one thread as in the worker."""
+    """Return the mean time of a job over `CROPS` crops, in one thread as in the worker."""
     rngs = [np.random.default_rng(index) for index in range(CROPS)]
     begun = time.perf_counter()
     for rng in rngs:
@@ -47,7 +47,7 @@ def milliseconds(job: Callable[[np.random.Generator], object]) -> float:
 
 
 def measure(config: TrainingConfig) -> dict[str, Any]:
-    """One row: crops, then steps with the worker beside them."""
+    """Measure one row: crops, then steps with the worker running."""
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(from_nothing(config), SHARED / "data", Path(folder))
     material = trainer.data.material
@@ -68,7 +68,7 @@ def measure(config: TrainingConfig) -> dict[str, Any]:
         waits.append(ready - before)
         before = time.perf_counter()
         steps.append(before - ready)
-    # The first ones wait for the worker to start, and compile kernels.
+    # The first steps wait for the worker to start, and compile kernels.
     step, wait = (statistics.median(times[3:]) * 1e3 for times in (steps, waits))
     making = config.batch * (share * rendered + (1 - share) * real)
     row |= {"step, ms": round(step), "waiting for crops, ms": round(wait, 1)}

@@ -1,10 +1,10 @@
-"""Pictures of what the network thinks, on rendered scenes whose truth is known.
+"""Pictures of the network's maps, on rendered scenes whose truth is known.
 
     python -m benchmarks.pictures.maps [--model NAME] [--before NAME|FILE] [--out docs]
 
 * ``maps_MODEL.jpg``: the ten maps of both pathways and the fused one for a few scenes;
 * ``failures_MODEL.jpg``: the worst scenes: picture, truth, last map of L2H, of H2L, fused;
-* ``before_MODEL.jpg`` (with ``--before``): the fused map of another checkpoint beside that of the model.
+* ``before_MODEL.jpg`` (with ``--before``): the fused map of another checkpoint next to that of the model.
 """
 
 from __future__ import annotations
@@ -43,23 +43,23 @@ class Network(NamedTuple):
 
     @staticmethod
     def load(model: str) -> Network:
-        """By name or path."""
+        """Load a checkpoint by name or path."""
         return Network(*checkpoint.load(checkpoint.find(model)[0]))
 
     @torch.inference_mode()
     def maps(self, image: Picture) -> Maps:
-        """All eleven maps of one BGR picture whose sides are multiples of 32, at its size."""
+        """Return all eleven maps of one BGR picture at its size; its sides are multiples of 32."""
         luma = torch.from_numpy(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))[None].float()
         maps = self.net(normalise(image, self.info.scale)[None], [luma])
         size = (image.shape[0], image.shape[1])
         l2h, h2l = ([resize(m, size) for m in side] for side in (maps.l2h, maps.h2l))
         fused = resize(maps.fused, size)
-        if maps.blur is not None:  # the result is not the fused map, but P of its refinement
+        if maps.blur is not None:  # the result is P of the refined map, not of the fused one
             fused = resize(maps.blur.usual_logits(max(size)), size)
         return Maps(l2h, h2l, fused)
 
     def fused(self, image: Picture) -> NDArray[np.float32]:
-        """P(blurred), H x W."""
+        """Return P(blurred), H x W."""
         return _p(self.maps(image).fused)
 
 
@@ -72,7 +72,7 @@ def _gray(p: NDArray[np.float32]) -> Picture:
 
 
 def truth(label: Picture) -> Picture:
-    """A mask to look at: black in focus, white blurred, grey without a label."""
+    """Convert a mask to a picture: black in focus, white blurred, gray without a label."""
     shades = np.zeros(3, np.uint8)
     shades[[BLURRED, IGNORED]] = 255, 128
     return np.dstack([shades[label]] * 3)
@@ -83,8 +83,8 @@ def _mae(p: NDArray[np.float32], scene: Scene) -> float:
 
 
 def sheet(titles: Sequence[str], rows: Sequence[Sequence[Picture]], *, width: int = TILE) -> Picture:
-    """Pictures of one shape in rows under a line of titles; each becomes ``width`` pixels wide."""
-    large = max(1.0, width / 240)  # a page shows a wide sheet smaller
+    """Arrange pictures of one shape in rows under a line of titles; each becomes ``width`` pixels wide."""
+    large = max(1.0, width / 240)  # a page shrinks a wide sheet
     head = np.full((round(18 * large), width * len(titles), 3), 255, np.uint8)
     for column, title in enumerate(titles):
         place = (column * width + round(3 * large), round(13 * large))
@@ -96,7 +96,7 @@ def sheet(titles: Sequence[str], rows: Sequence[Sequence[Picture]], *, width: in
 
 
 def pathways(network: Network, scenes: Sequence[Scene]) -> Picture:
-    """u1..u5 of L2H, v1..v5 of H2L and the fused map of each scene."""
+    """Show u1..u5 of L2H, v1..v5 of H2L and the fused map of each scene."""
     titles = ["picture", "truth", *(f"L2H u{i}" for i in range(1, 6))]
     titles += [*(f"H2L v{i}" for i in range(1, 6)), "fused"]
     rows = []
@@ -107,7 +107,7 @@ def pathways(network: Network, scenes: Sequence[Scene]) -> Picture:
 
 
 def failures(network: Network, scenes: Sequence[Scene]) -> Picture:
-    """The scenes with the largest mean absolute error."""
+    """Show the scenes with the largest mean absolute error."""
     worst = sorted(scenes, key=lambda s: -_mae(network.fused(s.image), s))[:WORST]
     rows = []
     for scene in worst:
@@ -117,14 +117,14 @@ def failures(network: Network, scenes: Sequence[Scene]) -> Picture:
     return sheet(["picture", "truth", "L2H u5", "H2L v5", "fused"], rows)
 
 
-def beside(before: Network, after: Network, scenes: Sequence[Scene]) -> Picture:
-    """The fused maps of two checkpoints, where they differ most."""
+def comparison(before: Network, after: Network, scenes: Sequence[Scene]) -> Picture:
+    """Show the fused maps of two checkpoints where they differ most."""
 
     def gain(scene: Scene) -> float:
         return _mae(before.fused(scene.image), scene) - _mae(after.fused(scene.image), scene)
 
     ranked = sorted(scenes, key=gain)
-    # The greatest gains, and the greatest losses too: a selection of gains alone would be no evidence.
+    # The largest gains and also the largest losses: a selection of gains alone would prove nothing.
     chosen = [*ranked[::-1][:4], *ranked[:2]]
     rows = [
         [s.image, truth(s.label), _gray(before.fused(s.image)), _gray(after.fused(s.image))] for s in chosen
@@ -147,7 +147,7 @@ def main() -> None:
         "failures": failures(network, scenes),
     }
     if options.before:
-        pictures["before"] = beside(Network.load(options.before), network, scenes)
+        pictures["before"] = comparison(Network.load(options.before), network, scenes)
     for name, picture in pictures.items():
         target = options.out / f"{name}_{network.info.name}.jpg"
         cv2.imwrite(str(target), picture, [cv2.IMWRITE_JPEG_QUALITY, 88])

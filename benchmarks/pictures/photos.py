@@ -1,10 +1,10 @@
-"""The pictures at the top of the README, of what `annotate` writes.
+"""The pictures at the top of the README, drawn by `annotate`.
 
     python -m benchmarks.pictures.photos out/demo.mp4 [--out docs]
 
 * ``demo.jpg``: three moments of the demo's focus pull;
 * ``photos.jpg``: photographs that are free to show and come with scikit-image (coffee and cat: CC0; the
-  astronaut: NASA), beside what contrast alone peaks of them.
+  astronaut: NASA), next to what contrast alone peaks in them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CONTRAST = OverlayStyle(noise_gate=0)
 
 
 def demo(clip: Path, folder: Path) -> Picture:
-    """A row for each moment: picture, heat map, peaking."""
+    """Show one row per moment: picture, heat map, peaking."""
     heat, peaks = (annotated(clip, kind, folder / f"{kind}.mp4") for kind in ("heat", "peaking"))
     columns = [moments(path) for path in (clip, heat, peaks)]
     titles = ["the focus is pulled", "heat: yellow is in focus", "focus peaking"]
@@ -37,7 +37,7 @@ def demo(clip: Path, folder: Path) -> Picture:
 
 
 def photographs(folder: Path) -> Picture:
-    """A row for each photograph: itself, heat map, peaking, contrast alone."""
+    """Show one row per photograph: itself, heat map, peaking, contrast alone."""
     astronaut = data.astronaut()[:341]  # as wide as the others
     rows = []
     for name, photo in (("nasa", astronaut), ("coffee", data.coffee()), ("cat", data.chelsea())):
@@ -46,14 +46,14 @@ def photographs(folder: Path) -> Picture:
         cv2.imwrite(str(source), image)
         written = [annotated(source, kind, folder / f"{name}_{kind}.png") for kind in ("heat", "peaking")]
         shown: Iterable[Picture] = (np.asarray(cv2.imread(str(path)), np.uint8) for path in written)
-        everywhere = np.zeros(image.shape[:2], np.float32)  # in focus, says contrast
+        everywhere = np.zeros(image.shape[:2], np.float32)  # in focus: contrast alone decides
         rows.append([image, *shown, peaking(image, everywhere, CONTRAST)])
     titles = ["a photograph", "heat: yellow is in focus", "br2focus peaking", "contrast alone"]
     return sheet(titles, rows, width=360)
 
 
 def annotated(source: Path, overlay: str, target: Path) -> Path:
-    """What the command writes, without its legend."""
+    """Run the command without its legend; return ``target``."""
     options = ["--overlay", overlay, "--no-legend", "--device", "cpu"]
     if run(["annotate", str(source), "-o", str(target), *options]):
         raise SystemExit(f"{source}: not annotated")
@@ -61,14 +61,14 @@ def annotated(source: Path, overlay: str, target: Path) -> Path:
 
 
 def moments(path: Path) -> list[Picture]:
-    """The frames at `MOMENTS`."""
+    """Return the frames at `MOMENTS`."""
     with VideoFile(path) as source:
         frames = [frame.image for frame in source]
     return [frames[round(moment * (len(frames) - 1))] for moment in MOMENTS]
 
 
 def main() -> None:
-    """Write both."""
+    """Write both pictures."""
     parser = argparse.ArgumentParser(description="Draw the pictures at the top of the README.")
     parser.add_argument("clip", type=Path)
     parser.add_argument("--out", type=Path, default=Path("docs"))

@@ -1,11 +1,11 @@
-"""Contact sheets of what the renderer makes, with the truth under each picture.
+"""Contact sheets of the renderer's output, with the truth under each picture.
 
     python -m benchmarks.pictures.rendered [--out docs]
 
 * ``rendered_scenes.jpg``: two scenes of each kind of the rendered test set;
 * ``rendered_clips.jpg``: five moments of some evaluation clips.
 
-Truth: black in focus, white blurred, grey without a label.
+Truth: black in focus, white blurred, gray without a label.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ CLIPS = ("three layers", "hand-held", "pan", "noisy", "all blurred")
 
 
 def scenes() -> Picture:
-    """A column for each kind: picture, truth, picture, truth."""
+    """Show one column per kind: picture, truth, picture, truth."""
     columns = [rendered_set(2, side=SIDE, seed=3, kind=kind) for kind in KINDS]
     rows = [[draw for scene in pair for draw in (scene.image, truth(scene.label))] for pair in columns]
     return sheet(list(KINDS), list(zip(*rows, strict=True)))
 
 
 def clips() -> Picture:
-    """Two rows for each clip: frames, and their truth."""
+    """Show two rows per clip: frames, and their truth."""
     rows: list[list[Picture]] = []
     for name in CLIPS:
         frames, masks = zip(*_moments(name), strict=True)

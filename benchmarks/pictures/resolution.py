@@ -1,12 +1,12 @@
-"""Pictures for docs/resolution.md, of rendered material alone.
+"""Pictures for docs/resolution.md, from rendered material only.
 
     python -m benchmarks.pictures.resolution
 
-* resolution_scene.jpg: a frame of 1920 x 1080 with a background a little out of focus, thin things in focus
+* resolution_scene.jpg: a frame of 1920 x 1080 with a background slightly out of focus, thin things in focus
   and the codec's softness; what contrast alone peaks; P of `standard`, which sees 480 pixels; P and blur
-  radius of `native`, which looks at the frame's own pixels.
-* resolution_stack.png: scores of some regions of a rendered focal stack, of both.
-* reliability.png: how often points with a certain P are blurred, out of footage.json.
+  radius of `native`, which reads the frame's own pixels.
+* resolution_stack.png: scores of some regions of a rendered focal stack, for both models.
+* reliability.png: how often points with a certain P are blurred, from footage.json.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from br2focus.realtime.frame import Roi
 
 FOOTAGE = RESULTS / "footage.json"
 SIZE = (1920, 1080)
-RADIUS = 4.0  # of the background's blur in pixels of the frame: one of the network's
+RADIUS = 4.0  # of the background's blur in pixels of the frame: one pixel of the network
 SHOWN = (720, 405)
-LARGEST = 16.0  # radius that is white in the picture of radii
+LARGEST = 16.0  # radius shown as white in the picture of radii
 
 
 def scene() -> Pixels:
-    """A frame: a wall out of focus by four pixels, grass and a sign in focus, through H.264."""
+    """Render a frame: a wall out of focus by four pixels, grass and a sign in focus, through H.264."""
     rng = np.random.default_rng(77)
     back = blur(to_linear(draw_picture(*SIZE, rng)), RADIUS)
     image = back
@@ -50,7 +50,7 @@ def scene() -> Pixels:
 
 
 def peaked(image: Pixels) -> Pixels:
-    """What contrast alone marks: gradients over a threshold."""
+    """Mark what contrast alone peaks: gradients above a threshold."""
     gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float32)
     strength = cv2.magnitude(cv2.Sobel(gray, -1, 1, 0), cv2.Sobel(gray, -1, 0, 1)) / 4
     shown = image // 2
@@ -59,12 +59,12 @@ def peaked(image: Pixels) -> Pixels:
 
 
 def gray(values: Values, title: str) -> Pixels:
-    """A map in 0..1 as a captioned picture."""
+    """Show a map in 0..1 as a captioned picture."""
     return tile(cv2.cvtColor(np.uint8(np.clip(values, 0, 1) * 255), cv2.COLOR_GRAY2BGR), title)
 
 
 def tile(image: Pixels, title: str) -> Pixels:
-    """``image`` at the sheet's size with its title."""
+    """Return ``image`` at the sheet's size with its title."""
     small = np.asarray(cv2.resize(image, SHOWN, interpolation=cv2.INTER_AREA), np.uint8)
     cv2.rectangle(small, (0, 0), (SHOWN[0], 26), (20, 20, 20), -1)
     cv2.putText(small, title, (8, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (240, 240, 240), 1, cv2.LINE_AA)

@@ -1,9 +1,9 @@
-"""The pictures of docs/smoothing.md but the plot of noise.py, from rendered clips and smoothing.json.
+"""The pictures of docs/smoothing.md except the plot of noise.py, from rendered clips and smoothing.json.
 
     python -m benchmarks.pictures.smoothing
 
-Writes docs/smoothing.png (how late, how right, how calm), docs/smoothing.jpg (frames of a noisy clip side by
-side), docs/refining.jpg (edges) and docs/noise.jpg (peaking of a noisy picture).
+Writes docs/smoothing.png (lag, accuracy, flicker), docs/smoothing.jpg (frames of a noisy clip side by side),
+docs/refining.jpg (edges) and docs/noise.jpg (peaking of a noisy picture).
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ WIDTH = 300
 
 
 def clip(name: str, last: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures and labels of an evaluation clip up to frame ``last``."""
+    """Return pictures and labels of an evaluation clip up to frame ``last``."""
     spec = replace(evaluation_clips()[name], rate=RATE)
     frames = [RackFocusClip(spec).frame(index) for index in range(last + 1)]
     return np.array([f.image for f in frames]), np.array([f.label for f in frames])
 
 
 def plot(engine: Engine) -> None:
-    """How late on the left, how right in the middle, how calm on the right."""
+    """Plot lag on the left, accuracy in the middle, flicker on the right."""
     figure = Figure(figsize=(12, 4), layout="constrained")
     late, right, calm = figure.subplots(1, 3, width_ratios=(1.1, 1.4, 0.8))
     _late(late, engine)
@@ -75,7 +75,7 @@ def plot(engine: Engine) -> None:
 
 
 def _late(axis: Axes, engine: Engine) -> None:
-    """The mean map of what is in focus before a pull."""
+    """Plot the mean map of what is in focus before a pull."""
     images, labels = clip(PULL, AROUND[1] + 8)
     raw = maps_of(engine, images)
     subject = labels[0] == 0
@@ -89,7 +89,7 @@ def _late(axis: Axes, engine: Engine) -> None:
 
 
 def gray(values: np.ndarray) -> np.ndarray:
-    """A map as a BGR picture, white is blurred."""
+    """Return a map as a BGR picture; white is blurred."""
     return cv2.cvtColor((255 * values.astype(np.float32)).astype(np.uint8), cv2.COLOR_GRAY2BGR)
 
 
@@ -106,7 +106,7 @@ def save(name: str, rows: list[list[np.ndarray]], titles: list[str], width: int 
 
 
 def frames_in_turn(engine: Engine) -> None:
-    """Frames of a noisy clip: one row a frame, one column a way to smooth."""
+    """Show frames of a noisy clip: one row per frame, one column per way to smooth."""
     images, _ = clip(NOISY, FRAMES[-1] + 8)
     raw = maps_of(engine, images)
     shown = [smoothed(images, raw, setting) for setting in KINDS.values()]
@@ -115,7 +115,7 @@ def frames_in_turn(engine: Engine) -> None:
 
 
 def edges(engine: Engine) -> None:
-    """The middle of some frames: picture, and the map in every mode."""
+    """Show the middle of some frames: the picture, and the map in every mode."""
     rows = []
     for name, index in EDGES:
         image = RackFocusClip(replace(evaluation_clips()[name], rate=RATE)).frame(index).image
@@ -127,7 +127,7 @@ def edges(engine: Engine) -> None:
 
 
 def noisy_peaking(engine: Engine) -> None:
-    """A frame with the noise of high ISO: what contrast alone peaks, and what we do."""
+    """Show a frame with the noise of high ISO: what contrast alone peaks, and what br2focus peaks."""
     name, index = NOISY_STILL
     clean = RackFocusClip(replace(evaluation_clips()[name], rate=RATE)).frame(index).image
     noise = np.random.default_rng(0).normal(0, NOISE, clean.shape)
@@ -140,7 +140,7 @@ def noisy_peaking(engine: Engine) -> None:
 
 
 def main() -> None:
-    """Draw all four."""
+    """Draw all four pictures."""
     engine = Engine(EngineSettings(device="cpu"))
     plot(engine)
     frames_in_turn(engine)

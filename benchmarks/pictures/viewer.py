@@ -1,9 +1,9 @@
-"""Pictures of the viewer for README and docs/live.md, out of the built-in focus pull.
+"""Pictures of the viewer for README and docs/live.md, from the built-in focus pull.
 
     python -m benchmarks.pictures.viewer [--model NAME]
 
 Writes docs/viewer.jpg (a focus pull with its graph), viewer_modes.jpg (every overlay), viewer_lost.jpg,
-viewer_keys.jpg, and viewer_1to1.jpg (punch-in at device pixel ratio 2, in a process of its own).
+viewer_keys.jpg, and viewer_1to1.jpg (punch-in at device pixel ratio 2, in a separate process).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ QUALITY = 88
 
 
 def wait_until(there: Callable[[], bool], seconds: float = 60) -> None:
-    """Let the window run until ``there()``."""
+    """Let the window run until ``there()`` is true."""
     until = time.monotonic() + seconds
     while not there():
         if time.monotonic() > until:
@@ -55,7 +55,7 @@ def wait_until(there: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def opened(model: str, open_source: Callable[[str, LiveOptions], Source]) -> Window:
-    """A window that shows a picture."""
+    """Return a window that shows a picture."""
     settings = ViewSettings(model=model, device="cpu", rois=ROIS)
     window = Window(Start("test", settings, Path(tempfile.gettempdir()), open_source=open_source))
     window.resize(*SIZE)
@@ -65,12 +65,12 @@ def opened(model: str, open_source: Callable[[str, LiveOptions], Source]) -> Win
 
 
 def act(window: Window, name: str) -> None:
-    """What the key does."""
+    """Trigger the action of a key."""
     window.findChild(QAction, name).trigger()
 
 
 def grab(window: Window) -> np.ndarray:
-    """The window as BGR."""
+    """Return the window as BGR."""
     image = window.grab().toImage()
     bits = image.constBits()
     bits.setsize(image.sizeInBytes())
@@ -79,13 +79,13 @@ def grab(window: Window) -> np.ndarray:
 
 
 def save(name: str, picture: np.ndarray) -> None:
-    """Into docs/."""
+    """Write a picture into docs/."""
     cv2.imwrite(str(DOCS / name), picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     print(DOCS / name)
 
 
 def at_best_focus(window: Window, pull: FocusPullSource) -> None:
-    """Wait until the person is in focus in what is shown."""
+    """Wait until the picture shown has the person in focus."""
     [second] = best_focus(pull.clip.spec, SUBJECT)
     period = 2 * (len(pull.clip) - 1)
     wanted = round(float(second * RATE))
@@ -98,7 +98,7 @@ def at_best_focus(window: Window, pull: FocusPullSource) -> None:
 
 
 def pull_and_modes(model: str) -> None:
-    """The graph over some pulls, then every mode and the keys."""
+    """Show the graph over several pulls, then every mode and the keys."""
     pull = FocusPullSource()
     pull.render_all()
     window = opened(model, lambda *_: pull)
@@ -124,7 +124,7 @@ def pull_and_modes(model: str) -> None:
 
 
 def lost(model: str) -> None:
-    """A camera that is unplugged."""
+    """Show a camera that is unplugged."""
     pulls: list[FocusPullSource] = []
 
     def open_source() -> Source:
@@ -147,7 +147,7 @@ def lost(model: str) -> None:
 
 
 def punched_in(model: str) -> None:
-    """One to one on a screen of two device pixels a point."""
+    """Show the picture 1:1 on a screen with two device pixels per point."""
     pull = FocusPullSource()
     pull.render_all()
     window = opened(model, lambda *_: pull)
@@ -162,7 +162,7 @@ def punched_in(model: str) -> None:
 
 
 def main() -> None:
-    """Make all of them."""
+    """Make all pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="lite")
     parser.add_argument("--dense", action="store_true", help=argparse.SUPPRESS)

@@ -1,9 +1,9 @@
-"""Write docs/ablation.md and docs/ablation_loss.png out of benchmarks/results/ablation.json.
+"""Write docs/ablation.md and docs/ablation_loss.png from benchmarks/results/ablation.json.
 
     python -m benchmarks.report.ablation          write them
-    python -m benchmarks.report.ablation --check  change nothing; exit 1 when the document is stale
+    python -m benchmarks.report.ablation --check  change nothing; exit 1 if the document is stale
 
-What stands between `<!-- findings -->` and `<!-- /findings -->` in the document is written by hand and kept.
+The text between `<!-- findings -->` and `<!-- /findings -->` in the document is written by hand and kept.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 FIGURES = ("mae", "auc", "max_f_focus", "f50_blur", "boundary_f")
 FINDINGS = re.compile(r"<!-- findings -->\n.*?<!-- /findings -->", re.DOTALL)
 PICTURE = "ablation_loss.png"
-SMOOTHING = 9  # points of the curve, of at most 100
+SMOOTHING = 9  # points of the curve, which has at most 100
 
 Run = dict[str, Any]
-Runs = dict[str, list[Run]]  # of each row, one a seed
+Runs = dict[str, list[Run]]  # row -> one run per seed
 
 
 class Group(NamedTuple):
-    """One table: its title, what a reader has to know, and the rows' names with their labels."""
+    """One table: its title, what a reader has to know, and the names of the rows with their labels."""
 
     title: str
     note: str
@@ -111,7 +111,7 @@ GROUPS = (
 
 
 def by_row(content: dict[str, Any]) -> Runs:
-    """The runs of each row."""
+    """Return the runs of each row."""
     runs: Runs = {}
     for run in content["runs"]:
         runs.setdefault(run["row"], []).append(run)
@@ -119,12 +119,12 @@ def by_row(content: dict[str, Any]) -> Runs:
 
 
 def values(runs: Iterable[Run], figure: str) -> list[float]:
-    """``figure`` of the runs that define it."""
+    """Return ``figure`` of the runs that define it."""
     return [run["figures"][figure] for run in runs if run["figures"][figure] is not None]
 
 
 def noise(runs: Runs, figure: str) -> float | None:
-    """Standard deviation between seeds, pooled over the rows of several; None where there are none."""
+    """Return the standard deviation between seeds, pooled over rows with several; None if there are none."""
     several = [values(row, figure) for row in runs.values()]
     degrees = sum(len(v) - 1 for v in several if len(v) > 1)
     if not degrees:
@@ -134,7 +134,7 @@ def noise(runs: Runs, figure: str) -> float | None:
 
 
 def cell(runs: Runs, row: str, figure: str) -> str:
-    """Mean of the seeds, half the distance between the best and the worst, and a star beyond the noise."""
+    """Format the mean of the seeds, half the distance from best to worst, and a star beyond the noise."""
     ours, base = values(runs[row], figure), values(runs.get("base", []), figure)
     if not ours:
         return "-"
@@ -149,7 +149,7 @@ def cell(runs: Runs, row: str, figure: str) -> str:
 
 
 def table(runs: Runs, group: Group) -> str:
-    """The table of one group, with the rows that were trained."""
+    """Return the table of one group, with the rows that were trained."""
     head = ["", *(f"`{name}`" for name in FIGURES), "parameters", "s an iteration", "seeds"]
     lines = [head, ["---", *["---:"] * (len(head) - 1)]]
     for row, label in group.rows.items():
@@ -163,7 +163,7 @@ def table(runs: Runs, group: Group) -> str:
 
 
 def budget(base: dict[str, Any]) -> str:
-    """What every row was given."""
+    """Describe what every row was given."""
     return (
         f"Every row is `configs/ablation.toml` with one thing changed: {base['iterations']} iterations of "
         f"{base['batch']} crops of {base['augment']['crop']} px, from {base['data']['description']}. "
@@ -174,11 +174,11 @@ def budget(base: dict[str, Any]) -> str:
 
 
 def document(content: dict[str, Any], before: str = "") -> str:
-    """The text of docs/ablation.md; the findings of the text ``before`` are kept.
+    """Return the text of docs/ablation.md; the findings of the text ``before`` are kept.
 
     Raises:
-        KeyError: the figures are not of the form that ablation.py writes.
-        ValueError: there is none, or trainings of different lengths.
+        KeyError: the figures do not have the form that benchmarks.measure.ablation writes.
+        ValueError: there are no trainings, or they have different lengths.
     """
     runs = by_row(content)
     lengths = {run["iterations"] for run in content["runs"]}
@@ -197,7 +197,7 @@ def document(content: dict[str, Any], before: str = "") -> str:
         "## How to read the tables",
         "A lower `mae` is better; for the others, higher is better. `models/evaluation/metrics.py` defines "
         "them. A cell is the mean of the seeds ± half the distance between the best and the worst. "
-        + _say_noise(runs),
+        + _noise_text(runs),
     ]
     for group in GROUPS:
         if sum(row in runs for row in group.rows) > 1:
@@ -210,7 +210,7 @@ def document(content: dict[str, Any], before: str = "") -> str:
     return "\n\n".join([*parts, *_machines(content["runs"])]) + "\n"
 
 
-def _say_noise(runs: Runs) -> str:
+def _noise_text(runs: Runs) -> str:
     spreads = {figure: noise(runs, figure) for figure in FIGURES}
     known = [f"{value:.3f} for `{figure}`" for figure, value in spreads.items() if value is not None]
     if not known:
@@ -223,25 +223,25 @@ def _say_noise(runs: Runs) -> str:
 
 
 def _machines(runs: Iterable[Run]) -> list[str]:
-    said = []
+    lines = []
     for run in runs:
         versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
-        said.append(f"Trained on {run['machine']}; {versions}.")
-    return sorted(set(said))
+        lines.append(f"Trained on {run['machine']}; {versions}.")
+    return sorted(set(lines))
 
 
 # The picture.
 
 
 def _curves(runs: Runs) -> dict[str, list[Run]]:
-    """The trainings with and without RLRM; empty unless there are both."""
+    """Return the trainings with and without RLRM; empty unless there are both."""
     labels = {"with RLRM": "base", "without RLRM": "no_rlrm"}
     found = {label: runs[row] for label, row in labels.items() if row in runs}
     return found if len(found) == len(labels) else {}
 
 
 def draw(runs: Runs, path: Path) -> None:
-    """Training loss with and without RLRM: of the fused map, and the sum of all eleven."""
+    """Plot the training loss with and without RLRM: of the fused map, and the sum of all eleven maps."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4), layout="constrained")
@@ -259,7 +259,7 @@ def draw(runs: Runs, path: Path) -> None:
 
 
 def _draw_row(axes: Axes, curves: Sequence[Run], key: str, name: str, colour: str) -> None:
-    """Each seed smoothed and thin, their mean thick."""
+    """Draw each seed smoothed and thin, and their mean thick."""
     x = curves[0]["iteration"]
     smoothed = [smooth(np.array(curve[key], np.float64), SMOOTHING) for curve in curves]
     for line in smoothed:
@@ -269,9 +269,9 @@ def _draw_row(axes: Axes, curves: Sequence[Run], key: str, name: str, colour: st
 
 
 def main(arguments: Sequence[str] | None = None, *, folder: Path = RESULTS, docs: Path = DOCS) -> int:
-    """Write or check the document; 0 when it is (now) up to date, 1 when not."""
+    """Write or check the document; return 0 if it is (now) up to date, else 1."""
     parser = argparse.ArgumentParser(description="Write docs/ablation.md and its picture.")
-    parser.add_argument("--check", action="store_true", help="change nothing, exit 1 when stale")
+    parser.add_argument("--check", action="store_true", help="change nothing, exit 1 if stale")
     parser.add_argument("--folder", type=Path, default=folder, help="folder of ablation.json")
     parser.add_argument("--docs", type=Path, default=docs, help="folder of ablation.md")
     options = parser.parse_args(arguments)

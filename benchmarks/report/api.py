@@ -2,7 +2,7 @@
 
     python -m benchmarks.report.api [--check]
 
---check writes nothing, and exits with 1 where the file is stale.
+With --check, write nothing; exit with 1 if the file is stale.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ENTRY = re.compile(r"^    (\S[^:]*): (.*)$")
 
 
 def described(text: str | None) -> str:
-    """A docstring as Markdown: its sections become lists."""
+    """Convert a docstring to Markdown; its sections become lists."""
     lines, inside = [], False
     for line in inspect.cleandoc(text or "").splitlines():
         line = re.sub(r"``([^`]*)``", r"`\1`", line)
@@ -89,7 +89,7 @@ def _annotation(annotation: object) -> str:
 
 
 def members(found: type) -> Iterator[tuple[str, object]]:
-    """The documented methods and properties that a class has itself, in the order of its file."""
+    """Yield the documented methods and properties of a class itself, in the order of its file."""
     for name, member in vars(found).items():
         plain = member.func if isinstance(member, cached_property) else member
         plain = plain.fget if isinstance(plain, property) else plain
@@ -123,7 +123,7 @@ def entry(name: str, found: object) -> Iterator[str]:
 
 
 def page(packages: Sequence[str] = PACKAGES) -> str:
-    """The whole document."""
+    """Return the whole document."""
     parts, seen = [HEAD], set()
     for package in packages:
         module: ModuleType = importlib.import_module(package)
@@ -136,9 +136,9 @@ def page(packages: Sequence[str] = PACKAGES) -> str:
 
 
 def main(arguments: Sequence[str] | None = None, *, file: Path = FILE) -> int:
-    """Write or check the document; 0 when it is (now) up to date, 1 when not."""
+    """Write or check the document; return 0 if it is (now) up to date, else 1."""
     parser = argparse.ArgumentParser(description="Write docs/api.md.")
-    parser.add_argument("--check", action="store_true", help="change nothing, exit 1 when stale")
+    parser.add_argument("--check", action="store_true", help="change nothing, exit 1 if stale")
     check, text = parser.parse_args(arguments).check, page()
     if check:
         return int(not file.exists() or file.read_text() != text)

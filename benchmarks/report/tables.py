@@ -1,25 +1,25 @@
-"""Write the tables of README.md, docs/*.md and the model cards, and the curves, out of the JSON files here.
+"""Write the tables of README.md, docs/*.md and the model cards, and the curves, from benchmarks/results.
 
     python -m benchmarks.report.tables          write them, and draw docs/curves/ from curves.json
-    python -m benchmarks.report.tables --check  change nothing; exit 1 when a table is stale
+    python -m benchmarks.report.tables --check  change nothing; exit 1 if a table is stale
 
-The table NAME stands between `<!-- table:NAME -->` and `<!-- /table -->`:
+The table NAME is between `<!-- table:NAME -->` and `<!-- /table -->`:
 
 * `accuracy` and `sets` from accuracy.json:
   `{SET: {"data": TEXT, "models": {NAME: what `evaluate --json` prints}}, ...}`;
-* `card_MODEL` from accuracy.json: the figures of one model on every set;
+* `card_MODEL` from accuracy.json: the metrics of one model on every set;
 * `speed` from annotate.json, `training` from training.json:
   `{"machine": TEXT, "rows": [{COLUMN: VALUE, ...}, ...]}`;
-* `smoothing`, `flicker`, `real_smoothing` from smoothing.json, `noise_PART` from noise.json, the same for
+* `smoothing`, `flicker`, `real_smoothing` from smoothing.json, `noise_PART` from noise.json: the same for
   each part;
 * `network_PART`, `stages`, `peers`, `video`, `starts` from speed.json: what `br2focus bench engine` and
-  `bench video` print, PART being a key of the file;
+  `bench video` print; PART is a key of the file;
 * `gpu`, `gpu_frame`, `gpu_kernels` from gpu.json, `gpu_video` from gpu_video.json, which gpu.sh writes;
 * `footage`, `stacks`, `reliability` from footage.json:
   `{MODEL: {"points": FIGURES, "stacks": FIGURES}}`;
-* `live` from live.json, `detail_speed` from detail_speed.json, `refining` from refining.json, the same;
-  `archive_PART` from archive.json too;
-* `live_faults` from live_faults.json: the same, its rows are
+* `live` from live.json, `detail_speed` from detail_speed.json, `refining` from refining.json: the same as
+  `speed`; `archive_PART` from archive.json too, for each part;
+* `live_faults` from live_faults.json: the same, with rows
   `{"what": TEXT, KEY OF FAULT_FIGURES: {"median": X, "worst": X}, ..., "must": TEXT, "held": BOOL}`.
 """
 
@@ -35,7 +35,7 @@ from typing import Any
 
 from benchmarks.paths import RESULTS, ROOT
 
-FOLDERS = ("docs", "models/weights")  # whose *.md have tables, beside README.md
+FOLDERS = ("docs", "models/weights")  # folders whose *.md have tables, besides README.md
 METRICS = ("mae", "auc", "max_f_focus", "f50_blur", "iou_blur", "boundary_f")
 FAULT_FIGURES = {
     "noticed_s": "noticed in {} s",
@@ -51,7 +51,7 @@ FAULT_FIGURES = {
     "objects": "{} objects",
     "mb": "{} MB",
 }
-STAGES = 6  # of `annotate`, each in a thread of its own
+STAGES = 6  # of `annotate`, each in its own thread
 BLOCK = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 
 
@@ -60,20 +60,20 @@ class TableError(Exception):
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown: the first column to the left, the others to the right."""
+    """Return a Markdown table with the first column left-aligned, the others right-aligned."""
     align = ["---", *["---:"] * (len(head) - 1)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, align, *rows])
 
 
 def number(value: object, digits: int = 3) -> str:
-    """A cell: floats with ``digits`` decimals, None as a dash, anything else as it is."""
+    """Format a cell: floats with ``digits`` decimals, None as a dash, anything else unchanged."""
     if value is None:
         return "-"
     return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
 
 
 def accuracy(content: dict[str, Any]) -> str:
-    """The test images of CUHK: one row a model, the smallest mean absolute error first."""
+    """Return the test images of CUHK: one row per model, the smallest mean absolute error first."""
     content = content["cuhk"]
     models = sorted(content["models"].values(), key=lambda report: report["metrics"]["mae"])
     rows = [
@@ -90,7 +90,7 @@ def accuracy(content: dict[str, Any]) -> str:
 
 
 def sets(content: dict[str, Any]) -> str:
-    """Every other data set: one row a set and model; what a set does not define is a dash."""
+    """Return every other data set: one row per set and model; what a set does not define is a dash."""
     head = ["data", "model", "`mae` or `false_alarm`", "`auc`", "`max_f_focus`", "`boundary_f`"]
     rows = []
     for name, data in content.items():
@@ -101,7 +101,7 @@ def sets(content: dict[str, Any]) -> str:
 
 
 def card(content: dict[str, Any], model: str) -> str:
-    """The figures of one model: one row a set that it was measured on."""
+    """Return the metrics of one model: one row per set that it was measured on."""
     head = ["data", *(f"`{name}`" for name in METRICS)]
     rows = [
         [data["data"], *(number(data["models"][model]["metrics"][name]) for name in METRICS)]
@@ -112,7 +112,7 @@ def card(content: dict[str, Any], model: str) -> str:
 
 
 def footage(content: dict[str, Any]) -> str:
-    """Labelled points of real clips: one row a model."""
+    """Return the labelled points of real clips: one row per model."""
     keys = ("points_auc", "balanced", "focus_found", "blur_found", "thin_found", "pairs")
     rows = [[f"`{model}`", *(number(row["points"][key]) for key in keys)] for model, row in content.items()]
     count = next(iter(content.values()))["points"]["count"]
@@ -124,7 +124,7 @@ def footage(content: dict[str, Any]) -> str:
 
 
 def stacks(content: dict[str, Any]) -> str:
-    """Rendered focal stacks: one row a model, and full-size contrast."""
+    """Return the rendered focal stacks: one row per model, and one for full-size contrast."""
     keys = ("exact", "within_1", "plateau")
     rows = [[f"`{model}`", *(number(row["stacks"][key]) for key in keys)] for model, row in content.items()]
     first = next(iter(content.values()))["stacks"]
@@ -133,7 +133,7 @@ def stacks(content: dict[str, Any]) -> str:
 
 
 def reliability(content: dict[str, Any]) -> str:
-    """How often points are blurred where P says so: one row a range of P, a column a model."""
+    """Return how often points are blurred for each range of P (rows) and each model (columns)."""
     models = list(content)
     bins = [{int(b["mean_p"] * 10): b for b in content[m]["points"]["reliability"]} for m in models]
     rows = [
@@ -145,7 +145,7 @@ def reliability(content: dict[str, Any]) -> str:
 
 
 def speed(content: dict[str, Any]) -> str:
-    """The rows as they are, in their order; their keys are the head."""
+    """Return the rows unchanged, in their order; their keys are the head."""
     rows = content["rows"]
     head = list(rows[0])
     table = markdown(head, [[number(row[name], 1) for name in head] for row in rows])
@@ -153,7 +153,7 @@ def speed(content: dict[str, Any]) -> str:
 
 
 def exact(content: dict[str, Any]) -> str:
-    """The rows as they are, with the decimals that the JSON has."""
+    """Return the rows unchanged, with the decimals in the JSON."""
     rows = content["rows"]
     head = list(rows[0])
     cells = [["-" if row[name] is None else str(row[name]) for name in head] for row in rows]
@@ -161,7 +161,7 @@ def exact(content: dict[str, Any]) -> str:
 
 
 def live_faults(content: dict[str, Any]) -> str:
-    """One row a fault: the median of every figure, and the worst where it is another."""
+    """Return one row per fault: the median of every figure, and the worst if it differs."""
     rows = []
     for row in content["rows"]:
         codes = sorted(row.get("exit_code", []), reverse=True)
@@ -178,7 +178,7 @@ def live_faults(content: dict[str, Any]) -> str:
 
 
 def network(content: dict[str, Any], part: str) -> str:
-    """Every way to run one network on one size: one row a way, the plain one first."""
+    """Return every way to run one network at one size: one row per way, the plain one first."""
     report = content[part]
     head = [
         "way",
@@ -212,14 +212,14 @@ def network(content: dict[str, Any], part: str) -> str:
 
 
 def times(content: dict[str, Any], key: str) -> str:
-    """Milliseconds by name."""
+    """Return milliseconds by name."""
     report = content["lite_720p"]
     rows = [[name, *(number(ms[p], 2) for p in ("p50", "p95"))] for name, ms in report[key].items()]
     return f"{markdown(['', 'ms', 'p95'], rows)}\n\nOn frames of {report['picture']}, one at a time."
 
 
 def video(report: dict[str, Any]) -> str:
-    """`annotate` against its parts and its stages."""
+    """Return `annotate` compared with its parts and its stages."""
     rows = [
         [
             row["what"],
@@ -232,20 +232,20 @@ def video(report: dict[str, Any]) -> str:
     ]
     head = ["", "ms a frame", "CPU ms a frame", "frames/s", "of the most"]
     most = f"The most: {report['most_frames_per_s']} frames/s = cores / CPU time of the bare parts."
-    if report["machine"]["cores"] >= STAGES:  # else they share them
+    if report["machine"]["cores"] >= STAGES:  # else the stages share cores
         most += f" `annotate` has {report['share_of_slowest_stage']:.0%} of its slowest stage's."
     return f"{markdown(head, rows)}\n\n{report['clip']}, {report['device']}. {most}"
 
 
 def starts(content: dict[str, Any]) -> str:
-    """Whole commands, from the shell's point of view."""
+    """Return the times of whole commands, as seen from the shell."""
     rows = content["starts"]["rows"]
     head = list(rows[0])
     return markdown(head, [[f"`{row[head[0]]}`", *(str(row[k]) for k in head[1:])] for row in rows])
 
 
 def gpu(content: dict[str, Any]) -> str:
-    """One row a network: what of it was not measured is a dash."""
+    """Return one row per network; what was not measured is a dash."""
     runs = ["plain fp32 eager", "plain fp32 graph", "fast fp16 graph", "compiled fp16 graph"]
     head = [
         "network",
@@ -282,7 +282,7 @@ def gpu(content: dict[str, Any]) -> str:
 
 
 def gpu_frame(content: dict[str, Any]) -> str:
-    """Refining and overlays of a 1080p frame, on the CPU and on the GPU."""
+    """Return refining and overlays of a 1080p frame, on the CPU and on the GPU."""
     times = content["hd_frame_ms"]
     rows = [
         [
@@ -298,7 +298,7 @@ def gpu_frame(content: dict[str, Any]) -> str:
 
 
 def gpu_kernels(content: dict[str, Any], batch: int) -> str:
-    """Where the time of a batch goes, compiled."""
+    """Return where the time of a batch goes, compiled."""
     profile = content["networks"]["paper"][f"profile_{batch}"]
     rows = [
         [f"`{row['kernel'][:70]}`", number(row["times"], 0), number(row["us"], 0)] for row in profile["rows"]
@@ -338,7 +338,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
 
 
 def _source(name: str) -> tuple[str, Callable[[dict[str, Any]], str]]:
-    """The JSON file of a table, and what makes the table of it."""
+    """Return the JSON file of a table, and the function that makes the table from it."""
     if name.startswith("card_"):
         return "accuracy.json", lambda content: card(content, name.removeprefix("card_"))
     if name.startswith("network_"):
@@ -351,10 +351,10 @@ def _source(name: str) -> tuple[str, Callable[[dict[str, Any]], str]]:
 
 
 def filled(text: str, folder: Path) -> str:
-    """``text`` with every table between its marks made anew from the JSON files of ``folder``.
+    """Return ``text`` with every table between its marks rewritten from the JSON files in ``folder``.
 
     Raises:
-        TableError: a mark names an unknown table, or the JSON file is missing or of another form.
+        TableError: a mark names an unknown table, or the JSON file is missing or has another form.
     """
 
     def fill(match: re.Match[str]) -> str:
@@ -380,9 +380,9 @@ def draw_curves(source: Path, folder: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None, *, root: Path = ROOT, folder: Path = RESULTS) -> int:
-    """Write or check the tables; 0 when they are (now) up to date, 1 when not."""
+    """Write or check the tables; return 0 if they are (now) up to date, else 1."""
     parser = argparse.ArgumentParser(description="Write the tables of README.md and docs/*.md.")
-    parser.add_argument("--check", action="store_true", help="change nothing, exit 1 when stale")
+    parser.add_argument("--check", action="store_true", help="change nothing, exit 1 if stale")
     check = parser.parse_args(arguments).check
     stale = False
     for document in [

@@ -1,10 +1,9 @@
-"""Classical blur detectors: what the network is measured against.
+"""Classical blur detectors: the baselines for the network.
 
-Each takes an image (uint8 BGR H x W x 3) and returns P(blurred), float32 H x W in [0, 1]. A
-sharpness is averaged over a 21 px window; the 20th to the 98th percentile of its logarithm in the
-same image is spread over [0, 1]. So P is relative: these methods know no absolute blur, and an
-evenly sharp image gets parts called blurred. The percentiles and floors were chosen on the training
-list of CUHK.
+Each takes an image (uint8 BGR H x W x 3) and returns P(blurred), float32 H x W in [0, 1]. A sharpness is
+averaged over a window of 21 px. The range from the 20th to the 98th percentile of its logarithm in the same
+image is stretched to [0, 1]. So P is relative: these methods know no absolute blur, and they call parts of an
+evenly sharp image blurred. The percentiles and floors were chosen on the training list of CUHK.
 
 >>> import numpy as np
 >>> laplacian(np.zeros((32, 48, 3), np.uint8)).min()
@@ -22,27 +21,27 @@ from numpy.typing import ArrayLike, NDArray
 
 WINDOW = 21
 PERCENTILES = (20.0, 98.0)
-SMALLEST_RANGE = 1.0  # in nats; less than this is one sharpness, and is not spread out
+SMALLEST_RANGE = 1.0  # in nats; a smaller range counts as one sharpness and is not stretched
 LBP_THRESHOLD = 0.016
 
 Image = NDArray[np.uint8]
 Values = NDArray[np.float32]
 Detector = Callable[[Image], Values]
 
-# The eight neighbours in the order of their angle, as (down, right).
+# The eight neighbours as (down, right), in order of their angle.
 RING = ((0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1))
 
 
 def all_blurred(image: Image) -> Values:
-    """P = 1 everywhere: the row that shows a wrong polarity, and that any method must beat."""
+    """Return P = 1 everywhere: it reveals a wrong polarity, and any method must beat it."""
     return np.ones(_checked(image).shape[:2], np.float32)
 
 
 def laplacian(image: Image) -> Values:
-    """Variance of the Laplacian in the window.
+    """Compute P from the variance of the Laplacian in the window.
 
-    Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy: a comparative study", ICPR
-    2000: mean(L^2) - mean(L)^2 with L the four-neighbour Laplacian.
+    Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy: a comparative study", ICPR 2000:
+    mean(L^2) - mean(L)^2 with L the four-neighbour Laplacian.
     """
     response = _float32(cv2.Laplacian(_gray(image), cv2.CV_32F))
     variance = _window_mean(response * response) - _window_mean(response) ** 2
@@ -50,10 +49,10 @@ def laplacian(image: Image) -> Values:
 
 
 def sum_modified_laplacian(image: Image) -> Values:
-    """Mean of the modified Laplacian in the window.
+    """Compute P from the mean of the modified Laplacian in the window.
 
-    Nayar and Nakagawa, "Shape from focus", PAMI 1994: |2I - I(left) - I(right)| + |2I - I(up) -
-    I(down)|, summed without their noise threshold.
+    Nayar and Nakagawa, "Shape from focus", PAMI 1994: |2I - I(left) - I(right)| + |2I - I(up) - I(down)|,
+    summed without their noise threshold.
     """
     gray = _gray(image)
     row = np.array([[-1, 2, -1]], np.float32)
@@ -62,7 +61,7 @@ def sum_modified_laplacian(image: Image) -> Values:
 
 
 def tenengrad(image: Image) -> Values:
-    """Mean of the squared Sobel gradient in the window.
+    """Compute P from the mean of the squared Sobel gradient in the window.
 
     Krotkov, "Focusing", IJCV 1987 (after Tenenbaum): Gx^2 + Gy^2, summed without a threshold.
     """
@@ -72,27 +71,26 @@ def tenengrad(image: Image) -> Values:
 
 
 def lbp(image: Image) -> Values:
-    """Share of the local binary patterns in the window that blurred areas lack.
+    """Compute P from the share of local binary patterns in the window that blurred areas lack.
 
-    Yi and Eramian, "LBP-based segmentation of defocus blur", TIP 2016: rotation-invariant uniform
-    patterns of 8 neighbours at radius 1, bins 6 to 9 of 0 to 9 counted; a neighbour is set where it
-    is .016 brighter than the centre. One scale, without their matting and fusion of scales.
-    Difference with its sign: its absolute value marks smooth ramps too, and ranked worse on the
-    training list.
+    Yi and Eramian, "LBP-based segmentation of defocus blur", TIP 2016: rotation-invariant uniform patterns of
+    8 neighbours at radius 1, of which bins 6 to 9 (of 0 to 9) count. A neighbour is set if it is .016
+    brighter than the centre. Only one scale, without their matting and fusion of scales. The difference keeps
+    its sign: its absolute value also marks smooth ramps, and ranked worse on the training list.
     """
     rare = _rare(_neighbours_set(_gray(image)))
     return _blurred(_window_mean(_float32(rare)), floor=1e-2)
 
 
 def _rare(bits: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Where 8 x H x W neighbours in order of angle make a pattern of bins 6 to 9."""
+    """Return where 8 x H x W neighbours, in order of angle, form a pattern of bins 6 to 9."""
     ones = np.sum(bits, axis=0, dtype=np.uint8)
     changes = np.sum(bits ^ np.roll(bits, 1, axis=0), axis=0, dtype=np.uint8)
     return np.asarray((changes > 2) | (ones >= 6), np.bool_)  # more than two changes is bin 9
 
 
 def _neighbours_set(gray: Values) -> NDArray[np.uint8]:
-    """8 x H x W in {0, 1}; diagonal neighbours are interpolated at radius 1."""
+    """Return which neighbours are set, 8 x H x W in {0, 1}; diagonal ones are interpolated at radius 1."""
     height, width = gray.shape
     wide = np.pad(gray, 1, mode="edge")
     near = np.float32(np.sqrt(0.5))
@@ -123,7 +121,7 @@ def _gray(image: Image) -> Values:
 
 
 def _window_mean(values: Values) -> Values:
-    # Reflection stays exact for images smaller than the window, where OpenCV refuses REFLECT_101.
+    # BORDER_REFLECT is exact even if the image is smaller than the window; OpenCV then refuses REFLECT_101.
     return _float32(cv2.blur(values, (WINDOW, WINDOW), borderType=cv2.BORDER_REFLECT))
 
 
@@ -132,7 +130,7 @@ def _float32(values: ArrayLike) -> Values:
 
 
 def _blurred(sharpness: Values, *, floor: float) -> Values:
-    """Sharpness >= 0 -> P; below ``floor``, the sharpness of noise, no difference counts."""
+    """Convert sharpness >= 0 to P; below ``floor``, the sharpness of noise, differences do not count."""
     logarithm = np.log(np.maximum(sharpness, 0) + np.float32(floor))
     low, high = np.percentile(logarithm, PERCENTILES)
     spread = (logarithm - low) / max(high - low, SMALLEST_RANGE)

@@ -1,4 +1,4 @@
-"""Precision-recall, ROC and F curves of one or several evaluations, as PNG files."""
+"""Precision-recall, ROC and F curves of one or more evaluations, as PNG files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, told apart by colour-blind readers; the dashes tell lines apart in gray.
+# Okabe and Ito's palette, which colour-blind readers can tell apart; the dashes distinguish lines in gray.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00")
 DASHES = ("-", "--", "-.", ":")
 ROC_RATES = np.linspace(0, 1, 513)
@@ -27,23 +27,23 @@ SIDES: tuple[tuple[Positive, str], ...] = (("blurred", "blurred"), ("focused", "
 
 
 class Curves(NamedTuple):
-    """What is drawn of one model: means over the images that have both classes.
+    """The curves of one model: means over the images that have both classes.
 
-    ``pr`` has precision and recall at 256 thresholds, strictest first, for each side that may be the
-    positive one; ``roc`` the true positive rate of blurred at 513 even false positive rates.
+    ``pr`` has precision and recall at 256 thresholds, strictest first, with either class as the positive one.
+    ``roc`` has the true positive rate of blurred at 513 evenly spaced false positive rates.
     """
 
     pr: dict[Positive, tuple[Curve, Curve]]
     roc: Curve
 
     def rounded(self) -> dict[str, Any]:
-        """As JSON values with four decimals."""
+        """Return the curves as JSON values with four decimals."""
         pr = {side: [np.round(c, 4).tolist() for c in curves] for side, curves in self.pr.items()}
         return {"pr": pr, "roc": np.round(self.roc, 4).tolist()}
 
     @staticmethod
     def read(values: Mapping[str, Any]) -> Curves:
-        """Out of what `rounded` gave."""
+        """Restore the curves that `rounded` returned."""
         pr = {side: (np.array(p), np.array(r)) for side, (p, r) in values["pr"].items()}
         return Curves(pr, np.array(values["roc"]))
 
@@ -57,7 +57,7 @@ class _Line(NamedTuple):
 
 
 def curves_of(evaluation: Evaluation) -> Curves:
-    """The mean curves of an evaluation.
+    """Return the mean curves of an evaluation.
 
     Raises:
         ValueError: no image has both blurred and sharp pixels.
@@ -70,9 +70,9 @@ def curves_of(evaluation: Evaluation) -> Curves:
 
 
 def mean_roc(scores: Sequence[ImageScore]) -> Curve:
-    """The true positive rate at `ROC_RATES`, averaged over images.
+    """Return the true positive rate at `ROC_RATES`, averaged over images.
 
-    Its area is the mean ``auc`` of the report, up to the grid of 513 rates.
+    The area under it is the mean ``auc`` of the report, up to the grid of 513 rates.
     """
     return np.asarray(np.mean([np.interp(ROC_RATES, *roc(s)) for s in scores], axis=0))
 
@@ -81,8 +81,8 @@ def plot_curves(models: Mapping[str, Curves], folder: AnyPath) -> list[Path]:
     """Draw all models into ``pr.png``, ``roc.png`` and ``f.png``.
 
     Args:
-        models: by the name in the legend.
-        folder: made if it is missing; each file appears complete or not at all.
+        models: name in the legend -> curves.
+        folder: created if missing; each file appears complete or not at all.
 
     Returns:
         The files.
@@ -108,14 +108,14 @@ def _lines(models: Mapping[str, Curves]) -> Iterator[_Line]:
 def _figure(draw: Callable[[Figure, Sequence[_Line]], None], lines: Sequence[_Line]) -> Figure:
     from matplotlib.figure import Figure
 
-    # A bare Figure draws with Agg and leaves pyplot's global state and its backends alone.
+    # A bare Figure draws with Agg and does not touch pyplot's global state and backends.
     figure = Figure(dpi=120, layout="constrained")
     draw(figure, lines)
     return figure
 
 
 def _panels(figure: Figure) -> Iterator[tuple[Positive, Axes]]:
-    """Two panels side by side: positive = blurred, positive = in focus."""
+    """Yield two panels side by side: positive = blurred, positive = in focus."""
     figure.set_size_inches(10, 4.8)
     axes = figure.subplots(1, 2)
     for (positive, label), panel in zip(SIDES, axes, strict=True):
@@ -127,8 +127,8 @@ def _draw_pr(figure: Figure, lines: Sequence[_Line]) -> None:
     for positive, axes in _panels(figure):
         for line in lines:
             precision, recall = line.curves.pr[positive]
-            found = recall > 0  # an empty detection's precision is 0 by rule, not by measurement
-            # The dot at the strictest threshold shows a constant map, whose curve is one point.
+            found = recall > 0  # the precision of an empty detection is 0 by definition, not by measurement
+            # The dot at the strictest threshold shows a constant map, whose curve is a single point.
             dot = {"marker": "o", "markevery": [0], "markersize": 5, "clip_on": False, "zorder": 3}
             axes.plot(recall[found], precision[found], label=line.name, **(line.style | dot))
         _finish(axes, "recall", "precision")

@@ -1,4 +1,4 @@
-"""Folders of images with blur masks, read into one convention: True = blurred, some ignored."""
+"""Folders of images with blur masks, read into one convention: True = blurred, some pixels ignored."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ Mask = NDArray[np.bool_]
 
 
 class FolderError(FocusError, FileNotFoundError):
-    """A folder, a list of names, or an image or mask that the list names is missing."""
+    """A folder, a list of names, or an image or mask named in the list is missing."""
 
 
 class UnreadableError(FocusError, ValueError):
-    """One image or its mask cannot be used; the others of the folder can."""
+    """An image or its mask cannot be used; the others in the folder can."""
 
 
 class Pair(NamedTuple):
-    """An image and its mask on disk; no mask where the whole folder has one label."""
+    """An image and its mask on disk; the mask is None if the whole folder has one label."""
 
     image: Path
     mask: Path | None
 
 
 class Sample(NamedTuple):
-    """An image (uint8 BGR H x W x 3), its mask (bool, True = blurred), and where that is valid."""
+    """An image (uint8 BGR H x W x 3), its mask (bool, True = blurred), and where the mask is valid."""
 
     image: Image
     mask: Mask
@@ -44,10 +44,10 @@ class Sample(NamedTuple):
 
 
 class Folder(Protocol):
-    """What can be evaluated: `MaskedFolder` or `UniformFolder`."""
+    """A folder that can be evaluated: `MaskedFolder` or `UniformFolder`."""
 
     def pairs(self) -> list[Pair]:
-        """Every image of the folder, in a fixed order."""
+        """Return every image of the folder, in a fixed order."""
 
     def read(self, pair: Pair, *, fit_mask: bool = True) -> Sample:
         """Load one of `pairs`."""
@@ -55,13 +55,13 @@ class Folder(Protocol):
 
 @dataclass(frozen=True)
 class MaskedFolder:
-    """A folder of images and one of masks with the same stems.
+    """A folder of images and a folder of masks with the same stems.
 
     Attributes:
         images, masks: the folders.
-        polarity: what white means in the masks.
+        polarity: meaning of white in the masks.
         ignore: gray value of pixels without a label, or None.
-        names: a text file with one stem a line that selects and orders, or None for all.
+        names: a text file with one stem per line that selects and orders the images, or None for all.
     """
 
     images: Path
@@ -71,11 +71,10 @@ class MaskedFolder:
     names: Path | None = None
 
     def pairs(self) -> list[Pair]:
-        """Every image with its mask, sorted by stem or in the order of ``names``.
+        """Return every image with its mask, sorted by stem or in the order of ``names``.
 
         Raises:
-            FolderError: a folder, the list, or the image or mask of a name is missing, or a name
-                has two.
+            FolderError: a folder, the list, or the image or mask of a name is missing, or a name has two.
         """
         images, masks = _by_stem(self.images), _by_stem(self.masks)
         stems = _listed(self.names, images) if self.names else sorted(images)
@@ -88,12 +87,11 @@ class MaskedFolder:
 
         Args:
             pair: one of `pairs`.
-            fit_mask: bring a mask of another size to the image's; otherwise it keeps its own.
+            fit_mask: resize a mask of another size to the image's; otherwise it keeps its own size.
 
         Raises:
-            UnreadableError: a file is not a readable image, the two differ in shape, the mask is
-            not of
-                black and white, or no pixel of it has a label.
+            UnreadableError: a file is not a readable image, the two differ in shape, the mask has the values
+                0 and 1 instead of 0 and 255, or none of its pixels has a label.
         """
         image, gray = _load(pair.image, cv2.IMREAD_COLOR), _load_mask(pair)
         height, width = image.shape[:2]
@@ -109,12 +107,12 @@ class MaskedFolder:
 
 @dataclass(frozen=True)
 class UniformFolder:
-    """A folder of images without masks that are sharp everywhere, or blurred everywhere.
+    """A folder of images without masks that are entirely sharp, or entirely blurred.
 
     Attributes:
         images: the folder.
         blurred: the label of every pixel.
-        names: a text file with one stem a line that selects and orders, or None for all.
+        names: a text file with one stem per line that selects and orders the images, or None for all.
     """
 
     images: Path
@@ -122,7 +120,7 @@ class UniformFolder:
     names: Path | None = None
 
     def pairs(self) -> list[Pair]:
-        """Every image, sorted by stem or in the order of ``names``.
+        """Return every image, sorted by stem or in the order of ``names``.
 
         Raises:
             FolderError: the folder, the list, or a listed image is missing, or a name has two.
@@ -158,7 +156,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 
 
 def _listed(names: Path, images: dict[str, Path]) -> list[str]:
-    """The stems in a list; a line may carry a suffix, and a stem may contain dots."""
+    """Return the stems in a list; a line may have a suffix, and a stem may contain dots."""
     try:
         lines = [line.strip() for line in names.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
@@ -182,7 +180,7 @@ def _require(stems: list[str], files: Iterable[str], what: str) -> None:
 def _load(path: Path, mode: int) -> Image:
     try:
         image = cv2.imread(str(path), mode)
-    except cv2.error as error:  # for one, more pixels than OpenCV's limit
+    except cv2.error as error:  # for example, more pixels than OpenCV's limit
         raise UnreadableError(f"cannot read {path}: {error.err}") from error
     if image is None:
         raise UnreadableError(f"not a readable image: {path}")

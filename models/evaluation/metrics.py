@@ -1,7 +1,7 @@
-"""Figures of a blur map against a mask.
+"""Metrics of a blur map against a mask.
 
-A map is P(blurred) in [0, 1] at the mask's size; a mask is True where blurred. Two 256-bin
-histograms per image (over blurred and over in-focus pixels) give every threshold figure.
+A map is P(blurred) in [0, 1] at the mask's size; a mask is True where blurred. Two 256-bin histograms per
+image (over blurred and over in-focus pixels) give every metric that depends on a threshold.
 
 >>> import numpy as np
 >>> mask = np.array([[True, False]])
@@ -30,11 +30,10 @@ Positive = Literal["blurred", "focused"]
 
 @dataclass(frozen=True)
 class ImageScore:
-    """What one image contributes: its MAE, histograms of P over blurred and in-focus pixels.
+    """The contribution of one image: its MAE, and histograms of P over blurred and in-focus pixels.
 
-    ``boundary_blurred`` and ``boundary_focused`` are the same histograms inside the band around the
-    edge. Bin ``b`` of 0 to 255 holds the P that round to b / 255; half of the bins, from 128, is P
-    >= .5.
+    ``boundary_blurred`` and ``boundary_focused`` are the same histograms within the band around the edge. Bin
+    ``b`` of 0 to 255 holds the values of P that round to b / 255; the upper half, from bin 128, is P >= .5.
     """
 
     mae: float
@@ -45,12 +44,12 @@ class ImageScore:
 
     @property
     def has_both_classes(self) -> bool:
-        """False where F and AUC are undefined."""
+        """False if F and AUC are undefined."""
         return bool(self.blurred.any() and self.focused.any())
 
     @property
     def has_boundary(self) -> bool:
-        """False where F at the boundary is undefined."""
+        """False if F at the boundary is undefined."""
         return bool(self.boundary_blurred.any() and self.boundary_focused.any())
 
 
@@ -62,7 +61,7 @@ def measure(
     Args:
         blur: float H x W in [0, 1], 1 = blurred.
         mask: bool H x W, True = blurred.
-        valid: bool H x W, False where the data set says nothing; None = all valid.
+        valid: bool H x W, False where the data set has no label; None = all valid.
 
     Raises:
         ValueError: shapes differ, a value is not in [0, 1], or no pixel is valid.
@@ -91,30 +90,30 @@ def _histogram(bins: NDArray[np.uint8]) -> Histogram:
 
 
 def _near(pixels: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Pixels at most `BOUNDARY_RADIUS` px from one of ``pixels``."""
+    """Return the pixels at most `BOUNDARY_RADIUS` px from one of ``pixels``."""
     reach = np.arange(-BOUNDARY_RADIUS, BOUNDARY_RADIUS + 1)
     disc = np.add.outer(reach**2, reach**2) <= BOUNDARY_RADIUS**2
     return cv2.dilate(pixels.astype(np.uint8), disc.astype(np.uint8)).astype(np.bool_)
 
 
 def roc(score: ImageScore) -> tuple[Curve, Curve]:
-    """False and true positive rate of blurred at 257 thresholds, from none to all positive."""
+    """Return false and true positive rates of blurred at 257 thresholds, from none to all positive."""
     tp = np.concatenate([[0], np.cumsum(score.blurred[::-1])])
     fp = np.concatenate([[0], np.cumsum(score.focused[::-1])])
     return fp / max(fp[-1], 1), tp / max(tp[-1], 1)
 
 
 def auc(score: ImageScore) -> float:
-    """Area under `roc` by trapezoids: ties count one half; undefined unless `has_both_classes`."""
+    """Return the area under `roc` by trapezoids: ties count one half; undefined unless `has_both_classes`."""
     false_positive, true_positive = roc(score)
     return float(np.trapezoid(true_positive, false_positive))
 
 
 def precision_recall(score: ImageScore, *, positive: Positive) -> tuple[Curve, Curve]:
-    """Precision and recall at 256 thresholds, strictest first.
+    """Return precision and recall at 256 thresholds, strictest first.
 
-    The thresholds are P >= 255/255, 254/255, ... for "blurred", P <= 0/255, 1/255, ... for
-    "focused". Precision of an empty detection is 0, as in pysodmetrics.
+    The thresholds are P >= 255/255, 254/255, ... for "blurred", and P <= 0/255, 1/255, ... for "focused". The
+    precision of an empty detection is 0, as in pysodmetrics.
     """
     if positive == "blurred":
         hits, alarms = np.cumsum(score.blurred[::-1]), np.cumsum(score.focused[::-1])
@@ -124,13 +123,13 @@ def precision_recall(score: ImageScore, *, positive: Positive) -> tuple[Curve, C
 
 
 def f_measure(precision: Curve, recall: Curve) -> Curve:
-    """F with beta^2 = .3; 0 where both are 0."""
+    """Return F with beta^2 = .3; 0 where both are 0."""
     weighted = BETA2 * precision + recall
     return np.where(weighted > 0, (1 + BETA2) * precision * recall / np.maximum(weighted, 1e-12), 0)
 
 
 def f50(score: ImageScore) -> float:
-    """F at threshold .5, positive = blurred; meaningful where the image has both classes."""
+    """Return F at threshold .5, positive = blurred; meaningful if the image has both classes."""
     return _f50(score.blurred, score.focused)
 
 
@@ -142,13 +141,13 @@ def _f50(blurred: Histogram, focused: Histogram) -> float:
 
 
 def mean_precision_recall(scores: Sequence[ImageScore], *, positive: Positive) -> tuple[Curve, Curve]:
-    """Precision and recall averaged over images for each threshold."""
+    """Return precision and recall, averaged over images for each threshold."""
     pairs = [precision_recall(s, positive=positive) for s in scores]
     return np.mean([p for p, _ in pairs], axis=0), np.mean([r for _, r in pairs], axis=0)
 
 
 def _iou(scores: Sequence[ImageScore]) -> tuple[float | None, float | None]:
-    """IoU of blurred and of in-focus at threshold .5, pixels pooled; None where neither has any."""
+    """Return the pooled IoU of blurred and of in-focus at threshold .5; None where neither has a pixel."""
     half = BINS // 2
     blurred = np.sum([s.blurred for s in scores], axis=0)
     focused = np.sum([s.focused for s in scores], axis=0)
@@ -164,11 +163,10 @@ def _mean(values: Iterable[float]) -> float | None:
 
 
 def summarise(scores: Sequence[ImageScore]) -> dict[str, float | None]:
-    """The figures of a data set under their names in reports; None where no image defines them.
+    """Return the metrics of a data set under their names in reports; None if no image defines them.
 
-    ``mae`` and IoU are over all images; ``auc``, F and ``boundary_f`` over those with both classes.
-    When no image has both, ``false_alarm`` is there too: mean abs(P - G), which is then the figure
-    to read.
+    ``mae`` and IoU are over all images; ``auc``, F and ``boundary_f`` are over those with both classes. If no
+    image has both, ``false_alarm`` is added: mean abs(P - G), which is then the metric to read.
 
     Raises:
         ValueError: ``scores`` is empty.

@@ -1,9 +1,9 @@
-"""Maps judged on labelled points of real footage, where nobody can draw a whole mask.
+"""Evaluation of maps on labelled points of real footage, where nobody can draw a whole mask.
 
 A file of points has the columns ``frame_id, source, second, width, height, x, y, radius, label, texture`` and
-``note``: a disc in pixels of the frame, and F (in the plane of focus), S (slightly soft), B (clearly out of
-focus) or M (moving). A file of pairs has ``frame_id, sharper_index, softer_index``: of two points of a frame,
-the first is sharper.
+``note``: a disc in pixels of the frame, and a label F (in the plane of focus), S (slightly soft), B (clearly
+out of focus) or M (moving). A file of pairs has ``frame_id, sharper_index, softer_index``: two points of a
+frame, of which the first is sharper.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from br2focus.models.paths import AnyPath
 from .masks import UnreadableError
 
 LABELS = ("F", "S", "B", "M")
-THIN = 8  # a point of a smaller radius lies on something thin
+THIN = 8  # a point with a smaller radius lies on something thin
 POINT_COLUMNS = (
     "frame_id",
     "source",
@@ -43,7 +43,7 @@ Values = NDArray[np.float32]
 
 
 class Point(NamedTuple):
-    """A disc in pixels of its frame, and what a person said of it."""
+    """A disc in pixels of its frame, and what a person said about it."""
 
     x: int
     y: int
@@ -64,10 +64,10 @@ class PointFrame:
 
     Attributes:
         source: its file, relative to the folder that is given with the list.
-        second: its time; nothing for a still.
-        size: width and height that the points are in.
+        second: its time; not used for a still.
+        size: width and height that the points refer to.
         points: as listed.
-        pairs: indices of two points, the sharper first.
+        pairs: indices of two points, the sharper one first.
     """
 
     source: str
@@ -83,11 +83,12 @@ class PointFrame:
 
 
 def read_points(points: AnyPath, pairs: AnyPath | None = None) -> dict[str, PointFrame]:
-    """The frames of a list, by their id.
+    """Read the frames of a list, by their id.
 
     Raises:
         OSError: a file cannot be read.
-        UnreadableError: a column is missing, a value is no number, or a pair names what is not there.
+        UnreadableError: a column is missing, a value is not a number, or a pair names a missing frame or
+            point.
     """
     frames: dict[str, PointFrame] = {}
     for line, row in _rows(Path(points), POINT_COLUMNS):
@@ -128,7 +129,7 @@ def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str
 
 
 def disc_mean(blur: Values, point: Point, size: tuple[int, int]) -> float:
-    """Mean of ``blur`` (any size) in the disc of ``point``, which is in pixels of ``size``."""
+    """Return the mean of ``blur`` (any size) in the disc of ``point``, which is in pixels of ``size``."""
     across, down = blur.shape[1] / size[0], blur.shape[0] / size[1]
     radius = max(1.0, point.radius * across)
     x, y = (point.x + 0.5) * across - 0.5, (point.y + 0.5) * down - 0.5
@@ -140,17 +141,18 @@ def disc_mean(blur: Values, point: Point, size: tuple[int, int]) -> float:
 
 
 def judge_points(frames: Mapping[str, PointFrame], values: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-    """Figures of P at the points.
+    """Return the metrics of P at the points.
 
     Args:
         frames: the points.
         values: mean P at each point of each frame.
 
     Returns:
-        ``points_auc`` (B above F), ``balanced`` (mean of ``focus_found``: F under .5, and ``blur_found``: B
-        from .5 on), ``thin_found`` (F on thin things), ``pairs`` (the softer point has the larger P; ties
-        count half), the numbers of points, and ``reliability``: for ten ranges of P how many points there
-        are, their mean P, and how many are B among those that are F or B. None where there is no such point.
+        ``points_auc`` (B above F); ``focus_found`` (share of F with P under .5); ``blur_found`` (share of B
+        with P from .5 on); ``balanced`` (mean of these two); ``thin_found`` (as ``focus_found``, on thin
+        things); ``pairs`` (the softer point has the larger P; ties count half); ``count`` (numbers of
+        points); ``reliability`` (see `reliability`, for ten ranges of P). A value is None if there is no such
+        point.
     """
     labelled = [
         (p, point)
@@ -186,7 +188,7 @@ def judge_points(frames: Mapping[str, PointFrame], values: Mapping[str, Sequence
 
 
 def reliability(sharp: Values, soft: Values, bins: int = 10) -> list[dict[str, float]]:
-    """For each range of P that has points: their number, mean P, and the share that is blurred."""
+    """Return, for each range of P that has points: their number, mean P, and the share that is blurred."""
     p = np.concatenate([sharp, soft])
     blurred = np.concatenate([np.zeros(len(sharp)), np.ones(len(soft))])
     place = np.minimum((p * bins).astype(int), bins - 1)
@@ -206,7 +208,7 @@ def _mean(values: NDArray[Any]) -> float | None:
 
 
 def _ranked(sharp: Values, soft: Values) -> float | None:
-    """Chance that a value of ``soft`` lies above one of ``sharp``; ties count half."""
+    """Return the chance that a value of ``soft`` is above one of ``sharp``; ties count half."""
     if not len(sharp) or not len(soft):
         return None
     low, high = sharp[:, None], soft[None]

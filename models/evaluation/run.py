@@ -1,4 +1,4 @@
-"""Run a predictor over a folder with masks and collect its figures."""
+"""Runs a predictor over a folder with masks and collects its metrics."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Report = dict[str, Any]
 
 @dataclass(frozen=True)
 class ImageResult:
-    """One image of an evaluation; ``auc`` and ``f50`` are None where one class is missing."""
+    """One image of an evaluation; ``auc`` and ``f50`` are None if a class is missing."""
 
     name: str
     score: ImageScore
@@ -45,7 +45,7 @@ class ImageResult:
 
 @dataclass(frozen=True)
 class Skipped:
-    """An image that could not be read, and why, in one line."""
+    """An image that could not be read, and the reason in one line."""
 
     name: str
     reason: str
@@ -53,7 +53,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came out for each image.
+    """The results of all images.
 
     Attributes:
         images: the measured images, in the folder's order.
@@ -66,10 +66,9 @@ class Evaluation:
     ms_per_image: float
 
     def report(self, model: str, device: str) -> Report:
-        """The JSON object of ``br2focus evaluate``.
+        """Return the JSON object of ``br2focus evaluate``.
 
-        ``one_class`` is added where some, but not all, images lack a class: they count in ``mae``
-        and IoU alone.
+        ``one_class`` is added if some, but not all, images lack a class: these count only in ``mae`` and IoU.
         """
         scores = [image.score for image in self.images]
         one_class = sum(not s.has_both_classes for s in scores)
@@ -84,7 +83,7 @@ class Evaluation:
         return report | {"one_class": one_class} if 0 < one_class < len(scores) else report
 
     def rows(self) -> list[dict[str, str | float | None]]:
-        """Name, MAE, AUC and F of every image, largest MAE first: where to look for failures."""
+        """Return name, MAE, AUC and F of every image, largest MAE first: where to look for failures."""
         ordered = sorted(self.images, key=lambda image: -image.mae)
         return [{"name": i.name, "mae": i.mae, "auc": i.auc, "f50": i.f50} for i in ordered]
 
@@ -97,18 +96,18 @@ def evaluate(
 ) -> Evaluation:
     """Measure a predictor on every image of a folder.
 
-    The map is compared at the mask's own size. The first image is predicted once more before the
-    clock starts, and ``ms_per_image`` is a median: loading, and compiling for a new size, are not in it.
+    Maps are compared at the mask's own size. The first image is predicted once before the clock starts, and
+    ``ms_per_image`` is a median. So it excludes loading, and compiling for a new size.
 
     Args:
         predict: uint8 BGR H x W x 3 -> P(blurred), float32 of any size, in [0, 1].
         folder: images and masks.
-        progress: called after each image with the number done and the number of all.
+        progress: called after each image with the number done and the total.
 
     Raises:
         FolderError: a folder, list or file is missing.
-        UnreadableError: not one image could be read.
-        ValueError: a map is not a map: wrong dimensions, or values outside [0, 1].
+        UnreadableError: no image could be read.
+        ValueError: a map has wrong dimensions, or values outside [0, 1].
     """
     pairs = folder.pairs()
     images: list[ImageResult] = []
@@ -153,15 +152,13 @@ def _at_size_of(mask: Mask, blur: Values) -> Values:
         return blur
     size = (mask.shape[1], mask.shape[0])
     resized = cv2.resize(blur.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
-    low, high = (
-        blur.min(),
-        blur.max(),
-    )  # interpolation rounds, and must not hide a value outside [0, 1]
+    # Interpolation rounds. Clipping to the map's own range does not hide a value outside [0, 1].
+    low, high = blur.min(), blur.max()
     return np.asarray(np.clip(resized, low, high), np.float32)
 
 
 def table(report: Report) -> str:
-    """A report as two aligned columns for a terminal, without a newline at the end."""
+    """Format a report as two aligned columns for a terminal, without a newline at the end."""
     rows = [("model", report["model"]), ("device", report["device"])]
     skipped = f" ({report['skipped']} skipped: unreadable)" if report["skipped"] else ""
     rows.append(("images", f"{report['images']}{skipped}"))

@@ -1,4 +1,4 @@
-"""A focal stack: the same view with the focus moved from slice to slice. Where is each region sharpest?"""
+"""Evaluation on a focal stack: the focus moves from slice to slice; in which one is each region sharpest?"""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from br2focus.models.sizes import regions
 
-PLATEAU = 0.02  # a slice whose score is this near to the best one, relatively, is no worse for an eye
+PLATEAU = 0.02  # a slice with a score this close to the best one, relatively, looks no worse
 
 Values = NDArray[np.float32]
 
 
 def contrast(image: NDArray[np.uint8]) -> list[float]:
-    """Mean squared gradient (Tenengrad) of every region at the picture's own size."""
+    """Return the mean squared gradient (Tenengrad) of every region at the picture's own size."""
     gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float32)
     energy = cv2.Sobel(gray, cv2.CV_32F, 1, 0) ** 2 + cv2.Sobel(gray, cv2.CV_32F, 0, 1) ** 2
     boxes = regions(image.shape[1], image.shape[0])
@@ -25,15 +25,16 @@ def contrast(image: NDArray[np.uint8]) -> list[float]:
 
 
 def judge_stack(scores: Sequence[Sequence[float]], truth: Sequence[int]) -> dict[str, Any]:
-    """How well the scores of a stack name the slice in which each region is sharpest.
+    """Measure how well the scores of a stack find the slice in which each region is sharpest.
 
     Args:
-        scores: for each slice the score of each region, larger = sharper.
-        truth: for each region the slice in which it is sharpest.
+        scores: for each slice, the score of each region, larger = sharper.
+        truth: for each region, the slice in which it is sharpest.
 
     Returns:
         ``exact`` and ``within_1`` (shares of the regions), ``plateau`` (mean number of slices that are no
-        worse than the best one, see `PLATEAU`), ``best`` (the slice for each region).
+        worse than the best one, see `PLATEAU`), ``best`` (the slice for each region), ``slices`` and
+        ``regions`` (their numbers).
     """
     table = np.asarray(scores, np.float64)
     best = table.argmax(0)

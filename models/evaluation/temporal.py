@@ -1,7 +1,7 @@
-"""Figures of maps in time: how much they flicker, whether they move with the picture, how late they are.
+"""Metrics of maps over time: how much they flicker, whether they move with the picture, how late they are.
 
-Maps are float arrays T x H x W in [0, 1], 1 = blurred; pictures uint8 BGR T x H x W x 3; labels uint8
-T x H x W, 0 = in focus, 1 = blurred, anything else is not judged.
+Maps are float arrays T x H x W in [0, 1], 1 = blurred. Pictures are uint8 BGR T x H x W x 3. Labels are uint8
+T x H x W: 0 = in focus, 1 = blurred, anything else is ignored.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from numpy.typing import NDArray
 Maps = NDArray[np.floating]
 Pictures = NDArray[np.uint8]
 
-EARLIEST, LATEST = -2, 8  # frames that a map may be before or behind
-CONSISTENT = 1.0  # pixels by which flow there and back may miss
+EARLIEST, LATEST = -2, 8  # frames that a map may lead or lag
+CONSISTENT = 1.0  # pixels by which forward and backward flow may disagree
 
 
 def flicker(maps: Maps) -> tuple[float, float]:
-    """Of maps of one still: the mean over pixels of the standard deviation in time, and the share of values
-    on the other side of .5 than their pixel's mean.
+    """Measure the flicker of maps of one still picture.
+
+    Returns:
+        The mean over pixels of the standard deviation over time, and the share of values on the other side of
+        .5 than the mean of their pixel.
     """
     mean = maps.mean(0)
     crossing = (maps >= 0.5) != (mean >= 0.5)
@@ -29,10 +32,10 @@ def flicker(maps: Maps) -> tuple[float, float]:
 
 
 def warp_errors(kinds: Sequence[Maps], pictures: Pictures) -> list[float]:
-    """Mean of (P_t - P_{t+1} carried back by the flow)^2, where the flow there and back agrees.
+    """Return the mean of (P_t - P_{t+1} warped back by the flow)^2, where forward and backward flow agree.
 
     Args:
-        kinds: maps of the same pictures, made in several ways: the flow is the same for all.
+        kinds: several versions of the maps of the same pictures; the flow is the same for all.
         pictures: see the module.
     """
     errors: list[list[float]] = [[] for _ in kinds]
@@ -53,13 +56,15 @@ def warp_errors(kinds: Sequence[Maps], pictures: Pictures) -> list[float]:
 
 
 def mae_over_time(maps: Maps, labels: Pictures) -> float:
-    """Mean absolute error over what is labelled, mean over the frames."""
+    """Return the mean absolute error over labelled pixels, averaged over the frames."""
     return float(np.mean([_mae(p, label) for p, label in zip(maps, labels, strict=True)]))
 
 
 def lag_frames(maps: Maps, labels: Pictures) -> float:
-    """The delay, in frames, at which ``maps`` fit ``labels`` best: where the error of the shifted maps is
-    smallest, by a parabola through the three smallest.
+    """Return the delay in frames at which ``maps`` fit ``labels`` best.
+
+    There, the error of the shifted maps is smallest; a parabola through this error and its neighbours gives
+    fractions of a frame.
     """
     judged = range(-EARLIEST, len(maps) - LATEST)
     delays = range(EARLIEST, LATEST + 1)
@@ -74,14 +79,14 @@ def lag_frames(maps: Maps, labels: Pictures) -> float:
 def jittered(
     picture: Pictures, count: int, *, sigma: float, shift: float, seed: int = 0
 ) -> Sequence[Pictures]:
-    """``count`` pictures of a still, each with sensor noise of its own and a small shift.
+    """Return ``count`` pictures of a still, each with its own sensor noise and a small shift.
 
     Args:
         picture: uint8 BGR H x W x 3.
-        count: how many.
+        count: number of pictures.
         sigma: of the noise, in gray levels.
-        shift: largest, to either side.
-        seed: another seed, other noise.
+        shift: largest shift to either side, in pixels.
+        seed: determines noise and shifts.
     """
     rng, made = np.random.default_rng(seed), []
     height, width = picture.shape[:2]
@@ -106,7 +111,7 @@ def _mae(blur: Maps, label: Pictures) -> float:
 
 
 def _inside(x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which places lie in the picture."""
+    """Return which positions are in the picture."""
     height, width = x.shape[0], x.shape[1]
     inside: NDArray[np.bool_] = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
     return inside

@@ -1,7 +1,7 @@
-"""What a camera and a codec do to a whole picture alike, in focus and out of it.
+"""Effects of camera and codec that act on the whole picture alike, in focus and out of focus.
 
-Lens, demosaicking, denoising, sharpening, enlarging and compression make all of a picture softer or
-harsher. A network that has not seen this takes soft footage for defocus.
+Lens, demosaicking, denoising, sharpening, upscaling and compression make all of a picture softer or harsher.
+A network that has not seen this mistakes soft footage for defocus.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ PIXEL = 0.5  # blur radius of a pixel's own area, in pixels
 
 
 def soften(image: Pixels, rng: np.random.Generator) -> tuple[Pixels, float]:
-    """``image`` through a random camera and codec.
+    """Pass ``image`` through a random camera and codec.
 
     Returns:
-        The picture, uint8 BGR of the same size, and its softness: the radius in pixels of a disk that
-        blurs as much as the lens and the enlarging do (equal variance: a Gaussian of standard deviation
-        sigma counts as a disk of radius 2 sigma).
+        The picture, uint8 BGR of the same size, and its softness: the radius in pixels of a disk that blurs
+        as much as the lens and the upscaling (equal variance: a Gaussian of standard deviation sigma counts
+        as a disk of radius 2 sigma).
     """
     variance = PIXEL**2
     picture = image.astype(np.float32)
@@ -49,7 +49,7 @@ def soften(image: Pixels, rng: np.random.Generator) -> tuple[Pixels, float]:
 
 
 def _noise(shape: tuple[int, ...], rng: np.random.Generator, deviation: float) -> Values:
-    """Sensor noise; half of the time it is coarser than a pixel, as after demosaicking."""
+    """Return sensor noise; half of the time it is coarser than a pixel, as after demosaicking."""
     noise = rng.standard_normal(shape, np.float32) * np.float32(deviation)
     if rng.random() < 0.5:
         noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), 0.7) * 2, np.float32)
@@ -57,11 +57,11 @@ def _noise(shape: tuple[int, ...], rng: np.random.Generator, deviation: float) -
 
 
 def _enlarged(picture: Values, factor: float, rng: np.random.Generator) -> Values:
-    """``picture`` shrunk by ``factor`` and brought back, as a camera that records more than it sees."""
+    """Downscale ``picture`` by ``factor`` and back, like a camera that records more than it resolves."""
     height, width = picture.shape[:2]
     small = cv2.resize(picture, (round(width / factor), round(height / factor)), interpolation=cv2.INTER_AREA)
-    way = int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4]))
-    return np.asarray(cv2.resize(small, (width, height), interpolation=way), np.float32)
+    interpolation = int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4]))
+    return np.asarray(cv2.resize(small, (width, height), interpolation=interpolation), np.float32)
 
 
 def _encoded(pixels: Pixels, rng: np.random.Generator) -> Pixels:

@@ -1,8 +1,8 @@
-"""Rack-focus clips with a true mask for every frame, made from a seed alone.
+"""Rack-focus clips with a true mask for every frame, generated from a seed alone.
 
-Three layers stand before a lens: a backdrop whose ground recedes, a person, something near. The focus is
-pulled through them while the camera and the person move. Because every distance is known, so is the mask,
-and so is the time at which a thing is in best focus. The shutter is short: there is no motion blur.
+Three layers stand in front of a lens: a backdrop with a receding ground, a person, something near. The focus
+is pulled through them while the camera and the person move. Every distance is known, and with it the mask and
+the time at which an object is in best focus. The shutter is short: there is no motion blur.
 """
 
 from __future__ import annotations
@@ -28,25 +28,26 @@ LENS = Lens(focal_length=0.05, f_number=1.8)
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """What a clip shows.
+    """The contents of a clip.
 
     Attributes:
         width, height: in pixels.
-        rate: frames a second.
-        seconds: how long.
-        seed: another seed, another scene.
-        pulls: (second, metres in focus), in order of time; between two the focus moves as evenly in
-            1/metres as a focus ring, eased at both ends. Two at the same second are a jump.
-        lens: the circle of confusion comes from it.
+        rate: frames per second.
+        seconds: duration.
+        seed: determines the scene.
+        pulls: (second, metres in focus), in order of time. Between two, the focus moves as evenly in 1/metres
+            as a focus ring, eased at both ends. Two at the same second are a jump.
+        lens: determines the circle of confusion.
         walk: how far the person walks to either side, in metres.
-        sway: how far a hand-held camera moves to either side, in metres: near layers move more.
-        pan: by how much the camera turns over the whole clip, as a share of the width.
-        cuts: seconds from which on another scene is shown.
+        sway: how far a hand-held camera moves to either side, in metres; near layers move more.
+        pan: how far the camera turns over the whole clip, as a fraction of the width.
+        cuts: seconds at which another scene begins.
         noise: of the sensor, standard deviation at mid-gray, of 255.
-        breathing: growth of the picture with the focus, as a share of a simple lens's.
+        breathing: growth of the picture with the focus, as a fraction of a simple lens's.
 
     Raises:
-        ValueError: a clip without frames, pulls or cuts out of order, a distance that the lens cannot focus.
+        ValueError: the clip has no frames, pulls or cuts are out of order, or the lens cannot focus at a
+            distance.
     """
 
     width: int = 640
@@ -74,11 +75,11 @@ class ClipSpec:
 
     @property
     def frames(self) -> int:
-        """How many frames."""
+        """Number of frames."""
         return round(Fraction(self.seconds) * self.rate)
 
     def focus_at(self, second: float) -> float:
-        """Distance in focus, in metres."""
+        """Return the distance in focus, in metres."""
         after = bisect_right([time for time, _ in self.pulls], second)
         if after in (0, len(self.pulls)):
             return self.pulls[max(after - 1, 0)][1]
@@ -90,12 +91,12 @@ class ClipSpec:
         return 1 / (1 / before + eased * (1 / behind - 1 / before))
 
     def radius_at(self, second: float, depth: Values | float) -> Values:
-        """Circle of confusion of what stands at ``depth`` metres, radius in pixels, float32."""
+        """Return the radius of the circle of confusion at ``depth`` metres, in pixels, float32."""
         return self.lens.coc_radius(depth, self.focus_at(second), self.width)
 
 
 class ClipFrame(NamedTuple):
-    """One frame and the truth about it.
+    """One frame and its ground truth.
 
     Attributes:
         image: BGR uint8 H x W x 3.
@@ -111,13 +112,13 @@ class ClipFrame(NamedTuple):
 
 
 class RackFocusClip:
-    """The frames of a clip, in any order; a frame depends on the specification and its index alone.
+    """The frames of a clip, in any order; a frame depends only on the specification and its index.
 
-    The scene is built when its first frame is asked for, and again after a cut in either direction.
+    The scene is built when its first frame is requested, and again after a cut in either direction.
 
     Args:
-        spec: what it shows.
-        photos: BGR uint8 photographs, in focus everywhere, for the surfaces; procedural ones without.
+        spec: the contents of the clip.
+        photos: BGR uint8 photographs, in focus everywhere, for the surfaces; without, they are procedural.
     """
 
     def __init__(self, spec: ClipSpec, photos: Sequence[Pixels] = ()) -> None:
@@ -132,7 +133,7 @@ class RackFocusClip:
         return (self.frame(index) for index in range(len(self)))
 
     def frame(self, index: int) -> ClipFrame:
-        """Frame ``index``, from 0 on.
+        """Return frame ``index``, counted from 0.
 
         Raises:
             IndexError: there is no such frame.
@@ -143,7 +144,7 @@ class RackFocusClip:
         second = float(pts)
         number = bisect_right(self.spec.cuts, second)
         if self._shot is None or self._shot[0] != number:
-            self._shot = None  # the memory of the last one goes first
+            self._shot = None  # frees the memory of the last shot first
             self._shot = number, _Shot(self.spec, number, self.photos)
         light, mask = self._shot[1].at(second)
         return ClipFrame(self._sensor.expose(light, index), mask, pts, self.spec.focus_at(second))
@@ -162,7 +163,7 @@ class _Shot:
         below = np.maximum(np.arange(canvas.size[1], dtype=np.float32) - horizon, 0.5)
         self.spec, self.canvas, self.focal = spec, canvas, focal
         ground = (focal * CAMERA_HEIGHT / below).astype(np.float32)
-        # It begins behind the person, or it would have to hide the feet.
+        # It begins behind the person; otherwise it would have to hide the feet.
         self.row_depth = np.clip(ground, SUBJECT, FAR)
         self.backdrop = self._stack(backdrop(canvas, ground, focal, rngs[1]), self.row_depth)
         self.fronts = [
@@ -171,7 +172,7 @@ class _Shot:
         ]
 
     def at(self, second: float) -> tuple[Values, Pixels]:
-        """Linear light H x W x 3 and the true mask."""
+        """Return linear light H x W x 3 and the true mask."""
         spec = self.spec
         row_radius = spec.radius_at(second, self.row_depth)
         move = self._move(second, FAR)
@@ -194,7 +195,7 @@ class _Shot:
         return BlurStack(layer, float(max(radii)), factor=1.3)
 
     def _move(self, second: float, depth: float) -> Values:
-        """From the canvas to the frame, 2 x 3."""
+        """Return the transform from the canvas to the frame, 2 x 3."""
         spec, phase = self.spec, 2 * np.pi * second / MOVE_SECONDS
         aside = spec.pan * spec.width * (second / spec.seconds - 0.5)
         aside += spec.sway * np.sin(phase) * self.focal / depth
@@ -217,9 +218,9 @@ def _whole(pixels: float) -> int:
 
 
 def best_focus(spec: ClipSpec, depth: float) -> tuple[float, ...]:
-    """When the focus passes what stands at ``depth`` metres, or stays there: seconds, in order.
+    """Return when the focus passes an object at ``depth`` metres, or stays there: seconds, in order.
 
-    Where it stays, the middle of its stay. Empty if ``depth`` never comes into focus.
+    If it stays, the time is the middle of the stay. Empty if ``depth`` is never in focus.
     """
     times = np.arange(spec.frames * 16) / (16 * float(spec.rate))
     radius = np.array([float(spec.radius_at(t, depth)) for t in times.tolist()])
@@ -237,7 +238,7 @@ def best_focus(spec: ClipSpec, depth: float) -> tuple[float, ...]:
 
 
 def evaluation_clips() -> dict[str, ClipSpec]:
-    """Named clips to score temporal smoothing and focus graphs on; each of about 4 seconds."""
+    """Return named clips to evaluate temporal smoothing and focus graphs on; each of about 4 seconds."""
     through = ((0.0, NEAR), (0.5, NEAR), (3.5, FAR), (4.0, FAR))
     slow = ((0.0, SUBJECT), (0.5, SUBJECT), (3.5, FAR), (4.0, FAR))
     fast = ((0.0, SUBJECT), (1.8, SUBJECT), (2.1, FAR), (4.0, FAR))

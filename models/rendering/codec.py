@@ -1,4 +1,4 @@
-"""What compression does to a picture: JPEG, or a short clip through a real encoder, and back."""
+"""Effects of compression on a picture: JPEG, or a short clip through a real encoder and back."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 from .optics import Pixels
 
 Codec = Literal["libx264", "libx265"]
-# For the same bits each time: x264's macroblock tree depends on what its memory held before, x265 on the
-# order in which threads end.
+# Make the output identical every time: x264's macroblock tree depends on what its memory contained before,
+# x265 on the order in which threads finish.
 REPEATABLE: Mapping[Codec, Mapping[str, str]] = {
     "libx264": {"x264-params": "mbtree=0"},
     "libx265": {"x265-params": "log-level=none:pools=none:frame-threads=1"},
@@ -23,7 +23,7 @@ DECODERS: Mapping[Codec, Literal["h264", "hevc"]] = {"libx264": "h264", "libx265
 
 
 def jpeg(image: Pixels, quality: int) -> Pixels:
-    """``image`` (uint8 BGR) through JPEG of ``quality``, 0 to 100."""
+    """Return ``image`` (uint8 BGR) after JPEG compression with ``quality``, 0 to 100."""
     _, code = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), np.uint8)
 
@@ -35,15 +35,16 @@ def compressed(
     motion: tuple[float, float],
     frames: int,
 ) -> Pixels:
-    """``image`` as the last frame of a clip that moves towards it, encoded and decoded.
+    """Return ``image`` as the last frame of a clip that moves towards it, after encoding and decoding.
 
     Args:
-        image: uint8 BGR H x W x 3; odd sides lose their last row or column to 4:2:0.
+        image: uint8 BGR H x W x 3; the last row or column of an odd side is not encoded, because of 4:2:0.
         codec: which encoder.
-        options: of the encoder, such as ``{"crf": "28"}``; without its macroblock tree x264 needs a CRF
-            higher by five for the same loss. Of "x264-params" and "x265-params" those of `REPEATABLE` go.
+        options: of the encoder, such as ``{"crf": "28"}``. Without its macroblock tree, x264 needs a CRF that
+            is higher by five for the same loss. "x264-params" and "x265-params" replace those of
+            `REPEATABLE`.
         motion: pixels that the picture moves from one frame to the next, in x and y.
-        frames: length of the clip; 1 is a key frame alone.
+        frames: length of the clip; 1 is only a key frame.
 
     Returns:
         uint8 BGR of the same size; an odd row or column is that of ``image``.
@@ -61,7 +62,7 @@ def compressed(
         picture = av.VideoFrame.from_ndarray(np.asarray(moved, np.uint8), format="bgr24")
         picture.pts = number
         packets += encoder.encode(picture)
-    # No container: x265 gives clips of one or two frames a random decoding time, which containers refuse.
+    # No container: in clips of one or two frames, x265 sets a random decoding time, which containers refuse.
     decoder = av.CodecContext.create(DECODERS[codec], "r")
     *_, last = (
         frame for packet in [*packets, *encoder.encode(None), None] for frame in decoder.decode(packet)

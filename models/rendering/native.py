@@ -1,7 +1,7 @@
 """Scenes at the size of a camera's own pixels, with the blur radius of every pixel.
 
 A training picture is the part of a frame that the network sees as ``side`` x ``side`` pixels; the frame
-itself is 640 to 3840 pixels wide. Radii start at half a pixel of the frame, which shrinking would hide.
+itself is 640 to 3840 pixels wide. Radii start at half a pixel of the frame, which downscaling would hide.
 """
 
 from __future__ import annotations
@@ -23,23 +23,21 @@ from .shapes import draw_shape
 THIN = ("hairs", "panicles", "blades", "stalks", "lettering", "fence", "leaves")
 WIDTHS = (640, 960, 1280, 1620, 1920, 2560, 3840)
 OFTEN = (0.13, 0.09, 0.28, 0.13, 0.25, 0.06, 0.06)
-SHARP, BLURRED = (
-    0.35,
-    0.1,
-)  # shares of a pixel of the network's from which it is in focus or blurred
+# In-focus share of a network's pixel: from SHARP on the pixel is in focus, up to BLURRED it is blurred.
+SHARP, BLURRED = 0.35, 0.1
 
 
 @dataclass(frozen=True)
 class NativeMix:
-    """How often each kind of scene comes; the rest are layers laid over each other.
+    """How often each kind of scene occurs; the rest are layers on top of each other.
 
     Attributes:
-        sharp, blurred: wholly sharp and wholly blurred pictures.
+        sharp, blurred: entirely sharp and entirely blurred pictures.
         ramp: one plane whose blur grows across the picture.
-        floor: a smooth ground that recedes, with someone standing on it where it is in focus.
-        foreground: something thin or holed and out of focus before a sharp background.
-        focused: something thin in focus before a blurred background.
-        radius: largest blur radius as a share of the frame's width.
+        floor: a smooth ground that recedes, with something standing on it where it is in focus.
+        foreground: something thin or with holes, out of focus in front of a sharp background.
+        focused: something thin in focus in front of a blurred background.
+        radius: largest blur radius as a fraction of the frame's width.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
@@ -54,12 +52,12 @@ class NativeMix:
 
 
 class NativeScene(NamedTuple):
-    """A part of a frame, and the truth about it.
+    """A part of a frame and its ground truth.
 
     Attributes:
         image: uint8 BGR N x N x 3, at the frame's own pixels.
-        radius: blur radius beyond the camera's softness, in pixels of the frame; float16 at the size of
-            the network's picture, NaN where two layers mix.
+        radius: blur radius beyond the camera's softness, in pixels of the frame; float16 at the size of the
+            network's picture, NaN where two layers mix.
         softness: of camera and codec, as a blur radius in pixels of the frame.
         width: of the whole frame, in pixels.
     """
@@ -75,11 +73,11 @@ class NativeScenes:
 
     Args:
         photos: photographs in focus everywhere, BGR uint8; at least one.
-        mattes: pictures of things with their coverage (255 = the thing), may be empty.
+        mattes: pictures of objects with their coverage (255 = the object), may be empty.
         smooth: pictures with little texture for grounds and walls, BGR uint8; at least one.
         side: of the network's picture, in pixels.
-        long_side: that the whole frame has in the network.
-        mix: how often each kind comes.
+        long_side: long side of the whole frame in the network.
+        mix: how often each kind occurs.
     """
 
     def __init__(
@@ -95,7 +93,7 @@ class NativeScenes:
         self.side, self.long_side, self.mix = side, long_side, mix
 
     def render(self, rng: np.random.Generator) -> NativeScene:
-        """One scene; the same state of ``rng`` gives the same scene."""
+        """Render one scene; the same state of ``rng`` gives the same scene."""
         width = int(rng.choice(WIDTHS, p=OFTEN))
         native = round(self.side * width / self.long_side / 16) * 16
         scene = _Frame(self, native, width).scene(rng)
@@ -105,7 +103,7 @@ class NativeScenes:
 
 
 class _Frame(Scenes):
-    """The kinds of scenes of `Scenes`, at the pixels of a frame ``width`` pixels wide."""
+    """Renders the kinds of scenes of `Scenes` at the pixels of a frame ``width`` pixels wide."""
 
     def __init__(self, scenes: NativeScenes, side: int, width: int) -> None:
         mix = SceneMix(radius=scenes.mix.radius, rescaled=0)
@@ -129,7 +127,7 @@ class _Frame(Scenes):
         return self._layers(rng)
 
     def _floor(self, rng: np.random.Generator) -> Scene:
-        """A ground plane: 1/distance, and so the radius, is linear in the rows below the horizon."""
+        """Render a ground plane: 1/distance, and so the radius, is linear in the rows below the horizon."""
         horizon, foot = sorted(rng.uniform(0.1, 0.95, 2))
         steep = self._radius(rng, smallest=1.0) / self.side * 2
         rows = np.maximum(np.arange(self.side, dtype=np.float32), horizon * self.side)
@@ -153,7 +151,7 @@ class _Frame(Scenes):
         return Scene(to_srgb(image), np.zeros(0, np.uint8), radius_map(coverage, radii))
 
     def _standing(self, foot: float, rng: np.random.Generator) -> Values:
-        """Something whose lowest point stands on row ``foot`` (a share of the height)."""
+        """Return something whose lowest point is on row ``foot`` (a fraction of the height)."""
         front = self._front(rng)
         shown = np.flatnonzero(front[:, :, 3].max(1) > 0.5)
         lowest = int(shown[-1]) if len(shown) else self.side
@@ -162,16 +160,16 @@ class _Frame(Scenes):
         return np.asarray(cv2.warpAffine(front, move, size, flags=cv2.INTER_NEAREST), np.float32)
 
     def _radius(self, rng: np.random.Generator, smallest: float) -> float:
-        """In pixels of the frame, as often small as large; the smallest is a matter of the frame's."""
+        """Return a log-uniform radius in pixels of the frame; ``smallest`` is unused: the least is fixed."""
         least, most = 0.6, self.mix.radius * self.width
         return float(np.exp(rng.uniform(np.log(least), np.log(most))))
 
     def _photo(self, rng: np.random.Generator, photos: Sequence[Pixels] | None = None) -> Values:
-        """A crop of a photograph at most as large as it was; smaller ones are continued by reflection."""
+        """Return a crop of a photograph that is never enlarged; smaller ones are extended by reflection."""
         photos = photos or self.photos
         large = [p for p in photos if min(p.shape[:2]) >= 0.55 * self.side] or photos
         photo = large[int(rng.integers(len(large)))]
-        # Shrunk, which makes it sharper, but not so small that its reflections come in rows.
+        # Downscaled, which makes it sharper, but not so small that its reflections form rows.
         least = min(0.95, 0.5 * self.side / min(photo.shape[:2]))
         scale = float(rng.uniform(max(0.45, least), 0.95))
         size = [max(32, round(s * scale)) for s in photo.shape[1::-1]]
@@ -197,16 +195,16 @@ class _Frame(Scenes):
         return super()._filled(alpha, rng) if rng.random() < 0.7 else self._shaded(alpha, rng)
 
     def _front(self, rng: np.random.Generator) -> Values:
-        """Thin things are a third of everything that stands before the background."""
+        """Return something in front of the background; about a third of these are thin."""
         if rng.random() < 0.3:
             return self._filled(draw_shape(self.side, rng, str(rng.choice(THIN))), rng)
         return super()._front(rng)
 
 
 def _shrunk(radius: Values, side: int, limit: float) -> np.ndarray:
-    """``radius`` at ``side`` x ``side``: the smallest of a pixel where enough of it is in focus.
+    """Return ``radius`` at ``side`` x ``side``: the smallest of a pixel if enough of it is in focus.
 
-    Thin things would vanish in a mean. Where neither enough is in focus nor enough is blurred: NaN.
+    Thin things would vanish in a mean. NaN where neither enough is in focus nor enough is blurred.
     """
     known = np.where(np.isnan(radius), np.float32(1e4), radius)
     unknown, sharp, total = (

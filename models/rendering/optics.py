@@ -1,9 +1,9 @@
-"""Rendering defocus: thin-lens optics, disk blur in linear light, layers laid over each other.
+"""Rendering of defocus: thin-lens optics, disk blur in linear light, layers on top of each other.
 
-A scene is a few layers at their own depths, back to front. Each is blurred by the disk of its circle
-of confusion, colour and coverage (alpha) together, then laid over what is behind it: an out-of-focus
-foreground bleeds over a sharp background, and a background never bleeds over a sharp foreground.
-Everything here is linear light, premultiplied by alpha; noise and encoding come after.
+A scene is a few layers at different depths, back to front. Each is blurred by the disk of its circle of
+confusion, colour and coverage (alpha) together, and laid over what is behind it. So an out-of-focus
+foreground bleeds over a sharp background, and a background never bleeds over a sharp foreground. Everything
+here is linear light, premultiplied by alpha; noise and encoding come later.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Pixels = NDArray[np.uint8]
 Values = NDArray[np.float32]
 
 IN_FOCUS, BLURRED, IGNORED = 0, 1, 2
-SHARP_RADIUS, BLURRED_RADIUS = 1.0, 1.5  # of the circle of confusion, in pixels; ignored between
+SHARP_RADIUS, BLURRED_RADIUS = 1.0, 1.5  # of the circle of confusion, in pixels; radii in between are ignored
 
 
 @dataclass(frozen=True)
 class Lens:
-    """A thin lens before a sensor; lengths in metres.
+    """A thin lens in front of a sensor; lengths in metres.
 
     Attributes:
         focal_length: 0.05 is a 50 mm lens.
@@ -37,7 +37,7 @@ class Lens:
     sensor_width: float = 0.036
 
     def coc_radius(self, depth: Values | float, focus: float, width: int) -> Values:
-        """Radius of the circle of confusion, float32 pixels of an image ``width`` pixels wide.
+        """Return the radius of the circle of confusion, float32 pixels of an image ``width`` pixels wide.
 
         Args:
             depth: distance of the object in metres, a number or an array of any shape.
@@ -60,14 +60,14 @@ class Lens:
 
 
 def to_linear(image: Pixels) -> Values:
-    """sRGB uint8 of any shape -> linear light float32 in [0, 1]."""
+    """Convert sRGB uint8 of any shape to linear light, float32 in [0, 1]."""
     code = np.arange(256) / 255
     table = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
     return np.asarray(table.astype(np.float32)[image])
 
 
 def to_srgb(light: Values) -> Pixels:
-    """Linear light float32 of any shape, clipped to [0, 1] -> sRGB uint8."""
+    """Convert linear light, float32 of any shape clipped to [0, 1], to sRGB uint8."""
     steps = 1 << 14
     value = np.arange(steps + 1) / steps
     code = np.where(value <= 0.0031308, 12.92 * value, 1.055 * value ** (1 / 2.4) - 0.055)
@@ -76,7 +76,7 @@ def to_srgb(light: Values) -> Pixels:
 
 
 def disk_kernel(radius: float) -> Values:
-    """A disk with a smooth edge, float32 K x K with odd K, summing to 1; radius in pixels."""
+    """Return a disk with a smooth edge, float32 K x K with odd K, summing to 1; radius in pixels."""
     half = int(np.ceil(radius))
     if radius < 0.5:  # inside one pixel
         return np.ones((1, 1), np.float32)
@@ -89,11 +89,11 @@ def disk_kernel(radius: float) -> Values:
 
 
 def polygon_kernel(radius: float, blades: int, turn: float = 0.0) -> Values:
-    """The picture of an aperture with straight blades: a regular polygon in a disk of ``radius`` pixels.
+    """Return the image of an aperture with straight blades: a regular polygon in a disk of ``radius`` pixels.
 
     Args:
         radius: of the circle through the corners, in pixels.
-        blades: corners, at least 3.
+        blades: number of corners, at least 3.
         turn: angle in radians.
 
     Returns:
@@ -103,7 +103,7 @@ def polygon_kernel(radius: float, blades: int, turn: float = 0.0) -> Values:
     if radius < 0.5:
         return np.ones((1, 1), np.float32)
     side = 2 * half + 1
-    oversampling = max(8, int(np.ceil(48 / radius)))  # coarser cells would move a small one aside
+    oversampling = max(8, int(np.ceil(48 / radius)))  # coarser cells would shift a small polygon
     places = (np.arange(side * oversampling) + 0.5) / oversampling - side / 2
     inside = np.ones((len(places),) * 2)
     for edge in turn + (np.arange(blades) + 0.5) * 2 * np.pi / blades:
@@ -115,9 +115,9 @@ def polygon_kernel(radius: float, blades: int, turn: float = 0.0) -> Values:
 
 
 def blur(light: Values, radius: float, kernel: Values | None = None) -> Values:
-    """``light`` (float32 H x W or H x W x C) under a disk of ``radius`` pixels, or under ``kernel``.
+    """Blur ``light`` (float32 H x W or H x W x C) with a disk of ``radius`` pixels, or with ``kernel``.
 
-    Beyond its edges the picture continues with its last pixels.
+    Beyond its edges, the picture continues with its last pixels.
     """
     kernel = disk_kernel(radius) if kernel is None else kernel
     if kernel.size == 1:
@@ -126,24 +126,24 @@ def blur(light: Values, radius: float, kernel: Values | None = None) -> Values:
 
 
 def premultiply(light: Values, alpha: Values) -> Values:
-    """Linear light H x W x 3 and coverage H x W in [0, 1] -> float32 H x W x 4, premultiplied."""
+    """Combine linear light H x W x 3 and coverage H x W in [0, 1] to premultiplied float32 H x W x 4."""
     return np.dstack([light * alpha[:, :, None], alpha]).astype(np.float32)
 
 
 def over(front: Values, back: Values) -> Values:
-    """``front`` (H x W x 4, premultiplied) laid over ``back`` (H x W x C, its first 3 are colour)."""
+    """Lay ``front`` (H x W x 4, premultiplied) over ``back`` (H x W x C, its first 3 are colour)."""
     return np.asarray(front[:, :, :3] + (1 - front[:, :, 3:]) * back[:, :, :3], np.float32)
 
 
 class BlurStack:
-    """One layer under a row of disk radii, so that a focus pull costs a mix of two, not a blur.
+    """One layer under a series of disk radii, so that a focus pull costs a mix of two, not a blur.
 
-    The step from one radius to the next is a factor of about 1.25 (half a pixel at the small end); between
-    two of them they are mixed, which looks like the true disk and is not quite it.
+    The radii grow by a factor of about 1.25 (by half a pixel at the small end). Between two radii, their
+    results are mixed, which looks like the true disk but is not quite the same.
 
     Args:
         layer: float32 H x W x C, linear light.
-        largest: the largest radius that will be asked for, in pixels.
+        largest: the largest radius that will be requested, in pixels.
         factor: from one radius to the next; larger is coarser and faster.
     """
 
@@ -153,10 +153,10 @@ class BlurStack:
             radii.append(radii[-1] * factor)
         self.radii = np.array(radii)
         self._levels = np.stack([blur(layer, r) for r in radii])
-        self._levels.setflags(write=False)  # `at` hands them out
+        self._levels.setflags(write=False)  # `at` returns them
 
     def at(self, radius: float) -> Values:
-        """The layer under a disk of ``radius`` pixels, float32 H x W x C; perhaps read-only."""
+        """Return the layer under a disk of ``radius`` pixels, float32 H x W x C; may be read-only."""
         level, part = self._place(np.array(radius))
         if part == 0:
             return np.asarray(self._levels[level])
@@ -164,7 +164,7 @@ class BlurStack:
         return np.asarray(cv2.addWeighted(less, 1 - float(part), more, float(part), 0))
 
     def at_rows(self, radius: Values) -> Values:
-        """A plane that recedes: row ``y`` under a disk of ``radius[y]`` pixels, float32 H x W x C."""
+        """Return a plane that recedes: row ``y`` under a disk of ``radius[y]`` pixels, float32 H x W x C."""
         level, part = self._place(radius)
         rows = np.arange(len(radius))
         weight = part.astype(np.float32)[:, None, None]
@@ -172,7 +172,7 @@ class BlurStack:
         return self._mix(self._levels[level, rows], self._levels[above, rows], weight)
 
     def at_pixels(self, radius: Values) -> Values:
-        """Every pixel under its own disk: ``radius`` is float32 H x W, the result H x W x C."""
+        """Return every pixel under its own disk; ``radius`` is float32 H x W, the result H x W x C."""
         level, part = self._place(radius)
         rows, columns = np.indices(radius.shape, sparse=True)
         above = np.minimum(level + 1, len(self.radii) - 1)
@@ -191,23 +191,23 @@ class BlurStack:
 
 
 def classes(radius: Values) -> Pixels:
-    """Circles of confusion in pixels, of any shape -> `IN_FOCUS`, `BLURRED` or `IGNORED`, uint8.
+    """Convert circles of confusion in pixels, of any shape, to `IN_FOCUS`, `BLURRED` or `IGNORED`, uint8.
 
-    In focus up to `SHARP_RADIUS`, blurred from `BLURRED_RADIUS` on, ignored between the two.
+    In focus up to `SHARP_RADIUS`, blurred from `BLURRED_RADIUS` on, ignored in between.
     """
     between = np.where(radius <= SHARP_RADIUS, IN_FOCUS, IGNORED)
     return np.where(radius >= BLURRED_RADIUS, BLURRED, between).astype(np.uint8)
 
 
 def label(coverage: Sequence[Values], radii: Sequence[Values | float]) -> Pixels:
-    """The true mask of a picture, uint8 H x W: the `classes` of what covers more than half of a pixel.
+    """Return the true mask of a picture, uint8 H x W: the `classes` of what covers more than half of a pixel.
 
-    Within a few pixels of an edge between the two classes, where a blurred edge shows both at once, the
-    mask says `IGNORED`.
+    Within a few pixels of an edge between the two classes, where a blurred edge shows both at once, the mask
+    is `IGNORED`.
 
     Args:
         coverage: alpha of each layer as composed, float32 H x W, back to front; the first covers all.
-        radii: circle of confusion of each layer in pixels, a number or an array that fits H x W.
+        radii: circle of confusion of each layer in pixels, a number or an array that broadcasts to H x W.
     """
     mask = np.zeros(coverage[0].shape, np.uint8)
     mixed = np.zeros(coverage[0].shape, np.bool_)
@@ -221,18 +221,18 @@ def label(coverage: Sequence[Values], radii: Sequence[Values | float]) -> Pixels
 
 
 def _near_both(mask: Pixels) -> NDArray[np.bool_]:
-    """Where both classes lie within 4 pixels."""
+    """Return where both classes are within 4 pixels."""
     square = np.ones((9, 9), np.uint8)
     near = [cv2.dilate((mask == c).astype(np.uint8), square) for c in (IN_FOCUS, BLURRED)]
     return np.asarray((near[0] > 0) & (near[1] > 0))
 
 
 def radius_map(coverage: Sequence[Values], radii: Sequence[Values | float]) -> Values:
-    """Blur radius of the layer that covers more than half of each pixel.
+    """Return the blur radius of the layer that covers more than half of each pixel.
 
     Args:
         coverage: alpha of each layer as composed, float32 H x W, back to front; the first covers all.
-        radii: circle of confusion of each layer in pixels, a number or an array that fits H x W.
+        radii: circle of confusion of each layer in pixels, a number or an array that broadcasts to H x W.
 
     Returns:
         float32 H x W in pixels; NaN where two layers of different blur mix.

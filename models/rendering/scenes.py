@@ -1,9 +1,9 @@
 """Random scenes with a true mask: what the real training images lack.
 
-Wholly sharp and wholly blurred pictures, thin and holed foregrounds in and out of focus, planes that
-recede. Which layer is blurred is random, or a network learns saliency; some pastings are sharp on both
-sides, or it learns pasted edges. Everything is rendered at the size of a training crop, so that the
-circle of confusion is in pixels of the network's input.
+These are entirely sharp and entirely blurred pictures, foregrounds that are thin or have holes, in and out of
+focus, and planes that recede. Which layer is blurred is random; otherwise a network learns saliency. Some
+pasted objects are sharp on both sides of their edge; otherwise it learns pasted edges. Everything is rendered
+at the size of a training crop, so that the circle of confusion is in pixels of the network's input.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from .optics import (
 from .shapes import draw_shape
 
 FOREGROUNDS = ("fence", "leaves", "fingers", "stalks")
-FOCUSED = ("fence", "leaves", "stalks", "blades", "blades")  # grass comes most often
+FOCUSED = ("fence", "leaves", "stalks", "blades", "blades")  # grass occurs most often
 Matte = tuple[Pixels, NDArray[np.uint8]]
 
 
 class Scene(NamedTuple):
-    """A rendered picture and the truth about it.
+    """A rendered picture and its ground truth.
 
     Attributes:
         image: BGR uint8 N x N x 3.
@@ -53,15 +53,15 @@ class Scene(NamedTuple):
 
 @dataclass(frozen=True)
 class SceneMix:
-    """How often each kind of scene comes; the rest are layers laid over each other.
+    """How often each kind of scene occurs; the rest are layers on top of each other.
 
     Attributes:
-        sharp, blurred: wholly sharp and wholly blurred pictures.
+        sharp, blurred: entirely sharp and entirely blurred pictures.
         ramp: one plane whose blur grows across the picture.
-        foreground: something thin or holed and out of focus before a sharp background.
-        focused: the opposite, such as grass in focus before a blurred background.
-        radius: largest circle of confusion (its radius) as a share of the width.
-        rescaled: rendered larger and shrunk after the blur, as a picture from a camera mostly is.
+        foreground: something thin or with holes, out of focus in front of a sharp background.
+        focused: the opposite, such as grass in focus in front of a blurred background.
+        radius: largest radius of the circle of confusion, as a fraction of the width.
+        rescaled: rendered larger and downscaled after the blur, like most pictures from cameras.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown key is an error
@@ -80,10 +80,10 @@ class Scenes:
 
     Args:
         photos: photographs in focus everywhere, BGR uint8; at least one.
-        mattes: pictures of things with their coverage (255 = the thing), may be empty.
+        mattes: pictures of objects with their coverage (255 = the object), may be empty.
         side: of the rendered picture, in pixels.
-        mix: how often each kind comes.
-        pixel: size of a pixel of the final picture, where this one will be shrunk to it.
+        mix: how often each kind occurs.
+        pixel: size of a pixel of the final picture, if this one will be downscaled to it.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Scenes:
         self.pixel = pixel
 
     def render(self, rng: np.random.Generator) -> Scene:
-        """One scene; the same state of ``rng`` gives the same scene."""
+        """Render one scene; the same state of ``rng`` gives the same scene."""
         if rng.random() >= self.mix.rescaled:
             return self._scene(rng)
         side = round(self.side * float(rng.uniform(1.1, 1.6)))
@@ -131,7 +131,7 @@ class Scenes:
         return self._layers(rng)
 
     def focused(self, rng: np.random.Generator, kind: str) -> Scene:
-        """A sharp ``kind`` before a blurred background, sometimes with a blurred thing between the two."""
+        """Render a sharp ``kind`` before a blurred background, sometimes with a blurred thing in between."""
         behind, fronts = self._radius(rng, smallest=2.0), list[tuple[Values, float]]()
         if rng.random() < 0.3:
             fronts.append((self._front(rng), float(rng.uniform(0.4, 1.0)) * behind))
@@ -140,7 +140,7 @@ class Scenes:
         return self._compose(self._photo(rng), [*fronts, (sharp, 0.0)], behind, rng)
 
     def foreground(self, rng: np.random.Generator, kind: str) -> Scene:
-        """A blurred ``kind`` (see `shapes.SHAPES`) before a sharp background."""
+        """Render a blurred ``kind`` (see `shapes.SHAPES`) in front of a sharp background."""
         front = self._filled(draw_shape(self.side, rng, kind), rng)
         return self._compose(self._photo(rng), [(front, self._radius(rng, smallest=2.5))], 0.0, rng)
 
@@ -150,7 +150,7 @@ class Scenes:
         return self._compose(self._photo(rng), [], radius, rng)
 
     def _ramp(self, rng: np.random.Generator) -> Scene:
-        """A plane through the focus: the radius falls to 0 along a line and grows on both sides."""
+        """Render a plane through the focus: the radius falls to 0 along a line and grows on both sides."""
         light = self._highlights(self._photo(rng), rng)
         angle, largest = rng.uniform(0, 2 * np.pi), self._radius(rng, smallest=3.0)
         across = np.linspace(-0.5, 0.5, self.side)
@@ -205,19 +205,19 @@ class Scenes:
     # --- material ----------------------------------------------------------------------------------
 
     def _radius(self, rng: np.random.Generator, smallest: float) -> float:
-        """Of a circle of confusion in pixels; ``smallest`` in pixels of the final picture."""
+        """Return a circle of confusion's radius in pixels; ``smallest`` is in pixels of the final picture."""
         smallest *= self.pixel
         largest = max(self.mix.radius * self.side, smallest * 1.5)
         return float(np.exp(rng.uniform(np.log(smallest), np.log(largest))))
 
     def _photo(self, rng: np.random.Generator) -> Values:
-        """A crop of a photograph, shrunk at random, which makes it sharper; linear light N x N x 3."""
+        """Return a photograph's crop in linear light, N x N x 3, randomly downscaled, which sharpens it."""
         photo = self.photos[int(rng.integers(len(self.photos)))]
         least = self.side / min(photo.shape[:2])
         scale = max(least, float(rng.uniform(min(least, 1.0), 1.0)))
         size = [max(self.side, round(s * scale)) for s in photo.shape[1::-1]]
-        way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        small = np.asarray(cv2.resize(photo, size, interpolation=way), np.uint8)
+        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        small = np.asarray(cv2.resize(photo, size, interpolation=interpolation), np.uint8)
         x, y = (int(rng.integers(s - self.side + 1)) for s in size)
         crop = small[y : y + self.side, x : x + self.side]
         if rng.random() < 0.5:
@@ -225,7 +225,7 @@ class Scenes:
         return to_linear(crop)
 
     def _front(self, rng: np.random.Generator) -> Values:
-        """Something that stands before the background: N x N x 4, premultiplied linear light."""
+        """Return something in front of the background: N x N x 4, premultiplied linear light."""
         if self.mattes and rng.random() < 0.5:
             return self._cutout(rng)
         return self._filled(draw_shape(self.side, rng), rng)
@@ -233,7 +233,7 @@ class Scenes:
     def _cutout(self, rng: np.random.Generator) -> Values:
         picture, coverage = self.mattes[int(rng.integers(len(self.mattes)))]
         scale = float(rng.uniform(0.5, 1.4)) * self.side / max(coverage.shape)
-        less = min(scale, 1.0)  # through an area filter: the warp alone would alias
+        less = min(scale, 1.0)  # with an area filter: the warp alone would alias
         size = [max(1, round(s * less)) for s in coverage.shape[::-1]]
         middle = np.array(size) / 2
         turn = cv2.getRotationMatrix2D(middle.tolist(), float(rng.uniform(-25, 25)), scale / less)
@@ -250,7 +250,7 @@ class Scenes:
             return np.asarray(turned, np.uint8)
 
         alpha = warped(coverage, cv2.BORDER_CONSTANT).astype(np.float32) / np.float32(255)
-        if rng.random() < 0.3:  # the outline of a thing filled with something else
+        if rng.random() < 0.3:  # the outline of an object, filled with something else
             return self._filled(alpha, rng)
         return premultiply(to_linear(warped(picture, cv2.BORDER_REPLICATE)), alpha)
 
@@ -264,7 +264,7 @@ class Scenes:
         return premultiply(colour, alpha)
 
     def _shaded(self, alpha: Values, rng: np.random.Generator) -> Values:
-        """Round things of many colours, each lighter or darker along its middle."""
+        """Fill ``alpha`` with round things of many colours, each lighter or darker along its middle."""
         grid = (int(rng.integers(1, 16)), int(rng.integers(2, 40)), 3)
         base, own = rng.uniform(0, 0.4, 3), rng.uniform(0.2, 1.6, grid).astype(np.float32)
         own = own[:, :, :1] if rng.random() < 0.6 else own  # one colour, lighter and darker
@@ -276,7 +276,7 @@ class Scenes:
 
     @staticmethod
     def _highlights(light: Values, rng: np.random.Generator) -> Values:
-        """Give back the light that the photograph clipped, so that highlights bloom under the blur."""
+        """Restore light that the photograph clipped, so that highlights bloom under the blur."""
         if rng.random() < 0.6:
             return light
         gain = rng.uniform(1, 8)

@@ -1,4 +1,4 @@
-"""The sensor: noise after the blur, the same in focus and out of it."""
+"""The sensor adds noise after the blur, the same in focus and out of focus."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ READ = 0.01  # linear light whose shot noise equals the read noise
 class Sensor:
     """Turns linear light into a noisy sRGB picture.
 
-    The variance of the noise is that of photons (in proportion to the light) and of reading (constant).
+    The variance of the noise is the sum of photon noise (proportional to the light) and read noise
+    (constant).
 
     Args:
         width, height: of the picture, in pixels.
         noise: standard deviation at mid-gray, of 255.
-        seed: another seed, another noise.
+        seed: determines the noise.
     """
 
     def __init__(self, width: int, height: int, *, noise: float, seed: int) -> None:
         self.size, self.noise, self.seed = (width, height), noise, seed
-        shape = (2 * height, 2 * width, 3)  # each frame takes a part of it at random
+        shape = (2 * height, 2 * width, 3)  # each frame takes a random part of it
         self._grain = np.random.default_rng((seed, 0)).standard_normal(shape, np.float32)
 
     def expose(self, light: Values, index: int) -> Pixels:
-        """Linear light H x W x 3 (BGR) -> uint8, with the noise of frame ``index``."""
+        """Convert linear light H x W x 3 (BGR) to uint8, with the noise of frame ``index``."""
         return to_srgb(light + self._noise(light, index) if self.noise else light)
 
     def _noise(self, light: Values, index: int) -> Values:

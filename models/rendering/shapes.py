@@ -1,7 +1,7 @@
-"""Coverage masks of things that stand before a camera: fences, stalks, leaves, fingers, blobs.
+"""Coverage masks of things in front of a camera: fences, stalks, leaves, fingers, blobs.
 
-Each function draws one kind of thing on a square and returns its alpha, float32 in [0, 1] with smooth
-edges. They are what real masks lack: thin and holed foregrounds.
+Each function draws one kind of thing on a square canvas. `draw_shape` turns the result into alpha, float32 in
+[0, 1] with smooth edges. These are what real masks lack: foregrounds that are thin or have holes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Draw = Callable[[NDArray[np.uint8], np.random.Generator], None]
 
 
 def draw_shape(side: int, rng: np.random.Generator, kind: str | None = None) -> Values:
-    """Alpha of a random thing, float32 ``side`` x ``side``; ``kind`` is a key of `SHAPES` or random."""
+    """Return the alpha of a thing, float32 ``side`` x ``side``; ``kind`` is a key of `SHAPES` or random."""
     canvas = np.zeros((side * OVERSAMPLING,) * 2, np.uint8)
     name = kind or str(rng.choice(COMMON))
     SHAPES[name](canvas, rng)
@@ -36,7 +36,7 @@ def _line(canvas: NDArray[np.uint8], points: NDArray[np.float64], thickness: flo
 
 
 def fence(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
-    """Parallel bars, or two crossing families of them (wire mesh)."""
+    """Draw parallel bars, or two crossing sets of them (wire mesh)."""
     side = len(canvas)
     spacing, share = rng.uniform(0.05, 0.25) * side, rng.uniform(0.06, 0.5)
     angle = rng.uniform(0, np.pi)
@@ -50,7 +50,7 @@ def fence(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
 
 
 def stalks(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
-    """Thin curved lines that rise from the lower edge, like grass or cables."""
+    """Draw thin curved lines that rise from the lower edge, like grass or cables."""
     side = len(canvas)
     for _ in range(rng.integers(3, 30)):
         foot, lean, bend = rng.uniform(-0.1, 1.1), rng.uniform(-0.4, 0.4), rng.uniform(-0.4, 0.4)
@@ -61,7 +61,7 @@ def stalks(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
 
 
 def blades(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
-    """Tufts of grass: curved blades that run to a point, close together, from the lower edge."""
+    """Draw tufts of grass: curved, pointed blades, close together, from the lower edge."""
     side = len(canvas)
     for _ in range(rng.integers(1, 5)):
         tuft, spread, tall = rng.uniform(0, 1), rng.uniform(0.02, 0.25), rng.uniform(0.2, 0.9)
@@ -76,7 +76,7 @@ def blades(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
 
 
 def leaves(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
-    """Ellipses at random angles around a few places."""
+    """Draw ellipses at random angles around a few places."""
     side = len(canvas)
     for _ in range(rng.integers(1, 5)):
         place, spread = _point(side, rng, 0.1), rng.uniform(0.05, 0.3) * side
@@ -89,7 +89,7 @@ def leaves(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
 
 
 def fingers(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
-    """A few thick rounded lines from one edge, like fingers or a pole before the lens."""
+    """Draw a few thick rounded lines from one edge, like fingers or a pole in front of the lens."""
     side = len(canvas)
     edge = rng.integers(4)
     for _ in range(rng.integers(1, 5)):
@@ -100,7 +100,7 @@ def fingers(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
 
 
 def hairs(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
-    """Hair, whiskers, wires: long curves of one to a few pixels, some of them crossing."""
+    """Draw hair, whiskers, wires: long curves of one to a few pixels, some of them crossing."""
     side = len(canvas)
     for _ in range(rng.integers(2, 9)):
         root, aim, spread = _point(side, rng), rng.uniform(0, 2 * np.pi), rng.uniform(0.05, 0.8)
@@ -115,7 +115,7 @@ def hairs(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
 
 
 def panicles(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
-    """Seed heads: thin stalks with small grains along them."""
+    """Draw seed heads: thin stalks with small grains along them."""
     side = len(canvas)
     for _ in range(rng.integers(2, 10)):
         t = np.linspace(0, 1, 40)
@@ -132,7 +132,7 @@ def panicles(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
 
 
 def lettering(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
-    """A few lines of text, in strokes down to two pixels."""
+    """Draw a few lines of text, in strokes down to two pixels."""
     side = len(canvas)
     size = float(np.exp(rng.uniform(np.log(0.008), np.log(0.03)))) * side / 8
     letters = np.array(list("abcdefghkmnopqrstuvxyzABCDEFGHKLMNPRSTUVXYZ0123456789   "))
@@ -145,14 +145,14 @@ def lettering(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
 
 
 def blob(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
-    """Smooth noise above a threshold: an irregular outline, sometimes with holes."""
+    """Draw smooth noise above a threshold: an irregular outline, sometimes with holes."""
     cells = int(rng.integers(3, 9))
     noise = cv2.resize(rng.normal(size=(cells, cells)), canvas.shape, interpolation=cv2.INTER_CUBIC)
     canvas[noise > np.quantile(noise, rng.uniform(0.4, 0.85))] = 255
 
 
 def polygon(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
-    """A star-shaped outline with straight edges: signs, tables, buildings."""
+    """Draw a star-shaped outline with straight edges: signs, tables, buildings."""
     side = len(canvas)
     angles = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(3, 9)))
     radius = rng.uniform(0.15, 0.5, len(angles)) * side
@@ -172,4 +172,4 @@ SHAPES: dict[str, Draw] = {
     "panicles": panicles,
     "lettering": lettering,
 }
-COMMON = ("fence", "stalks", "leaves", "fingers", "blob", "polygon")  # what a random thing is
+COMMON = ("fence", "stalks", "leaves", "fingers", "blob", "polygon")  # kinds of a random thing

@@ -1,4 +1,4 @@
-"""A rendered focal stack: regions at known distances, the focus moved through them step by step."""
+"""A rendered focal stack: regions at known distances, with the focus moved through them step by step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .textures import TEXTURES, draw_texture
 
 
 class Stack(NamedTuple):
-    """Slices (uint8 BGR, one size), and for each region the slice in which it is in focus."""
+    """The slices (uint8 BGR, one size), and for each region the slice in which it is in focus."""
 
     slices: list[Pixels]
     best: list[int]
@@ -31,12 +31,12 @@ def render_stack(
     noise: float = 2.0,
     quality: int = 92,
 ) -> Stack:
-    """One stack of `COLUMNS` x `ROWS` regions, each on a plane of its own.
+    """Render a stack of `COLUMNS` x `ROWS` regions, each on its own plane.
 
     Args:
-        seed: another seed, another stack.
+        seed: determines the stack.
         width, height: of the slices, in pixels.
-        slices: how many.
+        slices: number of slices.
         step: growth of the blur radius from one slice to the next, in pixels.
         noise: of the sensor, standard deviation at mid-gray, of 255.
         quality: of each slice's JPEG.
@@ -57,7 +57,7 @@ def render_stack(
 
 
 def _surfaces(width: int, height: int, rng: np.random.Generator) -> Pixels:
-    """A texture of its own in every region; nothing is smooth, where no one could tell."""
+    """Draw a texture in every region; none is smooth, because nobody could judge it."""
     kinds = [kind for kind in TEXTURES if kind != "smooth"]
     picture = np.empty((height, width, 3), np.uint8)
     for x, y, w, h in regions(width, height):

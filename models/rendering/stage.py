@@ -1,7 +1,7 @@
-"""What stands before the camera of a rendered clip: a backdrop with its ground, a person, something near.
+"""The layers of a rendered clip: a backdrop with its ground, a person, something near.
 
-Everything is drawn from a seed, or cut from photographs where there are some. All layers are linear
-light on a canvas that is larger than the frame by a margin on every side.
+Everything is drawn from a seed, or cut from photographs if there are any. All layers are linear light on a
+canvas that is larger than the frame by a margin on every side.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from .textures import draw_picture, draw_texture
 
 CLOTHES = ("gratings", "text", "foliage", "rough", "pebbles", "bricks")
 NEAR_SHAPES = {"stalks": "foliage", "leaves": "foliage", "fingers": "rough", "fence": "rough"}
-TEXELS, LEVELS = 160, 8  # of the ground's texture: per metre, and halvings
+TEXELS, LEVELS = 160, 8  # of the ground's texture: texels per metre, and number of halvings
 SKIN = np.array([0.33, 0.45, 0.68])  # BGR
 
 
 @dataclass(frozen=True)
 class Canvas:
-    """Where the layers are drawn.
+    """The canvas on which the layers are drawn.
 
     Attributes:
         width, height: of the frame in pixels.
-        margin: more to the left and right, and more above and below, in pixels.
+        margin: extra pixels to the left and right, and extra pixels above and below.
         horizon: row of the canvas on which the ground meets the backdrop.
         photos: BGR uint8 surfaces to use instead of procedural ones; may be empty.
     """
@@ -42,11 +42,11 @@ class Canvas:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height with the margins."""
+        """Width and height including the margins."""
         return self.width + 2 * self.margin[0], self.height + 2 * self.margin[1]
 
     def surface(self, rng: np.random.Generator, kind: str | None = None) -> Values:
-        """A texture, a procedural picture (no ``kind``) or a photograph: linear light H x W x 3."""
+        """Return a texture, a procedural picture (no ``kind``) or a photograph: linear light H x W x 3."""
         width, height = self.size
         if self.photos:
             return to_linear(_cover(self.photos[int(rng.integers(len(self.photos)))], self.size))
@@ -55,21 +55,21 @@ class Canvas:
 
 
 def backdrop(canvas: Canvas, row_depth: Values, focal: float, rng: np.random.Generator) -> Values:
-    """A picture above the horizon and the ground that recedes to it, linear light H x W x 3.
+    """Draw a picture above the horizon and the ground that recedes to it, linear light H x W x 3.
 
     Args:
         canvas: where it is drawn.
         row_depth: distance of the ground in every row of the canvas in metres, float32 H.
         focal: focal length in pixels.
-        rng: what it looks like.
+        rng: determines its look.
     """
     width, height = canvas.size
     light = canvas.surface(rng)
     kind = str(rng.choice(["pebbles", "foliage", "rough", "bricks"]))
     tile = to_linear(draw_texture(256, 256, rng, kind))
-    tile = np.concatenate([tile, tile[::-1]])  # mirrored, or every repetition shows as a seam
+    tile = np.concatenate([tile, tile[::-1]])  # mirrored; otherwise every repetition would show a seam
     texture = np.concatenate([tile, tile[:, ::-1]], axis=1)
-    count, fine = height - canvas.horizon, 12  # a row of the far ground falls on many texels
+    count, fine = height - canvas.horizon, 12  # a row of the far ground covers many texels
     places = np.arange(count * fine) / fine
     depth = np.interp(places, np.arange(count), row_depth[canvas.horizon :])
     ground = _ground(texture, depth, width, focal)
@@ -78,8 +78,8 @@ def backdrop(canvas: Canvas, row_depth: Values, focal: float, rng: np.random.Gen
 
 
 def _ground(texture: Values, depth: NDArray[np.float64], width: int, focal: float) -> Values:
-    """``texture`` without end, one row for every ``depth``, each from a size of it that does not alias."""
-    across = (np.arange(width) - 0.3 * width) / focal * TEXELS  # the mirror line is not the middle
+    """Repeat ``texture`` endlessly, with one row per ``depth``, each from a scale that does not alias."""
+    across = (np.arange(width) - 0.3 * width) / focal * TEXELS  # keeps the mirror line out of the middle
     level = np.clip(np.log2(np.maximum(depth / focal * TEXELS, 1)), 0, LEVELS - 1)
     result = np.zeros((len(depth), width, 3), np.float32)
     for number in range(LEVELS):
@@ -99,7 +99,7 @@ def _ground(texture: Values, depth: NDArray[np.float64], width: int, focal: floa
 
 
 def person(canvas: Canvas, rng: np.random.Generator) -> Values:
-    """Somebody from the waist up, H x W x 4, premultiplied."""
+    """Draw a person from the waist up, H x W x 4, premultiplied."""
     width, height = canvas.size
     unit = canvas.height * rng.uniform(0.9, 1.15)
     middle = width / 2 + canvas.width * rng.uniform(-0.15, 0.15)
@@ -145,7 +145,7 @@ def person(canvas: Canvas, rng: np.random.Generator) -> Values:
 
 
 def foreground(canvas: Canvas, rng: np.random.Generator) -> Values:
-    """Something close to the lens that leaves most of the frame free, H x W x 4, premultiplied."""
+    """Draw something close to the lens that leaves most of the frame free, H x W x 4, premultiplied."""
     width, height = canvas.size
     kind = str(rng.choice(list(NEAR_SHAPES)))
     alpha = np.zeros((height, width), np.float32)
@@ -158,7 +158,7 @@ def foreground(canvas: Canvas, rng: np.random.Generator) -> Values:
 
 
 def _tinted(light: Values, colour: NDArray[np.floating]) -> Values:
-    """The relief of ``light`` in another colour."""
+    """Return the relief of ``light`` in another colour."""
     gray = light.mean(2, keepdims=True)
     return np.asarray(colour * np.clip(0.6 + 0.4 * gray / gray.mean(), 0, 2), np.float32)
 
@@ -169,7 +169,7 @@ def _ellipse(centre: NDArray[np.float64], across: float, down: float) -> NDArray
 
 
 def _strands(head: NDArray[np.float64], unit: float, rng: np.random.Generator) -> list[NDArray[np.float64]]:
-    """Thin blades of hair around the upper half of the head."""
+    """Return thin blades of hair around the upper half of the head."""
     strands = []
     for angle in rng.uniform(-0.05, 1.05, 90) * -np.pi:
         root = head + unit * np.array([0.085 * np.cos(angle), 0.115 * np.sin(angle)]) * 0.85
@@ -181,8 +181,8 @@ def _strands(head: NDArray[np.float64], unit: float, rng: np.random.Generator) -
 
 
 def _mask(size: tuple[int, int], parts: Sequence[NDArray[np.float64]]) -> Values:
-    """Coverage of some polygons (points in pixels of the canvas), float32 H x W, smooth at its edges."""
-    fine, sub = 3, 4  # cells a pixel, bits of their fraction
+    """Return the coverage of polygons (points in pixels of the canvas), float32 H x W, with smooth edges."""
+    fine, sub = 3, 4  # cells per pixel, bits of their fraction
     large = np.zeros((size[1] * fine, size[0] * fine), np.uint8)
     for part in parts:
         points = [np.round(part * fine * 2**sub).astype(np.int32)]
@@ -192,11 +192,11 @@ def _mask(size: tuple[int, int], parts: Sequence[NDArray[np.float64]]) -> Values
 
 
 def _cover(photo: Pixels, size: tuple[int, int]) -> Pixels:
-    """The middle of ``photo``, scaled to fill ``size`` (width, height)."""
+    """Return the middle of ``photo``, scaled to fill ``size`` (width, height)."""
     height, width = photo.shape[:2]
     scale = max(size[0] / width, size[1] / height)
     large = (max(size[0], round(width * scale)), max(size[1], round(height * scale)))
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    scaled = np.asarray(cv2.resize(photo, large, interpolation=way), np.uint8)
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    scaled = np.asarray(cv2.resize(photo, large, interpolation=interpolation), np.uint8)
     x, y = (large[0] - size[0]) // 2, (large[1] - size[1]) // 2
     return scaled[y : y + size[1], x : x + size[0]]

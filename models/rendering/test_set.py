@@ -1,7 +1,7 @@
-"""A rendered test set, always the same: what networks get wrong, without any photograph.
+"""A rendered test set that is always the same: what networks get wrong, without photographs.
 
-The kinds are an out-of-focus thing (fence, leaves, fingers, stalks) before a sharp background, wholly
-sharp and wholly blurred pictures, and two layers of which either is in focus.
+The kinds are an out-of-focus thing (fence, leaves, fingers, stalks) in front of a sharp background, entirely
+sharp and entirely blurred pictures, and two layers of which either is in focus.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _MIXES = {
     "layers": SceneMix(sharp=0, blurred=0, ramp=0, rescaled=0),
 }
 KINDS = (*FOREGROUNDS, *_MIXES)
-BOTH, TRIES = 0.03, 20  # of the picture that each class fills, where a kind has both
-PICTURES = 12  # procedural ones that a set is made from
+BOTH, TRIES = 0.03, 20  # minimum share of each class if a kind has both; tries to reach it
+PICTURES = 12  # number of procedural pictures that a set is made from
 
 
 def rendered_set(
@@ -32,17 +32,17 @@ def rendered_set(
     kind: str | None = None,
     photos: Sequence[Pixels] = (),
 ) -> list[Scene]:
-    """``count`` scenes of ``side`` x ``side`` pixels; the same arguments give the same scenes.
+    """Return ``count`` scenes of ``side`` x ``side`` pixels; the same arguments give the same scenes.
 
     Args:
-        count: how many.
+        count: number of scenes.
         side: of the pictures, in pixels.
-        seed: another seed, other scenes.
-        kind: one of `KINDS`; by default they take turns.
+        seed: determines the scenes.
+        kind: one of `KINDS`; by default, they take turns.
         photos: photographs in focus everywhere, BGR uint8, instead of procedural pictures.
 
     Raises:
-        ValueError: no such kind.
+        ValueError: there is no such kind.
     """
     if kind is not None and kind not in KINDS:
         raise ValueError(f"kind = {kind!r}: one of {', '.join(KINDS)}")
@@ -57,7 +57,7 @@ def _pictures(count: int, side: int, seed: int) -> list[Pixels]:
 
 
 def _scene(kind: str, material: Sequence[Pixels], side: int, seed: tuple[int, int]) -> Scene:
-    """The first of some tries that shows both classes, where the kind has both; the best if none does."""
+    """Return the first try that shows both classes, if the kind has both; the best one if no try does."""
     scenes = Scenes(material, (), side, _MIXES.get(kind, SceneMix()))
     tries: list[tuple[float, Scene]] = []
     for attempt in range(TRIES):

@@ -1,8 +1,8 @@
-"""Procedural pictures, sharp everywhere: edges at many scales without any photograph.
+"""Procedural pictures that are sharp everywhere: edges at many scales without photographs.
 
-Each texture is drawn at twice its size and shrunk, so that its edges are as sharp as a pixel allows and
+Each texture is drawn at twice its size and downscaled, so that its edges are as sharp as a pixel allows and
 no sharper. `draw_picture` lays several of them over each other like the surfaces of a room or a street,
-smooth ones among them: what is smooth is not always out of focus.
+including smooth ones: what is smooth is not always out of focus.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Texture = Callable[[int, int, np.random.Generator], Values]
 
 
 def draw_texture(width: int, height: int, rng: np.random.Generator, kind: str | None = None) -> Pixels:
-    """One texture, BGR uint8 H x W x 3; ``kind`` is a key of `TEXTURES` or random."""
+    """Draw one texture, BGR uint8 H x W x 3; ``kind`` is a key of `TEXTURES` or random."""
     draw = TEXTURES[kind or str(rng.choice(list(TEXTURES)))]
     large = draw(width * OVERSAMPLING, height * OVERSAMPLING, rng)
     small = cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA)
@@ -30,7 +30,7 @@ def draw_texture(width: int, height: int, rng: np.random.Generator, kind: str | 
 
 
 def draw_picture(width: int, height: int, rng: np.random.Generator) -> Pixels:
-    """Some surfaces with textures of their own before each other, BGR uint8 H x W x 3."""
+    """Draw several surfaces with different textures in front of each other, BGR uint8 H x W x 3."""
     picture = draw_texture(width, height, rng)
     for _ in range(int(rng.integers(2, 7))):
         outline = np.zeros((height * OVERSAMPLING, width * OVERSAMPLING), np.uint8)
@@ -43,7 +43,7 @@ def draw_picture(width: int, height: int, rng: np.random.Generator) -> Pixels:
 
 
 def fractal(width: int, height: int, rng: np.random.Generator, *, steepness: float = 1.0) -> Values:
-    """Noise whose amplitude falls as 1 / frequency ** ``steepness``, as in photographs.
+    """Return noise whose amplitude falls as 1 / frequency ** ``steepness``, as in photographs.
 
     Returns:
         float32 H x W with mean 0 and standard deviation 1.
@@ -53,12 +53,12 @@ def fractal(width: int, height: int, rng: np.random.Generator, *, steepness: flo
 
 
 def _octaves(width: int, height: int, rng: np.random.Generator, gain: np.float32) -> Values:
-    """White noise and, ``gain`` times as strong, the same of half the resolution."""
+    """Return white noise plus, ``gain`` times as strong, the same at half the resolution."""
     noise = rng.standard_normal((height, width), np.float32)
     if max(width, height) > 8:
         half = _octaves(width // 2 + 3, height // 2 + 3, rng, gain)
         coarse = cv2.resize(half, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
-        y, x = rng.integers(0, 4, 2)  # or the grids of all octaves lie upon each other
+        y, x = rng.integers(0, 4, 2)  # otherwise the grids of all octaves would coincide
         noise += gain * coarse[y : y + height, x : x + width]
     return noise
 
@@ -67,7 +67,7 @@ def _octaves(width: int, height: int, rng: np.random.Generator, gain: np.float32
 
 
 def rough(width: int, height: int, rng: np.random.Generator) -> Values:
-    """Plaster, rock, soil: fractal noise in one colour and a little in another."""
+    """Draw plaster, rock or soil: fractal noise in one colour and a little in another."""
     light = fractal(width, height, rng, steepness=float(rng.uniform(0.7, 1.2)))
     tint = fractal(width, height, rng, steepness=1.4)
     colour = _colour(rng, 60, 180)
@@ -76,7 +76,7 @@ def rough(width: int, height: int, rng: np.random.Generator) -> Values:
 
 
 def smooth(width: int, height: int, rng: np.random.Generator) -> Values:
-    """Sky or a painted wall: a gradient, with next to nothing on it."""
+    """Draw sky or a painted wall: a gradient with next to nothing on it."""
     angle = rng.uniform(0, 2 * np.pi)
     x, y = np.linspace(-1, 1, width), np.linspace(-1, 1, height)
     slope = np.add.outer(y * np.sin(angle), x * np.cos(angle))[:, :, None]
@@ -86,7 +86,7 @@ def smooth(width: int, height: int, rng: np.random.Generator) -> Values:
 
 
 def bricks(width: int, height: int, rng: np.random.Generator) -> Values:
-    """Rows of bricks, each of its own shade, in mortar."""
+    """Draw rows of bricks, each in its own shade, in mortar."""
     tall = int(rng.integers(14, 56))
     wide, joint = (
         int(tall * rng.uniform(1.5, 3)),
@@ -104,7 +104,7 @@ def bricks(width: int, height: int, rng: np.random.Generator) -> Values:
 
 
 def windows(width: int, height: int, rng: np.random.Generator) -> Values:
-    """The front of a house: a grid of framed panes."""
+    """Draw the front of a house: a grid of framed panes."""
     cell = rng.uniform(40, 130, 2)
     canvas = np.empty((height, width, 3), np.float32)
     canvas[:] = _colour(rng, 90, 210)
@@ -119,7 +119,7 @@ def windows(width: int, height: int, rng: np.random.Generator) -> Values:
 
 
 def gratings(width: int, height: int, rng: np.random.Generator) -> Values:
-    """Blinds, cloth, corrugated metal: stripes whose spacing changes slowly."""
+    """Draw blinds, cloth or corrugated metal: stripes whose spacing changes slowly."""
     angle, period = rng.uniform(0, np.pi), rng.uniform(7, 50)
     x, y = np.arange(width), np.arange(height)
     place = np.add.outer(y * np.sin(angle), x * np.cos(angle)) / period
@@ -131,7 +131,7 @@ def gratings(width: int, height: int, rng: np.random.Generator) -> Values:
 
 
 def text(width: int, height: int, rng: np.random.Generator) -> Values:
-    """A printed page: lines of letters in several sizes."""
+    """Draw a printed page: lines of letters in several sizes."""
     page, ink = _colour(rng, 170, 245), _colour(rng, 5, 70)
     letters = np.array(list(string.ascii_letters + "      "))
     printed = np.zeros((height, width), np.uint8)
@@ -147,12 +147,12 @@ def text(width: int, height: int, rng: np.random.Generator) -> Values:
 
 
 def foliage(width: int, height: int, rng: np.random.Generator) -> Values:
-    """Leaves over leaves, large ones and many small ones."""
+    """Draw leaves over leaves, some large and many small."""
     return _dead_leaves(width, height, rng, slender=(0.2, 0.6), colour=_colour(rng, 50, 120, 0.2))
 
 
 def pebbles(width: int, height: int, rng: np.random.Generator) -> Values:
-    """Round stones over each other, the sizes of a power law: the statistics of natural pictures."""
+    """Draw round stones over each other, with sizes from a power law: the statistics of natural pictures."""
     return _dead_leaves(width, height, rng, slender=(0.7, 1.0), colour=_colour(rng, 70, 180))
 
 
@@ -189,14 +189,14 @@ def _dead_leaves(
         turn, shade = float(rng.uniform(0, 360)), colour * rng.uniform(0.3, 1.7)
         tint = np.clip(shade + rng.uniform(-12, 12, 3), 2, 250)
         cv2.ellipse(canvas, centre, axes, turn, 0, 360, tint.tolist(), -1)
-        if long > 14:  # a lit side and a vein give the large ones an inside
+        if long > 14:  # a lit side gives large ones an inside
             tint = np.clip(tint * 1.25, 2, 250)
             cv2.ellipse(canvas, centre, axes, turn, 0, 180, tint.tolist(), -1)
     return _weathered(canvas, rng, 0.08)
 
 
 def _weathered(canvas: Values, rng: np.random.Generator, amount: float) -> Values:
-    """Grain, and light that falls unevenly."""
+    """Add grain and uneven light."""
     height, width = canvas.shape[:2]
     grain = fractal(width, height, rng, steepness=float(rng.uniform(0.5, 1.0)))
     light = fractal(width, height, rng, steepness=2.0)
@@ -204,14 +204,14 @@ def _weathered(canvas: Values, rng: np.random.Generator, amount: float) -> Value
 
 
 def _colour(rng: np.random.Generator, low: float, high: float, green: float = 0.0) -> Values:
-    """A colour near gray, warmer or colder as most are; ``green`` 0.3 is grass."""
+    """Return a colour near gray, warmer or colder, as most are; ``green`` 0.3 is grass."""
     gray, warm, other = rng.uniform(low, high), rng.normal(0.08, 0.2), rng.normal(green, 0.05)
     tint = np.array([1 - warm - green, 1 + other, 1 + warm - green])
     return np.asarray(np.clip(gray * tint, low / 2, 250), np.float32)
 
 
 def _outline(rng: np.random.Generator, centre: NDArray[np.float64], size: float) -> NDArray[np.float64]:
-    """A rectangle at an angle, or a rounded blob."""
+    """Return a rectangle at an angle, or a rounded blob."""
     if rng.random() < 0.5:
         half = size * rng.uniform(0.5, 1.0, 2)
         corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * half

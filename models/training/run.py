@@ -103,9 +103,8 @@ class Trainer:
             some = (b.image for b in batches(self.data, config.batch, 0, 8))
             calibrate_batchnorm(self.net.backbone, some)
         use_float_gradients(self.net)
-        if (
-            share.processes > 1 and self.device.type == "cuda"
-        ):  # gloo does not support it: there, each process uses its own statistics
+        # gloo does not support it: on CPUs, each process uses its own statistics.
+        if share.processes > 1 and self.device.type == "cuda":
             self.net = nn.SyncBatchNorm.convert_sync_batchnorm(self.net)  # type: ignore[no-untyped-call]
         self.net.to(self.device).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.net).requires_grad_(False).eval()

@@ -94,9 +94,9 @@ def command(
     """Measure the accuracy of a model on images with masks, on labelled points, or on a focal stack.
 
     Masks: compares P(blurred) with each mask at the mask's own size. Points: P at points that a person
-    labelled F (in focus), S, B (blurred) or M. Stack: the slice in which each of 48 regions is sharpest,
-    compared with the one of highest full-size contrast. --model also accepts classical:NAME, a method without
-    learning, for masks or points.
+    labelled F (in focus), S (slightly soft), B (blurred) or M (moving). Stack: the slice in which each of 48
+    regions is sharpest, compared with the one of highest full-size contrast. --model also accepts
+    classical:NAME, a method without learning, for masks or points.
     """
     if sum(each is not None for each in (images, points, stack)) != 1:
         raise SettingsError("give one of --images, --points and --stack")
@@ -142,7 +142,9 @@ def _footage(
             else:
                 assert stack is not None
                 if computes is None:
-                    raise SettingsError("--stack needs a network: contrast is beside it anyway")
+                    raise SettingsError(
+                        "--stack needs a network: the report compares it with contrast anyway"
+                    )
                 name = computes.info.name  # scores use unrefined maps
                 report = evaluate_stack(computes, stack, progress)
     except UnreadableError as error:

@@ -22,52 +22,38 @@ def picture_of(result: FocusResult) -> Image:
 
 
 class Sink(Protocol):
-    """Receives results in order; a clean exit from the context closes it, an exception aborts it."""
+    """Where results go. Subclass it with ``write``; the rest has defaults, which do nothing.
 
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """Messages for the user about the output, one line each."""
+    It is a context manager: a clean exit calls ``close``, an exception calls ``abort``.
+    """
 
     def write(self, result: FocusResult) -> None:
-        """Write one result.
+        """Write one result; results come in order.
 
         Raises:
-            SinkError: it cannot be written; every later call raises the first error again.
+            SinkError: if it cannot be written.
         """
+        ...
 
     def close(self) -> None:
         """Complete the output, which only now appears under its final name.
 
         Raises:
-            SinkError: the output cannot be completed.
+            SinkError: if the output cannot be completed.
         """
+        return
 
     def abort(self) -> None:
-        """Abandon the output, so nothing appears under the final name; never raises."""
+        """Abandon the output, so that nothing appears under the final name; never raises.
 
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
-
-
-class ClosingSink:
-    """Context-manager mixin for sinks."""
+        It may follow an error of ``write`` or ``close``.
+        """
+        return
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """See `Sink`."""
+        """Messages for the user about the output, one line each."""
         return ()
-
-    def close(self) -> None:
-        """Complete the output."""
-
-    def abort(self) -> None:
-        """Abandon the output."""
 
     def __enter__(self) -> Self:
         return self
@@ -84,7 +70,7 @@ class ClosingSink:
             self.abort()
 
 
-class FileSink(ClosingSink):
+class FileSink(Sink):
     """Base class of sinks that write an `Output`; stores the first error and raises it again.
 
     Subclasses implement `_write` and, if they hold resources, override `_finish` and `_cancel`.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from br2focus.realtime.result import FocusResult
 
-from .sink import ClosingSink
+from .sink import Sink
 
 
-class Totals(ClosingSink):
+class Totals(Sink):
     """Averages the figures of each frame's own map (see `MetricsWriter`); writes nothing."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ from br2focus.realtime.errors import SourceError
 from br2focus.realtime.frame import Frame, Image
 from br2focus.realtime.video_info import SourceInfo
 
-from .source import ClosingSource
+from .source import Source
 
 Array = NDArray[Any]
 # PIL modes with gray pixels. PIL converts all others to RGB, except those without a fixed white level.
@@ -25,7 +25,7 @@ PIL_GRAY_16 = ("I;16", "I;16L", "I;16B", "I;16N")
 PIL_WITHOUT_WHITE = ("I", "F")
 
 
-class Frames(ClosingSource):
+class Frames(Source):
     """A source over images in memory, of any kind that `as_bgr` accepts.
 
     Args:

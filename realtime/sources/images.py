@@ -19,7 +19,7 @@ from br2focus.realtime.errors import SourceError
 from br2focus.realtime.frame import Frame, Image
 from br2focus.realtime.video_info import SourceInfo
 
-from .source import ClosingSource
+from .source import Source
 
 IMAGE_SUFFIXES = (".bmp", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 VIDEO_SUFFIXES = tuple(
@@ -31,7 +31,7 @@ VIDEO_SUFFIXES = tuple(
 _MAX_BYTES = 1 << 30
 
 
-class ImageFiles(ClosingSource):
+class ImageFiles(Source):
     """Image files (PNG, JPEG, BMP, TIFF, WebP), one frame each; their sizes may differ.
 
     EXIF orientation is applied once. Gray becomes BGR, 16 bits are rounded to 8, floating-point values are

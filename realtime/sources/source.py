@@ -1,4 +1,4 @@
-"""The `Source` protocol and the base classes of all sources."""
+"""The `Source` protocol, and the base class of sources that wrap another."""
 
 from __future__ import annotations
 
@@ -6,63 +6,62 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Protocol, Self
 
-from br2focus.realtime.closing import Closing
 from br2focus.realtime.frame import Frame
 from br2focus.realtime.video_info import SourceInfo
 
 
 class Source(Protocol):
-    """Iterates `Frame` objects in order; a context manager. `close` may be called from another thread."""
+    """Where frames come from. Subclass it with ``info``, ``__iter__`` and ``close``; the rest has defaults.
 
-    @property
-    def info(self) -> SourceInfo: ...
+    It is a context manager that calls ``close``.
+
+    Attributes:
+        info: what is known before the first frame: ``name``, ``size``, ``rate``, and ``live``, for a source
+            whose old frames are dropped in a pipeline.
+    """
+
+    info: SourceInfo
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames in order, upright, with their times.
+
+        Raises:
+            SourceError: if the input cannot be read.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the iteration and release everything; may be called twice, and from another thread."""
+        return
 
     @property
     def damaged(self) -> int:
         """Packets rejected or missing so far, plus frames that the decoder reports as corrupt."""
+        return 0
 
     @property
     def repaired_timestamps(self) -> int:
         """Frames so far whose timestamp was missing or wrong."""
+        return 0
 
     @property
     def notices(self) -> tuple[str, ...]:
         """Messages for the user about the source so far, one line each."""
+        return ()
 
-    def __iter__(self) -> Iterator[Frame]: ...
-
-    def close(self) -> None: ...
-
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        self.close()
 
 
-class ClosingSource(Closing):
-    """Base class of sources: context manager that calls ``close``, and defaults without faults."""
-
-    @property
-    def damaged(self) -> int:
-        """See `Source`."""
-        return 0
-
-    @property
-    def repaired_timestamps(self) -> int:
-        """See `Source`."""
-        return 0
-
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """See `Source`."""
-        return ()
-
-
-class WrappedSource(ClosingSource):
+class WrappedSource(Source):
     """Base class of sources that transform the frames of another source.
 
     It reports the faults of the other source and closes it.

@@ -21,13 +21,13 @@ from br2focus.realtime.video_info import VideoInfo
 
 from .decoding import VideoDecoder
 from .orientation import Orientation
-from .source import ClosingSource
+from .source import Source
 from .timestamps import TimestampRepair
 
 _FALLBACK_RATE = Fraction(25)
 
 
-class VideoFile(ClosingSource):
+class VideoFile(Source):
     """Yields every decodable frame of a video file exactly once, upright, with its own timestamp.
 
     Timestamps are those of the file. An offset of the first frame is kept; only a negative first timestamp
@@ -50,6 +50,8 @@ class VideoFile(ClosingSource):
         SourceError: the file is not a readable video, has no video stream or no decodable frames, or is
             too large; while iterating, also damage if ``strict``, or a section without frames.
     """
+
+    info: VideoInfo
 
     def __init__(
         self,

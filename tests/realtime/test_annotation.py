@@ -10,11 +10,11 @@ from br2focus.realtime.annotation import annotate, few_threads
 from br2focus.realtime.engine.engine import Engine
 from br2focus.realtime.engine.settings import EngineSettings
 from br2focus.realtime.errors import SinkError, SourceError
-from br2focus.realtime.sinks.sink import ClosingSink
+from br2focus.realtime.sinks.sink import Sink
 from br2focus.realtime.sources.arrays import Frames
 
 
-class Collecting(ClosingSink):
+class Collecting(Sink):
     """Keeps frame numbers; fails at one of them, or on close."""
 
     def __init__(self, *, fail_at=None, fail_on_close=False):

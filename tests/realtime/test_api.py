@@ -167,7 +167,10 @@ def test_a_network_of_ones_own(tmp_path):
 
 def test_a_network_that_gives_no_map_is_told_where_results_are_read():
     network = br.FunctionNetwork(lambda image: np.full((4, 4), 2.0))
-    with br.Pipeline(br.open(pictures(1)), network) as results, pytest.raises(ValueError, match="0, 1"):
+    with (
+        br.Pipeline(br.open(pictures(1)), network) as results,
+        pytest.raises(br.ComputeError, match="function, frame 0: .*0, 1"),
+    ):
         list(results)
 
 

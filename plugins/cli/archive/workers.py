@@ -25,8 +25,8 @@ from .worker import (
     remove_leftovers,
 )
 
-TRIES = 3  # of an item whose process dies or hangs
-STARTS = 10  # in a row that die before they do any work, until a slot is given up
+TRIES = 3  # per item whose process dies or hangs
+STARTS = 10  # processes in a row that die before they do any work, until a slot is given up
 WARM_UP_SECONDS = 60.0  # head start of the first process
 
 

@@ -25,11 +25,8 @@ from .machine import ceiling, in_turns, machine, milliseconds
 from .stages import peers, stages
 
 PLAIN = "plain torch fp32"
-CEILINGS = {
-    "bf16": "bf16",
-    "int8": "bf16",
-    "fp16": "fp16",
-}  # arithmetic -> that of its ceiling; INT8 has none
+# Arithmetic -> the arithmetic of its ceiling; there is none for INT8.
+CEILINGS = {"bf16": "bf16", "int8": "bf16", "fp16": "fp16"}
 
 
 def measure(settings: EngineSettings, picture: tuple[int, int], seconds: float) -> dict[str, Any]:
@@ -155,7 +152,7 @@ def _network(
         macs = report["gmac"]["plain" if name == PLAIN else "fast"]
         rows.append(
             {
-                "spec": name,
+                "way": name,
                 **milliseconds(spent),
                 "maps_per_s": round(1 / median, 1),
                 "maps_per_s_in_flight": per_second.get(name),

@@ -18,7 +18,7 @@ from cv2_enumerate_cameras import enumerate_cameras
 
 from br2focus.realtime.errors import AbsentError, FocusError, SettingsError, SourceError
 from br2focus.realtime.frame import Frame
-from br2focus.realtime.sources.source import ClosingSource
+from br2focus.realtime.sources.source import Source
 from br2focus.realtime.timeline import MICROSECOND
 from br2focus.realtime.video_info import SourceInfo
 
@@ -93,7 +93,7 @@ def find_camera(wanted: str) -> CameraInfo:
     return fitting[0]
 
 
-class Camera(ClosingSource):
+class Camera(Source):
     """Live frames from a camera, with the controls that were saved for it.
 
     Args:

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from br2focus.realtime.errors import AbsentError, FocusError, LostError, RefusedError
 from br2focus.realtime.frame import Frame
-from br2focus.realtime.sources.source import ClosingSource, Source
+from br2focus.realtime.sources.source import Source
 from br2focus.realtime.timeline import Timeline
 from br2focus.realtime.video_info import SourceInfo
 
@@ -29,7 +29,7 @@ HANGING = 3  # reads that never returned, after which nothing is opened any more
 SOON = 30.0
 
 
-class ReconnectingSource(ClosingSource):
+class ReconnectingSource(Source):
     """Yields the frames of a live source and reconnects after every fault.
 
     Frame numbers and times are continuous. Within one connection, times are those of the source; between

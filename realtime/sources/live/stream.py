@@ -25,7 +25,7 @@ from av.video.stream import VideoStream
 from br2focus.realtime.colour import to_bgr
 from br2focus.realtime.errors import AbsentError, RefusedError, SettingsError, SourceError
 from br2focus.realtime.frame import Frame
-from br2focus.realtime.sources.source import ClosingSource
+from br2focus.realtime.sources.source import Source
 from br2focus.realtime.video_info import SourceInfo
 
 # The protocols that FFmpeg may use for each scheme; no address may lead to local files. (An RTSP server can
@@ -125,7 +125,7 @@ def _addresses(host: str | None) -> list[ipaddress.IPv4Address | ipaddress.IPv6A
     return [ipaddress.ip_address(str(each[4][0]).partition("%")[0]) for each in found]
 
 
-class NetworkStream(ClosingSource):
+class NetworkStream(Source):
     """Live frames of a network stream.
 
     Args:

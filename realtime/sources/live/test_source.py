@@ -14,14 +14,14 @@ from fractions import Fraction
 
 from br2focus.models.rendering.clips import FAR, NEAR, ClipFrame, ClipSpec, RackFocusClip
 from br2focus.realtime.frame import Frame
-from br2focus.realtime.sources.source import ClosingSource
+from br2focus.realtime.sources.source import Source
 from br2focus.realtime.video_info import SourceInfo
 
 RATE = Fraction(30)
 PULLS = ((0.0, NEAR), (0.6, NEAR), (3.2, FAR), (3.8, FAR))
 
 
-class FocusPullSource(ClosingSource):
+class FocusPullSource(Source):
     """Plays a rendered clip of 3.8 s back and forth forever in real time; late frames are skipped.
 
     Rendering takes several seconds. The frames are cached, which takes about 100 MB at 640 x 480.

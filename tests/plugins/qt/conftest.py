@@ -21,7 +21,7 @@ from br2focus.realtime.engine.settings import EngineSettings
 from br2focus.realtime.frame import Frame, Image
 from br2focus.realtime.settings import ViewSettings
 from br2focus.realtime.sources.live.open import LiveOptions
-from br2focus.realtime.sources.source import ClosingSource, Source
+from br2focus.realtime.sources.source import Source
 from br2focus.realtime.video_info import SourceInfo
 
 SIZE = (160, 120)
@@ -36,7 +36,7 @@ def picture_of(index: int, level: int = 0) -> Image:
     return image
 
 
-class Fake(ClosingSource):
+class Fake(Source):
     """A live source that gives ``count`` pictures at ``rate`` a second and then ends, fails or waits."""
 
     def __init__(

@@ -19,7 +19,7 @@ from br2focus.models.fast import InferenceNet
 from br2focus.models.sizes import network_size
 from br2focus.realtime.engine import engine as engine_module
 from br2focus.realtime.engine.backend_cache import MAX_ON_GPU
-from br2focus.realtime.engine.backends import cuda, shrink
+from br2focus.realtime.engine.backends import cuda, cuda_net, shrink
 from br2focus.realtime.engine.backends.area import AreaShrink
 from br2focus.realtime.engine.backends.cuda import CudaBackend
 from br2focus.realtime.engine.backends.cuda_net import CudaNet
@@ -62,7 +62,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.cuda, name, lambda it: nullcontext())
     monkeypatch.setattr(torch.cuda, "current_stream", Nothing)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
-    monkeypatch.setattr(cuda, "_stream", Nothing)
+    monkeypatch.setattr(cuda_net, "_stream", Nothing)
     monkeypatch.setattr(cuda, "_event", Nothing)
     monkeypatch.setattr(cuda, "_pinned", lambda shape, dtype: torch.zeros(shape, dtype=dtype))
 
@@ -141,7 +141,7 @@ def test_the_thread_that_compiles_may_do_so_for_many_sizes(model: str) -> None:
     net, info = checkpoint.load(checkpoint.find(model)[0])
     compiled, found = CudaNet(InferenceNet(net, info.scale), "cpu", compiled=True), []
     compiled.prepare(lambda: found.append(torch._dynamo.config.recompile_limit))
-    assert found == [cuda.MAX_COMPILED]
+    assert found == [cuda_net.MAX_COMPILED]
 
 
 def test_a_job_that_failed_keeps_nothing_alive(model: str) -> None:
@@ -154,7 +154,7 @@ def test_a_job_that_failed_keeps_nothing_alive(model: str) -> None:
         kept.append(weakref.ref(large))
         raise RuntimeError(FULL)
 
-    worker = cuda._Worker("cuda")
+    worker = cuda_net._Worker("cuda")
     gc.disable()
     try:
         with suppress(RuntimeError):
@@ -247,7 +247,7 @@ class _OnGpu:
 
 def on_gpu(model: str, monkeypatch: pytest.MonkeyPatch, gpu: Small, *, compiled: bool = False) -> Engine:
     monkeypatch.setattr(engine_module, "resolved", lambda device: "cuda")
-    monkeypatch.setattr(cuda, "CudaNet", gpu.net)
+    monkeypatch.setattr(cuda_net, "CudaNet", gpu.net)
     monkeypatch.setattr(cuda, "CudaBackend", gpu.backend)
     return Engine(EngineSettings(model, size=256, backend="torch", compiled=compiled))
 

@@ -15,7 +15,7 @@ from br2focus.realtime.errors import LostError, RefusedError, SourceError
 from br2focus.realtime.frame import Frame
 from br2focus.realtime.sources.live.connection import ReconnectPolicy, State, Status
 from br2focus.realtime.sources.live.reconnecting import HANGING, ReconnectingSource
-from br2focus.realtime.sources.source import ClosingSource
+from br2focus.realtime.sources.source import Source
 from br2focus.realtime.timeline import Timeline
 from br2focus.realtime.video_info import SourceInfo
 
@@ -23,7 +23,7 @@ QUICK = ReconnectPolicy(opening=2.0, stall=2.0, frozen=2.0, first=0.02, longest=
 Step = Callable[[], None]
 
 
-class Fake(ClosingSource):
+class Fake(Source):
     """Frames of noise, one each 10 ms; then ``last`` happens."""
 
     def __init__(self, count: int, last: Step = lambda: None, *, start: int = 0, still: bool = False) -> None:
