@@ -8,7 +8,7 @@ import sys
 # OpenVINO's table of types, the first time in eight threads at once: about every tenth run stood still.
 RUN = """
 import os, threading
-from br2focus.realtime.backends.openvino import library
+from br2focus.realtime.engine.backends.openvino import library
 
 together, done = threading.Barrier(8), threading.Barrier(9)
 

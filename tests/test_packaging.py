@@ -150,6 +150,7 @@ def source_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tree = tmp_path_factory.mktemp("clone")
     for folder in FOLDERS:
         shutil.copytree(ROOT / folder, tree / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / ".ns", tree / ".ns", symlinks=True)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tree / name)
     return tree
@@ -171,7 +172,7 @@ def wheel(source_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_every_file(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         inside = {name for name in archive.namelist() if name.startswith("br2focus/")}
-    kinds = {".py", ".toml", ".txt", ".safetensors", ".md"}
+    kinds = {".py", ".toml", ".txt", ".safetensors", ".md", ".typed"}
     expected = {
         "br2focus/" + path.relative_to(ROOT).as_posix()
         for folder in folders_with_files()

@@ -12,7 +12,7 @@ import pytest
 
 RUN = """
 import numpy, sys
-from br2focus.realtime.engine import Engine, EngineSettings
+from br2focus.realtime import Engine, EngineSettings
 engine = Engine(EngineSettings(sys.argv[1], "cpu", backend=sys.argv[2], precision="fp32"))
 engine(numpy.zeros((64, 64, 3), numpy.uint8))
 assert sys.argv[2] in engine.device, engine.device

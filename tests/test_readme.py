@@ -13,7 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-COMMANDS = [line.split("  #")[0].strip() for line in README.splitlines() if line.startswith("    ")]
+INDENTED = re.sub(r"```.*?```", "", README, flags=re.DOTALL).splitlines()
+COMMANDS = [line.split("  #")[0].strip() for line in INDENTED if line.startswith("    ")]
 PROGRAMS = {"br2focus": ["-m", "br2focus.plugins.cli"], "python": []}
 SMALL_CONFIG = """
 name = "lite"

@@ -88,7 +88,7 @@ def as_bgr(picture: Any, *, rgb: bool = False) -> Image:
         except (TypeError, ValueError) as error:
             raise ValueError(f"not a picture: {error}") from error
         if array.dtype.kind not in "uifb":
-            raise ValueError(f"not a picture: {type(picture).__name__}")
+            raise ValueError(f"a frame is an array, a tensor or a PIL picture, got {type(picture).__name__}")
     return _bgr(_uint8(array), rgb=rgb)
 
 

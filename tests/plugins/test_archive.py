@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 
 from br2focus.plugins.cli import run
+from br2focus.plugins.cli.archive import worker
 from br2focus.plugins.cli.archive import workers as archive_workers
 from br2focus.plugins.cli.archive.items import Item, Outputs, find, shortened
 from br2focus.plugins.cli.archive.journal import Journal
@@ -543,7 +544,7 @@ def test_a_worker_knows_a_full_disk(monkeypatch, tmp_path, number):
     def refuse(*_: object, **__: object) -> None:
         raise SinkError("cannot be written") from OSError(number, "No")
 
-    monkeypatch.setattr(archive_workers, "run_job", refuse)
+    monkeypatch.setattr(worker, "run_job", refuse)
     task = Task("a", Job(tmp_path / "a.mp4", tmp_path / "a", None, None))
     kind, entry = answer_to(task, None, REQUEST, SimpleNamespace(poll=lambda: False), False)
     assert kind == "failed" and entry["full"] and entry["exit"] == 5
