@@ -16,12 +16,13 @@ RUN_PACKAGES := libgl1 libglib2.0-0 $(QT_PACKAGES)
 TEST_PACKAGES := $(RUN_PACKAGES) chromium
 
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-realtime test-others lint bench ablation pictures tables clean
+.PHONY: help install demo check test test-realtime test-others lint bench ablation pictures tables clean
 
 help:
 	@echo 'make demo    render a clip, annotate it with the shipped model, print where it is'
 	@echo 'make test    run the tests (ARGS="-k name" picks some)'
 	@echo 'make lint    ruff, mypy, import-linter'
+	@echo 'make check   lint, and the tests of what has changed since main'
 	@echo 'make bench   accuracy and speed on this machine, as JSON and in the documents'
 	@echo 'make ablation, make pictures   the rest of docs/'
 	@echo 'make clean   remove generated files, except the environment in $(VENV)'
@@ -39,8 +40,16 @@ out/demo.mp4: examples/render_demo.py models/rendering/optics.py | $(VENV)/.inst
 
 # In two parallel processes: where OpenVINO's threads run, the end of a child process (a killed one, or a training
 # worker) crashes the interpreter with a segmentation fault. The cause is not known yet.
+# Each with one OpenMP thread: OpenMP threads wait by spinning, and two processes with two of them on two cores
+# take ten times as long.
+test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.installed-dev
 	@$(MAKE) --no-print-directory -j2 -O test-realtime test-others
+
+# Style, types, and the tests of what has changed since main: for every save, before `make test`.
+check: lint
+	@tests=$$($(BIN)/python .ci/changed_tests.py); \
+	    if [ -n "$$tests" ]; then $(BIN)/python -m pytest -q $(ARGS) $$tests; else echo 'No tests of what changed.'; fi
 
 test-realtime: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(ARGS) tests/plugins/qt tests/plugins/test_export.py tests/realtime

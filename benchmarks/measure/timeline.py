@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report.tables import markdown
+from benchmarks.report.markdown import markdown
 from br2focus.realtime.annotation import annotate
 from br2focus.realtime.channel import Channel
 from br2focus.realtime.drawing.dispatch import painter
