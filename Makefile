@@ -48,7 +48,7 @@ test: $(VENV)/.installed-dev
 
 # Style, types, and the tests of what has changed since main: for every save, before `make test`.
 check: lint
-	@tests=$$($(BIN)/python .ci/changed_tests.py); \
+	@tests=$$($(BIN)/python .ci/changed_tests.py) || exit 1; \
 	    if [ -n "$$tests" ]; then $(BIN)/python -m pytest -q $(ARGS) $$tests; else echo 'No tests of what changed.'; fi
 
 test-realtime: $(VENV)/.installed-dev

@@ -7,6 +7,11 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+OTHERS = {
+    "README.md": "tests/test_readme.py",
+    "examples/": "tests/plugins/test_opencv.py",
+    "pyproject.toml": "tests/test_packaging.py",
+}
 CODE = ("configs", "models", "plugins", "realtime", "benchmarks")
 
 
@@ -25,7 +30,10 @@ def git(*arguments: str) -> list[str]:
 def tests_of(path: Path) -> Path | None:
     """The test file or folder of a changed file; None if it has none."""
     if path.parts[0] == "tests":
-        return path if path.name.startswith("test_") else None
+        return path if path.name.startswith("test_") else path.parent
+    for start, test in OTHERS.items():
+        if path.as_posix().startswith(start):
+            return Path(test)
     if path.parts[0] not in CODE or path.suffix != ".py":
         return Path("tests/benchmarks/test_api.py") if path.suffix == ".md" else None
     room = Path("tests") / path.parent

@@ -95,10 +95,11 @@ class FocusStage(Closing):
         self._smoother = make_smoother(self.settings.smoothing)
         self._engine = Engine(self.settings)
         self._refined, self._painter = refiner(self._engine), drawer(self._engine)
-        self._batch_engine: Engine | None = None
+        self._idle: list[Engine] = []  # of batches that ended
         self._worker: ThreadPoolExecutor | None = None
         self._index, self._next = 0, 0.0
-        self._lock, self._process = threading.Lock(), os.getpid()
+        self._lock, self._starting = threading.Lock(), threading.Lock()
+        self._era, self._process = object(), os.getpid()
 
     def __call__(self, image: Any, *, seconds: float | None = None, rgb: bool = False) -> FocusResult:
         """Compute one frame.
@@ -117,43 +118,50 @@ class FocusStage(Closing):
         arrived = time.monotonic()
         bgr = as_bgr(image, rgb=rgb)
         self._renew_after_fork()
-        with self._lock:
-            return self._computed(bgr, seconds, arrived)
+        return self._locked(bgr, seconds, arrived)
 
     async def run(self, image: Any, *, seconds: float | None = None, rgb: bool = False) -> FocusResult:
-        """As a call, without blocking the event loop: a thread of this stage computes, in order of the calls.
+        """Compute one frame without blocking the event loop, in order of the calls.
 
-        A task that is cancelled while its frame is computed leaves it to be finished unseen.
+        The image is copied at once. If the task is cancelled, its frame may still be computed.
         """
+        arrived = time.monotonic()
+        bgr = as_bgr(image, rgb=rgb)
         self._renew_after_fork()
-        with self._lock:
+        with self._starting:
             if self._worker is None:
                 self._worker = ThreadPoolExecutor(1, "focus-stage")
             worker = self._worker
-        job = partial(self, image, seconds=seconds, rgb=rgb)
+        job = partial(self._locked, bgr, seconds, arrived)
         return await asyncio.get_running_loop().run_in_executor(worker, job)
 
     def batch(self, images: Iterable[Any], *, rgb: bool = False) -> Iterator[FocusResult]:
-        """Results of many frames in order, several computed at a time: more frames a second, later ones.
+        """Yield the results of many frames in order, computing several at a time: faster, but each later.
 
-        They are one clip of ``rate`` frames a second: neither smoothing nor the reference of ``coc`` know of
-        other calls. The first batch makes a second engine.
+        They are one clip of ``rate`` frames per second. Smoothing and the reference of ``coc`` are not shared
+        with other calls. Each batch that runs at the same time has an engine of its own.
 
         Args:
-            images: as for a call; they are asked for from another thread, a few ahead.
-            rgb: arrays and tensors have red first.
+            images: as for a call; they are requested from another thread, a few ahead.
+            rgb: arrays and tensors are in RGB order.
 
         Raises:
-            FocusError: a picture cannot be read, or the network cannot run.
+            FocusError: an image cannot be read, or the network cannot run.
         """
         self._renew_after_fork()
-        with self._lock:
-            if self._batch_engine is None:
-                self._batch_engine = Engine(self.settings)
-            engine, settings = self._batch_engine, self.settings
+        with self._starting:
+            era, engine = self._era, self._idle.pop() if self._idle else Engine(self.settings)
         source = Frames(images, self._rate, rgb=rgb)
-        with Pipeline(source, engine, settings.smoothing, refine=settings.refine) as results:
-            yield from results
+        try:
+            with Pipeline(source, engine, self.settings.smoothing, refine=self.settings.refine) as results:
+                yield from results
+        finally:
+            with self._starting:
+                keep = era is self._era and not self._idle
+                if keep:
+                    self._idle.append(engine)
+            if not keep:
+                engine.close()
 
     def reset(self) -> None:
         """Forget what was smoothed, and the sharpest of what was seen: call it between two clips."""
@@ -165,16 +173,18 @@ class FocusStage(Closing):
                 self._smoother.reset()
 
     def close(self) -> None:
-        """Release the networks; the stage may be used again."""
+        """Release the networks; the stage may be used again. A batch that is running ends by itself."""
         if self._process != os.getpid():
             return
-        with self._lock:
+        with self._starting:
             worker, self._worker = self._worker, None
-            self._engine.close()
-            if self._batch_engine is not None:
-                self._batch_engine.close()
+            idle, self._idle, self._era = self._idle, [], object()
         if worker is not None:
-            worker.shutdown()
+            worker.shutdown(cancel_futures=True)
+        for engine in idle:
+            engine.close()
+        with self._lock:
+            self._engine.close()
 
     def _renew_after_fork(self) -> None:
         """Begin anew in another process: the threads of the libraries did not come along."""
@@ -185,9 +195,12 @@ class FocusStage(Closing):
                 if (torch := sys.modules.get("torch")) is not None:
                     torch.set_num_threads(1)  # those of OpenMP did not come along either
                 _left_behind.append(self._engine)
-                if self._batch_engine is not None:
-                    _left_behind.append(self._batch_engine)
+                _left_behind.extend(self._idle)
                 self._begin()
+
+    def _locked(self, bgr: Image, seconds: float | None, arrived: float) -> FocusResult:
+        with self._lock:
+            return self._computed(bgr, seconds, arrived)
 
     def _computed(self, bgr: Image, seconds: float | None, arrived: float) -> FocusResult:
         seconds = self._next if seconds is None else seconds
@@ -195,6 +208,6 @@ class FocusStage(Closing):
         raw = self._engine.start(bgr, None if self._smoother is None else seconds)()
         self._index, self._next = self._index + 1, seconds + 1 / self._rate
         shown = raw if self._smoother is None else self._smoother.add(frame, raw)[0].shown
-        fine = self._refined(bgr, shown.at(frame.size), self.settings.refine)
+        fine = self._refined(bgr, shown, self.settings.refine)
         alone = None if shown is raw and self.settings.refine == "off" else raw
         return FocusResult(frame, fine, raw=alone, model=self._engine.info.name, painter=self._painter)

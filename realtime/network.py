@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
@@ -14,12 +15,15 @@ from .frame import BlurMap, Frame, Image
 
 
 class Network(Protocol):
-    """Computes blur maps of frames; `Engine` is one, and `FunctionNetwork` wraps a function."""
+    """Computes blur maps of frames; `Engine` is one, and `FunctionNetwork` wraps a function.
 
-    @property
-    def seconds(self) -> float:
-        """Seconds spent on the most recently returned map."""
+    Attributes:
+        seconds: spent on the map that was returned last.
+    """
 
+    seconds: float
+
+    @abstractmethod
     def stream(
         self, frames: Iterable[Frame], depth: int, size: tuple[int, int] | None = None
     ) -> Iterator[tuple[Frame, BlurMap]]:

@@ -40,7 +40,11 @@ _Work = Callable[[Any], Generator[Any]]
 
 
 class Pipeline:
-    """Runs ``source`` through a network, smoothing and refinement.
+    """Runs ``source`` through a network, smoothing and refinement; a context manager, iterated once.
+
+    Iterating it yields a `FocusResult` for each frame. You may leave the loop at any time: leaving the
+    context stops and joins all threads. An error in any of them is raised in the loop, after the results of
+    the frames before it.
 
     The policy follows ``source.info.live``. For a live source, the newest frame and result replace waiting
     ones, and one thread does all the work on a frame. For any other source, back-pressure ensures that every
@@ -54,9 +58,6 @@ class Pipeline:
         refine: aligns the edges of the maps with those of the image: "off", "fast" or "best".
         draw: makes the ``drawn`` picture of each result, in its own thread unless the source is live; None
             for no picture.
-
-    Attributes:
-        smoothing, refine: may be replaced while the pipeline runs; the next frame uses the new value.
 
     Raises:
         SettingsError: ``smoothing`` or ``refine`` is unknown.
@@ -74,7 +75,7 @@ class Pipeline:
         check_mode(refine)
         live = source.info.live
         self._source, self._network, self._draw = source, network, draw
-        self.smoothing, self.refine = as_smoother(smoothing, threaded=not live), refine
+        self._smoothing, self._refine = as_smoother(smoothing, threaded=not live), refine
         self._frames: Channel[Frame] = Channel(1 if live else FILE_CAPACITY, drop=live)
         self._results: Channel[FocusResult] = Channel(1 if live else FILE_CAPACITY, drop=live)
         self._depth = 1 if live else FILE_DEPTH
@@ -103,6 +104,25 @@ class Pipeline:
             _thread(name, self._run, works, source, target)
             for (name, works), (source, target) in zip(stages, pairwise(self._channels), strict=True)
         ]
+
+    @property
+    def smoothing(self) -> Smoother | None:
+        """The smoother of the next frame; may be set to whatever the argument accepts."""
+        return self._smoothing
+
+    @smoothing.setter
+    def smoothing(self, smoothing: Smoother | SmoothingSetting) -> None:
+        self._smoothing = as_smoother(smoothing, threaded=not self._source.info.live)
+
+    @property
+    def refine(self) -> RefineMode:
+        """How the map of the next frame is refined; may be set."""
+        return self._refine
+
+    @refine.setter
+    def refine(self, mode: RefineMode) -> None:
+        check_mode(mode)
+        self._refine = mode
 
     def __enter__(self) -> Self:
         if self._started:

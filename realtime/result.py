@@ -85,7 +85,7 @@ class FocusResult:
 
     def __repr__(self) -> str:
         (width, height), seconds = self.frame.size, float(self.frame.seconds)
-        share = self.shown.in_focus_share()
+        share = self.in_focus_share
         when = f"frame {self.frame.index} at {seconds:.3f} s"
         return f"<FocusResult {when}, {width}x{height}, {share:.0%} in focus>"
 

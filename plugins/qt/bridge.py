@@ -167,7 +167,7 @@ class ViewerRun(QObject):
     def _pump(self) -> None:
         reason = "the source ended"
         try:
-            self._engine = Engine(self.settings)
+            self._engine = Engine(replace(self.settings, coc=None))
             self.source = self._open()
             if self._stopped:  # while it was being opened
                 self.source.close()

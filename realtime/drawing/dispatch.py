@@ -39,14 +39,26 @@ def painter(network: object) -> Paint:
     return paint if renderer is None else renderer.paint
 
 
+class Drawer:
+    """Draws overlays with their legend. A copy in another process draws on its CPU.
+
+    Args:
+        paint: draws the overlay itself, see `overlay.paint`.
+    """
+
+    def __init__(self, paint: Paint) -> None:
+        self._paint = paint
+
+    def __call__(self, result: FocusResult, kind: OverlayKind, style: OverlayStyle | None) -> Image:
+        return draw(result, kind, style, paint=self._paint)
+
+    def __reduce__(self) -> tuple[type[Drawer], tuple[Paint]]:
+        return Drawer, (paint,)
+
+
 def drawer(network: object) -> Painter:
-    """Return a function that draws overlays with legend, on the same device as `painter`."""
-    paint_there = painter(network)
-
-    def drawn(result: FocusResult, kind: OverlayKind, style: OverlayStyle | None) -> Image:
-        return draw(result, kind, style, paint=paint_there)
-
-    return drawn
+    """Draw on results of ``network`` with `painter`."""
+    return Drawer(painter(network))
 
 
 def _renderer(network: object) -> GpuRenderer | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,8 +18,14 @@ Render = Callable[[FocusResult], Image]
 
 
 def picture_of(result: FocusResult) -> Image:
-    """Return the picture drawn for ``result``, or its frame if none was drawn."""
-    return result.frame.image if result.drawn is None else result.drawn
+    """Return the picture that the pipeline drew.
+
+    Raises:
+        ValueError: it drew none.
+    """
+    if result.drawn is None:
+        raise ValueError("nothing was drawn: write result.overlay(...), or give the pipeline a `draw`")
+    return result.drawn
 
 
 class Sink(Protocol):
@@ -27,6 +34,7 @@ class Sink(Protocol):
     It is a context manager: a clean exit calls ``close``, an exception calls ``abort``.
     """
 
+    @abstractmethod
     def write(self, result: FocusResult) -> None:
         """Write one result; results come in order.
 

@@ -13,8 +13,9 @@ from av.video.reformatter import VideoReformatter
 
 from br2focus.models.paths import AnyPath
 from br2focus.realtime.colour import from_bgr, resolved
-from br2focus.realtime.frame import Frame, Image
+from br2focus.realtime.frame import Image
 from br2focus.realtime.output import Output
+from br2focus.realtime.picture import FrameTime
 from br2focus.realtime.result import FocusResult
 from br2focus.realtime.video_info import Colour, HasInfo, SourceInfo, VideoInfo, info_of
 
@@ -24,6 +25,7 @@ from .muxer import Muxer
 from .sink import FileSink, Render, picture_of
 
 DEFAULT_RATE = Fraction(30)  # for pictures without a time if the source has no known rate
+FINE_TIME_BASE = Fraction(1, 90_000)  # holds every usual frame rate exactly
 
 
 class VideoWriter(FileSink):
@@ -91,38 +93,47 @@ class VideoWriter(FileSink):
         """The playable file with ".partial" in its name that `abort` left behind, or None."""
         return self._kept
 
-    def write(self, result: FocusResult | Image) -> None:
+    def write(self, result: FocusResult | Image, *, of: FocusResult | None = None) -> None:
         """Write one result, or one picture: uint8 BGR H x W x 3.
 
-        A picture from `FocusResult.overlay` carries the time of its frame. Any other array follows one frame
-        after the previous picture, at the rate of ``like`` (30 per second if unknown).
+        A picture from `FocusResult.overlay` carries the time of its frame. Any other array needs ``of``, if
+        ``like`` is a file; else it follows one frame after the previous picture, at the rate of ``like`` (30
+        per second if unknown).
+
+        Args:
+            result: what to write.
+            of: the result whose time the picture has.
 
         Raises:
             SinkError: it cannot be written; every later call raises the same error.
-            ValueError: the writer is closed.
+            ValueError: it is not such a picture, its time is unknown, or the writer is closed.
         """
+        if not isinstance(result, np.ndarray):
+            if self._render is picture_of:
+                picture_of(result)  # refused here, the next result may be written
+            super().write(result)
+            return
+        time = FrameTime.of(of.frame) if of else getattr(result, "time", None)
+        if result.dtype != np.uint8 or result.ndim != 3 or result.shape[2] != 3 or not result.size:
+            raise ValueError(f"a picture is uint8 H x W x 3 (BGR), got {result.dtype} {result.shape}")
+        if time is None and self._info is not None:
+            raise ValueError("this picture has no time of its own: write(picture, of=result)")
         with self._writing():
-            self._write(result)
+            self._write_at(np.asarray(result), time)
 
-    def _write(self, result: FocusResult | Image) -> None:
-        if isinstance(result, np.ndarray):
-            image, frame = result, getattr(result, "frame", None)
-        else:
-            image, frame = self._render(result), result.frame
-        seconds, time_base = self._time(frame)
+    def _write(self, result: FocusResult) -> None:
+        self._write_at(self._render(result), FrameTime.of(result.frame))
+
+    def _write_at(self, image: Image, time: FrameTime | None) -> None:
+        if time is None:
+            step = 1 / (self._rate or DEFAULT_RATE)
+            seconds = self._last + step if self._frames else Fraction(0)
+            time = FrameTime(seconds, FINE_TIME_BASE, (image.shape[1], image.shape[0]))
         if self._canvas is None:
-            size = (image.shape[1], image.shape[0]) if frame is None else frame.size
-            self._canvas = self._begin(image, size, seconds, time_base)
-        picture = self._canvas.fit(np.asarray(image))
-        self._muxer.encode(from_bgr(picture, self._colour, self._pix_fmt, self._reformatter), seconds)
-        self._frames, self._last = self._frames + 1, seconds
-
-    def _time(self, frame: Frame | None) -> tuple[Fraction, Fraction]:
-        """Return the presentation time and the time base of the next picture, both in seconds."""
-        if frame is not None:
-            return frame.seconds, frame.time_base
-        step = 1 / (self._rate or DEFAULT_RATE)
-        return (self._last + step if self._frames else Fraction(0)), step
+            self._canvas = self._begin(image, time)
+        picture = self._canvas.fit(image)
+        self._muxer.encode(from_bgr(picture, self._colour, self._pix_fmt, self._reformatter), time.seconds)
+        self._frames, self._last = self._frames + 1, time.seconds
 
     def _add_audio(self) -> None:
         if self._info is None:
@@ -134,16 +145,14 @@ class VideoWriter(FileSink):
             raise
         self._muxer.before_packet = self._audio.advance
 
-    def _begin(
-        self, image: Image, frame_size: tuple[int, int], seconds: Fraction, time_base: Fraction
-    ) -> _Canvas:
+    def _begin(self, image: Image, time: FrameTime) -> _Canvas:
         height, width = image.shape[:2]
         canvas = _Canvas((width, height), even=self._pix_fmt == "yuv420p")
         info = self._info or VideoInfo(name="")
-        self._colour = resolved(info.colour, frame_size)
-        self._muxer.start(canvas.size, time_base, self._rate, self._colour, info.sample_aspect)
+        self._colour = resolved(info.colour, time.size)
+        self._muxer.start(canvas.size, time.time_base, self._rate, self._colour, info.sample_aspect)
         if self._audio:
-            self._audio.begin(seconds)
+            self._audio.begin(time.seconds)
         return canvas
 
     def _finish(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 from br2focus.realtime.device import cores
 from br2focus.realtime.errors import SettingsError
 
@@ -66,7 +68,15 @@ def make_smoother(setting: SmoothingSetting, *, threaded: bool = False) -> Smoot
 
 
 def as_smoother(smoothing: Smoother | SmoothingSetting, *, threaded: bool = False) -> Smoother | None:
-    """Return ``smoothing`` if it is a smoother, else the one for this setting; see `make_smoother`."""
-    if smoothing is None or isinstance(smoothing, str | int | float):
+    """Return ``smoothing`` itself, or the smoother of a setting; see `make_smoother`.
+
+    Raises:
+        SettingsError: it is neither.
+    """
+    if smoothing is None or isinstance(smoothing, str):
         return make_smoother(smoothing, threaded=threaded)
-    return smoothing
+    if isinstance(smoothing, Real):
+        return make_smoother(float(smoothing), threaded=threaded)
+    if not all(hasattr(smoothing, name) for name in ("add", "flush", "reset", "delay")):
+        raise SettingsError(f"smoothing {smoothing!r}: {CHOICES}, or an object with add, flush, reset, delay")
+    return smoothing  # type: ignore[return-value]  # checked by name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -35,7 +36,7 @@ class Frames(Source):
         rgb: arrays and tensors are in RGB order.
 
     Raises:
-        SourceError: while iterating, an item is not such an image.
+        SourceError: the rate is not above 0; while iterating, an item is not such an image.
     """
 
     def __init__(
@@ -46,13 +47,21 @@ class Frames(Source):
         live: bool = False,
         rgb: bool = False,
     ) -> None:
-        self._images, self._rgb = images, rgb
+        if not 0 < rate < math.inf:
+            raise SourceError(f"the rate of frames is above 0, got {rate}")
+        self._images, self._rgb, self._closed = images, rgb, False
         rate = Fraction(rate).limit_denominator(100_000)
         self.info = SourceInfo(name="frames", rate=rate, live=live)
+
+    def close(self) -> None:
+        """End the iteration before its next image."""
+        self._closed = True
 
     def __iter__(self) -> Iterator[Frame]:
         time_base = 1 / Fraction(self.info.rate or 30)
         for index, image in enumerate(self._images):
+            if self._closed:
+                return
             try:
                 frame = Frame(as_bgr(image, rgb=self._rgb), index, index, time_base, time.monotonic())
             except ValueError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Protocol, Self
@@ -22,6 +23,7 @@ class Source(Protocol):
 
     info: SourceInfo
 
+    @abstractmethod
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames in order, upright, with their times.
 

@@ -6,6 +6,7 @@ import runpy
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -210,6 +211,51 @@ def test_a_batch_left_early_leaves_no_thread(model):
         next(results)
         results.close()
         assert not {"capture", "infer"} & {t.name for t in threading.enumerate()}
+
+
+def test_batches_may_overlap_and_outlive_a_close(model):
+    frames = [np.roll(picture(), 5 * number, axis=1) for number in range(6)]
+    with FocusStage(model, device="cpu", backend="openvino", precision="fp32") as stage:
+        want = [stage(frame).blur for frame in frames]
+        first, second = stage.batch(frames), stage.batch(frames[::-1])
+        a, b = [next(first)], [next(second)]
+        stage.close()
+        a, b = [*a, *first], [*b, *second]
+    assert all(np.allclose(r.blur, w, atol=1e-4) for r, w in zip(a, want, strict=True))
+    assert all(np.allclose(r.blur, w, atol=1e-4) for r, w in zip(b, want[::-1], strict=True))
+    assert not stage._idle, "engines of batches that ended after the close are closed"
+
+
+def test_the_event_loop_goes_on_while_a_frame_is_computed(model, monkeypatch):
+    stage, gaps = FocusStage(model, device="cpu"), []
+    plain = FocusStage._computed
+    monkeypatch.setattr(FocusStage, "_computed", lambda *a: (time.sleep(0.2), plain(*a))[1])
+
+    async def ticks() -> None:
+        for _ in range(8):
+            begun = time.monotonic()
+            await asyncio.sleep(0.01)
+            gaps.append(time.monotonic() - begun)
+
+    async def both() -> None:
+        buffer = picture()
+        tasks = [asyncio.create_task(stage.run(buffer)), asyncio.create_task(stage.run(buffer))]
+        await asyncio.sleep(0)
+        buffer[:] = 0  # the caller may reuse it
+        results, _ = await asyncio.gather(asyncio.gather(*tasks), ticks())
+        assert np.array_equal(results[0].frame.image, picture())
+
+    stage(picture())
+    asyncio.run(both())
+    stage.close()
+    assert sorted(gaps)[len(gaps) // 2] < 0.1, "the loop stood still"
+
+
+def test_a_stage_gives_the_maps_of_a_pipeline(model):
+    frames = [picture(400, 600)]
+    with FocusStage(model, device="cpu", backend="torch", refine="best") as stage:
+        [piped] = stage.batch(frames)
+        assert np.array_equal(stage(frames[0]).blur, piped.blur)
 
 
 def test_an_annotator_for_supervision(model):

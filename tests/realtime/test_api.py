@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 import subprocess
 import sys
 from fractions import Fraction
@@ -11,6 +12,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 
 import br2focus.realtime as br
@@ -132,7 +134,7 @@ def test_an_overlay_may_be_drawn_on_and_keeps_its_time(model, kind):
     cv2.rectangle(picture, (0, 0), (20, 20), (1, 2, 3), -1)
     assert tuple(picture[5, 5]) == (1, 2, 3) and np.array_equal(result.frame.image, before)
     assert cv2.flip(picture, 1).shape == picture.shape
-    assert (picture[::2, ::2] // 2).seconds == Fraction(2, 30)
+    assert picture[::2, ::2].seconds == Fraction(2, 30)
 
 
 def test_a_result_without_a_painter_says_so():
@@ -151,6 +153,108 @@ def test_arrays_without_a_time_follow_at_the_rate(tmp_path):
         for picture in pictures(2):
             sink.write(picture)
     assert times(tmp_path / "alone.mp4") == pytest.approx([0, 1 / 30], abs=1e-3)
+
+
+def test_what_is_computed_from_an_overlay_is_a_plain_array():
+    frame = br.Frame(pictures(1)[0], 0, 0, Fraction(1, 30), 0.0)
+    picture = Picture.of(frame.image.copy(), frame)
+    for computed in (picture // 2, picture > 3, np.hstack([picture, picture]), np.zeros_like(picture)):
+        assert getattr(computed, "time", None) is None
+    assert round(picture.mean(), 1) == round(float(np.mean(np.asarray(picture))), 1)
+    assert picture[:4, :4].copy().base is None, "holds no frame"
+
+
+def test_a_picture_without_a_time_is_refused_beside_a_file(model, make_clip, tmp_path):
+    clip = make_clip(tmp_path / "clip.mp4", frames=4, vfr=True)
+    with br.open(clip) as source, br.Engine(model, **SMALL) as engine:
+        wanted = []
+        with (
+            br.VideoWriter(tmp_path / "out.mp4", like=source) as sink,
+            br.Pipeline(source, engine) as results,
+        ):
+            for result in results:
+                both = np.hstack([result.frame.image, result.overlay("heat")])
+                with pytest.raises(ValueError, match="of=result"):
+                    sink.write(both)
+                sink.write(both, of=result)
+                wanted.append(float(result.frame.seconds))
+    assert times(tmp_path / "out.mp4") == pytest.approx(wanted, abs=1e-3)
+
+
+@pytest.mark.parametrize("wrong", [np.ones((48, 64, 3), np.float32), np.zeros((48, 64), np.uint8)])
+def test_what_is_no_picture_is_refused_and_the_next_is_written(wrong, tmp_path):
+    with br.VideoWriter(tmp_path / "out.mp4") as sink:
+        with pytest.raises(ValueError, match="uint8 H x W x 3"):
+            sink.write(wrong)
+        sink.write(pictures(1)[0])
+    assert len(times(tmp_path / "out.mp4")) == 1
+
+
+def test_a_result_that_nothing_was_drawn_of_is_refused(model, tmp_path):
+    with br.Engine(model, **SMALL) as engine, br.VideoWriter(tmp_path / "out.mp4") as sink:
+        with br.Pipeline(br.open(pictures(1)), engine) as results:
+            [result] = results
+        with pytest.raises(ValueError, match="nothing was drawn"):
+            sink.write(result)
+
+
+def test_a_title_card_may_come_before_pictures_with_times(tmp_path):
+    frames = [br.Frame(pictures(1)[0].copy(), n, n, Fraction(1, 60), 0.0) for n in (4, 5)]
+    with br.VideoWriter(tmp_path / "out.mkv") as sink:
+        sink.write(pictures(1)[0])
+        for frame in frames:
+            sink.write(Picture.of(frame.image.copy(), frame))
+    assert times(tmp_path / "out.mkv") == pytest.approx([0, 4 / 60, 5 / 60], abs=1e-3)
+
+
+def test_results_can_be_pickled(model):
+    with br.Engine(model, **SMALL) as engine, br.Pipeline(br.open(pictures(1)), engine) as results:
+        [result] = results
+    again = pickle.loads(pickle.dumps(result))
+    assert np.array_equal(again.overlay("heat"), result.overlay("heat"))
+
+
+def test_smoothing_and_refining_change_by_name_and_wrong_ones_are_refused(model):
+    with br.Engine(model, **SMALL) as engine, br.Pipeline(br.open(pictures()), engine) as results:
+        results.smoothing, results.refine = "adaptive", "fast"
+        assert len(list(results)) == 6
+        for name, wrong in (("smoothing", "some"), ("smoothing", object()), ("refine", "much")):
+            with pytest.raises(br.SettingsError):
+                setattr(results, name, wrong)
+
+
+def test_a_sink_that_forgets_to_write_cannot_be_made():
+    class Wrong(br.Sink):
+        def wirte(self, result: br.FocusResult) -> None: ...
+
+    with pytest.raises(TypeError, match="write"):
+        Wrong()
+
+
+@pytest.mark.parametrize(
+    "one", [pictures(1)[0], pictures(1)[0][:, :, 0], PIL.Image.fromarray(pictures(1)[0])]
+)
+def test_one_picture_is_one_frame(one):
+    [frame] = br.open(one)
+    assert frame.size == (96, 72)
+
+
+@pytest.mark.parametrize("wrong", [b"clip.mp4", True, "", 3.5, None])
+def test_what_names_no_source_is_said(wrong):
+    with pytest.raises(br.SourceError):
+        br.open(wrong)
+
+
+@pytest.mark.parametrize("number", [0, np.int64(0), "/dev/null", Path("/dev/video0")])
+def test_numbers_and_devices_are_cameras(number):
+    with br.open(number) as source:
+        assert source.info.live and source.info.name.startswith("camera ")
+
+
+@pytest.mark.parametrize("rate", [0, -5, float("nan"), float("inf")])
+def test_a_rate_that_is_none_is_refused(rate):
+    with pytest.raises(br.SourceError, match="rate"):
+        br.open(pictures(1), rate=rate)
 
 
 def test_a_network_of_ones_own(tmp_path):

@@ -9,12 +9,10 @@ import pytest
 
 from br2focus.models.rendering.clips import SUBJECT, best_focus
 from br2focus.realtime.engine.engine import Engine
-from br2focus.realtime.engine.settings import EngineSettings
 from br2focus.realtime.frame import BlurMap, Frame, Roi
 from br2focus.realtime.pipeline import Pipeline
 from br2focus.realtime.result import FocusResult, Timing
 from br2focus.realtime.scores import SECONDS, WHOLE, Scores
-from br2focus.realtime.smoothing.exponential import ExponentialSmoother
 from br2focus.realtime.sources.arrays import Frames
 from br2focus.realtime.sources.live.test_source import RATE, FocusPullSource
 
@@ -62,17 +60,28 @@ def test_old_values_and_regions_go():
     assert scores.series["a"].best is not None
 
 
-@pytest.mark.parametrize("smoothing", [None, 0.1, 0.3])
-def test_the_maximum_of_a_focus_pull_is_where_the_focus_was_best(smoothing):
-    pull = FocusPullSource()
-    [second] = best_focus(pull.clip.spec, SUBJECT)
+@pytest.fixture(scope="module")
+def pull():
+    """The frame of best focus, and the 25 frames on either side; rendered once."""
+    source = FocusPullSource()
+    [second] = best_focus(source.clip.spec, SUBJECT)
     truth = float(second * RATE)
+    first = round(truth) - 25
+    return truth, first, [source.truth(index).image for index in range(first, first + 50)]
+
+
+@pytest.fixture(scope="module")
+def lite():
+    with Engine("lite", device="cpu") as engine:
+        yield engine
+
+
+@pytest.mark.parametrize("smoothing", [None, 0.1, 0.3])
+def test_the_maximum_of_a_focus_pull_is_where_the_focus_was_best(smoothing, pull, lite):
+    truth, first, images = pull
     head, chest = Roi("head", 380, 120, 60, 60), Roi("chest", 400, 320, 40, 40)
-    first, last = round(truth) - 25, round(truth) + 25
-    clip = Frames([pull.truth(index).image for index in range(first, last)], RATE)
     scores = Scores()
-    smooth = ExponentialSmoother(smoothing) if smoothing else None
-    with Pipeline(clip, Engine(EngineSettings("lite", device="cpu")), smooth) as pipeline:
+    with Pipeline(Frames(images, RATE), lite, smoothing) as pipeline:
         for shown in pipeline:
             scores.add(shown, (head, chest))
     for name in ("head", "chest"):
