@@ -67,7 +67,7 @@ def seconds(job: Callable[[Path, Path], None], clip: Path, folder: Path) -> floa
 def main() -> None:
     """Measure in turns, print, and write the JSON."""
     clip = Path(sys.argv[1]) if len(sys.argv) > 1 else SHARED / "video" / "macro_grass.mp4"
-    frames = supervision.VideoInfo.from_video_path(str(clip)).total_frames
+    frames = supervision.VideoInfo.from_video_path(str(clip)).total_frames or 0
     jobs = {
         "br2focus annotate": ours,
         f"br2focus {MAPS_ALONE}": maps_alone,

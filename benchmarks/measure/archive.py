@@ -154,7 +154,8 @@ def _clip(path: Path, seed: int, *, frames: int) -> None:
         stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for index in range(frames):
-            image = cv2.GaussianBlur(np.roll(base, 4 * index, 1), (0, 0), 0.4 + index % 12)
+            blurred = cv2.GaussianBlur(np.roll(base, 4 * index, 1), (0, 0), 0.4 + index % 12)
+            image = np.asarray(blurred, np.uint8)
             image[: height // 2, : width // 2] = base[: height // 2, : width // 2]
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
         container.mux(stream.encode(None))

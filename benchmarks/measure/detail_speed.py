@@ -54,7 +54,7 @@ def rows(model: str, seconds: float) -> list[dict[str, Any]]:
                 }
                 noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
                 jobs = {
-                    name: lambda engine=engine, noise=noise: engine.start(noise)()  # type: ignore[misc]
+                    name: lambda engine=engine, noise=noise: engine.start(noise)()
                     for name, engine in engines.items()
                 }
                 times = in_turns(jobs, seconds)

@@ -16,8 +16,7 @@ from typing import Any
 
 import cv2
 
-from benchmarks.measure.datasets import SHARED
-from benchmarks.paths import RESULTS
+from benchmarks.paths import RESULTS, SHARED
 from br2focus.models.checkpoint import shipped
 from br2focus.models.evaluation.stacks import contrast, judge_stack
 from br2focus.models.rendering.stack import Stack, render_stack
@@ -41,7 +40,8 @@ def points(engine: Engine) -> dict[str, Any]:
         video,
         _progress,
     )
-    return _rounded(found)
+    rounded: dict[str, Any] = _rounded(found)
+    return rounded
 
 
 def stacks(engine: Engine, made: list[Stack]) -> dict[str, Any]:
@@ -54,7 +54,8 @@ def stacks(engine: Engine, made: list[Stack]) -> dict[str, Any]:
     names = ("exact", "within_1", "plateau")
     figures = {name: sum(each[name] for each in ours) / len(ours) for name in names}
     of_contrast = {f"contrast_{n}": sum(each[n] for each in theirs) / len(theirs) for n in names}
-    return _rounded(figures | of_contrast)
+    rounded: dict[str, Any] = _rounded(figures | of_contrast)
+    return rounded
 
 
 def _rounded(value: Any) -> Any:

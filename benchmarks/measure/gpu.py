@@ -66,7 +66,7 @@ def picture(size: tuple[int, int], seed: int = 0) -> Image:
     width, height = size
     rng = np.random.default_rng(seed)
     small = rng.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3)).astype(np.float32)
-    image = np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_CUBIC))
+    image = np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_CUBIC), np.float32)
     image[:, : width // 2] += rng.integers(-80, 81, (height, width // 2, 3))
     return np.ascontiguousarray(np.clip(image, 0, 255).astype(np.uint8))
 
@@ -86,7 +86,9 @@ def networks() -> dict[str, tuple[BR2Net, ModelInfo]]:
     paper = BR2Net(config).eval().requires_grad_(False)
     for unit in paper.modules():
         if isinstance(unit, Rlrm):
-            unit.body[-1].weight *= GAIN
+            last = unit.body[-1]
+            assert isinstance(last, torch.nn.Conv2d)
+            last.weight *= GAIN
     with torch.inference_mode():
         middle = paper(torch.rand(1, 3, SIDE, SIDE)).fused.mean()
     assert paper.fuse.bias is not None
@@ -262,8 +264,8 @@ class Bench:
                 found[f"refine {mode}, {where}"] = self.milliseconds(run, rounds=rounds)
         for kind in ("heat", "peaking"):
             for where, draw in (("CPU", paint), ("device", gpu.paint)):
-                run = partial(draw, kind, image, whole, style)
-                found[f"{kind}, {where}"] = self.milliseconds(run, rounds=rounds)
+                drawn = partial(draw, kind, image, whole, style)
+                found[f"{kind}, {where}"] = self.milliseconds(drawn, rounds=rounds)
         return found
 
     def profile(self, net: BR2Net, info: ModelInfo, out: Path, count: int) -> dict[str, Any]:
@@ -373,8 +375,7 @@ def main() -> None:
         }
         if name == "paper":
             for count in COMPILED if bench.cuda else COMPILED[:1]:
-                job = partial(bench.profile, net, info, options.out, count)
-                parts[f"profile_{count}"] = job
+                parts[f"profile_{count}"] = partial(bench.profile, net, info, options.out, count)
         found = report["networks"][name] = {}
         for what, job in parts.items():
             found[what] = part(f"{name} {what}", job)

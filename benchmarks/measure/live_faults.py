@@ -242,16 +242,16 @@ class Fault(NamedTuple):
 
 
 def _noticed(outcome: Outcome) -> bool:
-    return outcome["noticed_s"] <= 2 and outcome["resumed_s"] <= 1
+    return bool(outcome["noticed_s"] <= 2 and outcome["resumed_s"] <= 1)
 
 
 def _given_up(outcome: Outcome) -> bool:
-    return outcome["exit_code"] in (3, 4) and outcome["exit_s"] <= 5
+    return bool(outcome["exit_code"] in (3, 4) and outcome["exit_s"] <= 5)
 
 
 def _refused(outcome: Outcome) -> bool:
     # The first login has no password: RTSP sends it only on request.
-    return outcome["exit_code"] == 4 and outcome["exit_s"] <= 3 and outcome["logins"] <= 2
+    return bool(outcome["exit_code"] == 4 and outcome["exit_s"] <= 3 and outcome["logins"] <= 2)
 
 
 def _left(outcome: Outcome) -> bool:

@@ -86,7 +86,7 @@ def smoothed(
     return np.array([blur.at(size).values.astype(np.float16) for blur in shown])
 
 
-def maps_of(engine: Engine, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+def maps_of(engine: Engine, images: Sequence[np.ndarray] | np.ndarray) -> list[np.ndarray]:
     """Return the raw map of every picture at its own size, as the pipeline smooths it."""
     return [engine.start(np.ascontiguousarray(image))().values for image in images]
 

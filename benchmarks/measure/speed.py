@@ -68,7 +68,7 @@ def one_frame(folder: Path) -> Path:
 def starts(folder: Path) -> dict[str, Any]:
     """Time whole commands in turns, in seconds: the imports alone, a second run on one frame, the help."""
     clip, out = one_frame(folder), folder / "out.mp4"
-    jobs = {
+    jobs: dict[str, list[str | Path]] = {
         "python -c 'import numpy, cv2, av'": [sys.executable, "-c", "import numpy, cv2, av"],
         "br2focus annotate, one frame": [*COMMAND, "annotate", clip, "-o", out, "--force"],
         "br2focus --help": [*COMMAND, "--help"],
@@ -77,7 +77,7 @@ def starts(folder: Path) -> dict[str, Any]:
     for number in range(STARTS + 1):
         for name, job in jobs.items():
             begun = time.perf_counter()
-            subprocess.run(list(map(str, job)), check=True, capture_output=True)
+            subprocess.run([str(part) for part in job], check=True, capture_output=True)
             if number:  # the first run converts the model
                 spent[name].append(time.perf_counter() - begun)
     medians = {name: statistics.median(times) for name, times in spent.items()}

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from skimage import data
 
 from benchmarks.pictures.maps import Picture, sheet
@@ -38,9 +39,15 @@ def demo(clip: Path, folder: Path) -> Picture:
 
 def photographs(folder: Path) -> Picture:
     """Show one row per photograph: itself, heat map, peaking, contrast alone."""
-    astronaut = data.astronaut()[:341]  # as wide as the others
+    photos: dict[str, Callable[[], NDArray[np.uint8]]] = {
+        # As wide as the others.
+        "nasa": lambda: data.astronaut()[:341],  # type: ignore[no-untyped-call]
+        "coffee": data.coffee,
+        "cat": data.chelsea,
+    }
     rows = []
-    for name, photo in (("nasa", astronaut), ("coffee", data.coffee()), ("cat", data.chelsea())):
+    for name, taken in photos.items():
+        photo = taken()
         source = folder / f"{name}.png"
         image = np.ascontiguousarray(photo[:, :, ::-1])
         cv2.imwrite(str(source), image)

@@ -60,7 +60,8 @@ def peaked(image: Pixels) -> Pixels:
 
 def gray(values: Values, title: str) -> Pixels:
     """Show a map in 0..1 as a captioned picture."""
-    return tile(cv2.cvtColor(np.uint8(np.clip(values, 0, 1) * 255), cv2.COLOR_GRAY2BGR), title)
+    levels = np.asarray(np.clip(values, 0, 1) * 255, np.uint8)
+    return tile(np.asarray(cv2.cvtColor(levels, cv2.COLOR_GRAY2BGR), np.uint8), title)
 
 
 def tile(image: Pixels, title: str) -> Pixels:

@@ -45,13 +45,18 @@ MODES = ("peaking", "heat", "mask", "outline", "side_by_side", "none")
 QUALITY = 88
 
 
+def wait(milliseconds: int) -> None:
+    """Run the event loop for a while."""
+    QTest.qWait(milliseconds)  # type: ignore[arg-type, call-arg]  # PyQt6 types it as a method
+
+
 def wait_until(there: Callable[[], bool], seconds: float = 60) -> None:
     """Let the window run until ``there()`` is true."""
     until = time.monotonic() + seconds
     while not there():
         if time.monotonic() > until:
             raise SystemExit("that never came")
-        QTest.qWait(5)
+        wait(5)
 
 
 def opened(model: str, open_source: Callable[[str, LiveOptions], Source]) -> Window:
@@ -73,9 +78,9 @@ def grab(window: Window) -> np.ndarray:
     """Return the window as BGR."""
     image = window.grab().toImage()
     bits = image.constBits()
-    bits.setsize(image.sizeInBytes())
-    pixels = np.frombuffer(bits, np.uint8).reshape(image.height(), -1, 4)
-    return pixels[:, : image.width(), :3].copy()
+    assert bits is not None
+    pixels = np.frombuffer(bits.asstring(image.sizeInBytes()), np.uint8).reshape(image.height(), -1, 4)
+    return np.array(pixels[:, : image.width(), :3])
 
 
 def save(name: str, picture: np.ndarray) -> None:
@@ -91,7 +96,10 @@ def at_best_focus(window: Window, pull: FocusPullSource) -> None:
     wanted = round(float(second * RATE))
 
     def there() -> bool:
-        index = window.picture.shown.result.frame.index % period
+        shown = window.picture.shown
+        if shown is None:
+            return False
+        index = shown.result.frame.index % period
         return min(abs(index - wanted), abs(period - index - wanted)) <= 2
 
     wait_until(there)
@@ -104,7 +112,7 @@ def pull_and_modes(model: str) -> None:
     window = opened(model, lambda *_: pull)
     if not theme.is_dark():
         theme.toggle()
-    QTest.qWait(14_000)
+    wait(14_000)
     at_best_focus(window, pull)
     save("viewer.jpg", grab(window))
     act(window, "toggle_sheet")
@@ -113,7 +121,7 @@ def pull_and_modes(model: str) -> None:
     views = []
     for mode in MODES:
         act(window, f"show_{mode}")
-        QTest.qWait(300)
+        wait(300)
         at_best_focus(window, pull)
         part = window.picture.geometry()
         picture = grab(window)[part.top() : part.bottom(), part.left() : part.right()]
@@ -136,11 +144,11 @@ def lost(model: str) -> None:
     window = opened(
         model, lambda *_: ReconnectingSource(open_source, "camera Webcam", ReconnectPolicy(longest=1))
     )
-    QTest.qWait(2000)
+    wait(2000)
     act(window, "show_heat")
-    QTest.qWait(1500)
+    wait(1500)
     pulls[0].close()
-    QTest.qWait(7300)
+    wait(7300)
     save("viewer_lost.jpg", grab(window))
     window.close()
     window.end()
@@ -154,7 +162,7 @@ def punched_in(model: str) -> None:
     window.resize(SIZE[0] // 2, SIZE[1] // 2)
     for name in ("toggle_panel", "toggle_graph", "toggle_hud", "next_region", "punch_in"):
         act(window, name)
-    QTest.qWait(500)
+    wait(500)
     at_best_focus(window, pull)
     save("viewer_1to1.jpg", grab(window))
     window.close()
