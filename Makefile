@@ -51,12 +51,15 @@ check: lint
 	@tests=$$($(BIN)/python .ci/changed_tests.py) || exit 1; \
 	    if [ -n "$$tests" ]; then $(BIN)/python -m pytest -q $(ARGS) $$tests; else echo 'No tests of what changed.'; fi
 
+# Tests that run whole programs; here because the other half takes longer without them.
+ALONE := tests/test_readme.py tests/benchmarks/test_gpu.py
+
 test-realtime: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(ARGS) tests/plugins/qt tests/plugins/test_export.py tests/realtime
+	$(BIN)/python -m pytest $(ARGS) tests/plugins/qt tests/plugins/test_export.py tests/realtime $(ALONE)
 
 test-others: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(ARGS) --ignore=tests/plugins/qt --ignore=tests/plugins/test_export.py \
-	    --ignore=tests/realtime
+	    --ignore=tests/realtime $(ALONE:%=--ignore=%)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -36,7 +37,7 @@ class Frames(Source):
         rgb: arrays and tensors are in RGB order.
 
     Raises:
-        SourceError: the rate is not above 0; while iterating, an item is not such an image.
+        SourceError: the rate is not above 0; while iterating, an item is not such an image, or it is closed.
     """
 
     def __init__(
@@ -49,18 +50,20 @@ class Frames(Source):
     ) -> None:
         if not 0 < rate < math.inf:
             raise SourceError(f"the rate of frames is above 0, got {rate}")
-        self._images, self._rgb, self._closed = images, rgb, False
+        self._images, self._rgb, self._closed = images, rgb, threading.Event()
         rate = Fraction(rate).limit_denominator(100_000)
         self.info = SourceInfo(name="frames", rate=rate, live=live)
 
     def close(self) -> None:
         """End the iteration before its next image."""
-        self._closed = True
+        self._closed.set()
 
     def __iter__(self) -> Iterator[Frame]:
+        if self._closed.is_set():
+            raise SourceError(f"{self.info.name}: closed; open it again")
         time_base = 1 / Fraction(self.info.rate or 30)
         for index, image in enumerate(self._images):
-            if self._closed:
+            if self._closed.is_set():
                 return
             try:
                 frame = Frame(as_bgr(image, rgb=self._rgb), index, index, time_base, time.monotonic())

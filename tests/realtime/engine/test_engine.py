@@ -10,6 +10,8 @@ import pytest
 from br2focus.models import checkpoint
 from br2focus.models.errors import CheckpointError
 from br2focus.models.sizes import network_size
+from br2focus.realtime.engine.backends.model_cache import graph_key
+from br2focus.realtime.engine.backends.openvino import library
 from br2focus.realtime.engine.engine import Engine
 from br2focus.realtime.engine.selection import REFERENCE
 from br2focus.realtime.engine.settings import EngineSettings
@@ -165,8 +167,8 @@ def test_an_unwritable_cache_costs_time_and_nothing_else(model, monkeypatch):
 def test_a_damaged_cache_entry_is_made_anew(model, monkeypatch, tmp_path, cache_folder):
     want = Engine(EngineSettings(model, **FIXED))(picture(64, 64)).values
     monkeypatch.setenv("BR2FOCUS_CACHE", str(tmp_path))
-    # Graphs with a spacing in their name are of networks with evidence.
-    graph = tmp_path / max(p.name for p in cache_folder.glob("*.xml") if "-" not in p.name)
+    graph = tmp_path / f"{graph_key(checkpoint.find(model)[1], library().__version__)}.xml"
+    assert (cache_folder / graph.name).exists(), "as for every run with this model"
     graph.write_text("<net>")
     for _ in range(2):
         engine = Engine(EngineSettings(model, **FIXED))
