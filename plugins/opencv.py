@@ -75,19 +75,14 @@ class FocusStage(Closing):
         rate: float = 30.0,
         **settings: Unpack[FocusOptions],
     ) -> None:
-        if isinstance(model, FocusSettings):
-            if settings:
-                raise TypeError(f"{', '.join(settings)}: give all settings in one object, or all by name")
-        else:
-            model = FocusSettings(model, **settings)
-        if frames_ahead(model.smoothing):
+        self.settings, self._rate = FocusSettings.of(model, settings), rate
+        if frames_ahead(self.settings.smoothing):
             raise ValueError(
-                f"smoothing {model.smoothing!r} needs later frames, which a stage does not have: "
+                f"smoothing {self.settings.smoothing!r} needs later frames, which a stage does not have: "
                 "choose 'adaptive'"
             )
         if not 0 < rate < math.inf:
             raise ValueError(f"rate is above 0 frames a second, got {rate}")
-        self.settings, self._rate = model, rate
         self._begin()
 
     def _begin(self) -> None:

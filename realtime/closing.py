@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 
-class Closing:
+class Closing(Protocol):
     """Context-manager mixin: leaving the block always calls `close`."""
 
     def close(self) -> None:
         """Release all resources."""
+        return
 
     def __enter__(self) -> Self:
         return self

@@ -22,7 +22,6 @@ from br2focus.realtime.result import FocusResult
 from br2focus.realtime.scores import Scores
 from br2focus.realtime.settings import ViewSettings
 from br2focus.realtime.sinks.recorder import Recorder
-from br2focus.realtime.smoothing.factory import make_smoother
 from br2focus.realtime.sources.live.connection import State, Status
 from br2focus.realtime.sources.live.reconnecting import ReconnectingSource
 from br2focus.realtime.sources.source import Source
@@ -155,7 +154,7 @@ class ViewerRun(QObject):
         if self._pipeline is not None:
             self._pipeline.refine = settings.refine
             if settings.smoothing != before.smoothing:
-                self._pipeline.smoothing = make_smoother(settings.smoothing)
+                self._pipeline.smoothing = settings.smoothing
 
     def drawn(self, result: FocusResult) -> Image:
         """``result`` as it is shown; what was drawn already is not drawn again."""

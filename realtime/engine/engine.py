@@ -62,12 +62,7 @@ class Engine(Closing):
     """
 
     def __init__(self, model: AnyPath | EngineSettings = "lite", **settings: Unpack[EngineOptions]) -> None:
-        if isinstance(model, EngineSettings):
-            if settings:
-                raise TypeError(f"{', '.join(settings)}: give all settings in one object, or all by name")
-        else:
-            model = EngineSettings(model, **settings)
-        self.settings = model
+        self.settings = EngineSettings.of(model, settings)
         self.notices: list[str] = []
         self.seconds = 0.0
         self._placement = Placement(resolved(self.settings.device))

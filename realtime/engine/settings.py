@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import Any, Literal, Self, TypedDict
 
 from br2focus.models.paths import AnyPath
 from br2focus.realtime.errors import SettingsError
@@ -54,6 +55,22 @@ class EngineSettings:
     precision: PrecisionName = "auto"
     compiled: bool = False
     coc: str | float | None = None
+
+    @classmethod
+    def of(cls, model: AnyPath | Self, options: Mapping[str, Any]) -> Self:
+        """Return ``model`` if it is all settings, else the settings of a model and fields by name.
+
+        Raises:
+            SettingsError: a value is out of range.
+            TypeError: both, an unknown name, or something else as ``model``.
+        """
+        if isinstance(model, str | os.PathLike):
+            return cls(model, **options)
+        if not isinstance(model, cls):
+            raise TypeError(f"a model is a name, a path or {cls.__name__}, got {type(model).__name__}")
+        if options:
+            raise TypeError(f"{', '.join(options)}: give all settings in one object, or all by name")
+        return model
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", os.fspath(self.model))

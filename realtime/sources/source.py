@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
+from br2focus.realtime.closing import Closing
 from br2focus.realtime.frame import Frame
 from br2focus.realtime.video_info import SourceInfo
 
 
-class Source(Protocol):
+class Source(Closing, Protocol):
     """Where frames come from. Subclass it with ``info``, ``__iter__`` and ``close``; the rest has defaults.
 
     It is a context manager that calls ``close``.
@@ -50,17 +50,6 @@ class Source(Protocol):
     def notices(self) -> tuple[str, ...]:
         """Messages for the user about the source so far, one line each."""
         return ()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class WrappedSource(Source):
